@@ -1,0 +1,1 @@
+"""What users write workflows with; `wfkit` itself hands out the names."""

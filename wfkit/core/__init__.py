@@ -1,0 +1,1 @@
+"""The deterministic core: entries in, commands out; no clock, thread, file, socket or entropy."""

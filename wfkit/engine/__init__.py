@@ -1,0 +1,1 @@
+"""Everything that acts: runs workflows for real, over a journal."""

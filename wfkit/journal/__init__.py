@@ -1,0 +1,1 @@
+"""Where histories are kept: the port, and the journals behind it."""
