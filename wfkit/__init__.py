@@ -1,0 +1,219 @@
+"""wfkit: durable workflows, developed and proved on one machine.
+
+This is the front door. Importing it loads the errors and nothing else: every other public name is loaded from its module
+on first use, so that a pytest plugin or a command that touches no workflow pays nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from wfkit.errors import (
+    AppError,
+    CodecError,
+    DefinitionError,
+    DeterminismViolation,
+    DuplicateName,
+    DuplicateRun,
+    EngineClosed,
+    FilterError,
+    InternalError,
+    JournalCorrupt,
+    JournalFull,
+    JournalLocked,
+    JournalTooNew,
+    NonDeterminismError,
+    PayloadTooLarge,
+    ProgrammingError,
+    RunCancelled,
+    RunEnded,
+    RunFailed,
+    RunTerminated,
+    RunTimedOut,
+    StepCancelled,
+    StepError,
+    StepTimeout,
+    StuckRun,
+    UnknownRun,
+    UnknownWorkflow,
+    UnsupportedPlatform,
+    WfkitError,
+    WorkerDied,
+    WorkflowLoopError,
+)
+
+if TYPE_CHECKING:
+    from wfkit.api.definitions import (
+        Duration,
+        NonRetryable,
+        Retry,
+        RetryAfter,
+        Step,
+        StepInfo,
+        Workflow,
+        run_step,
+        step,
+        step_info,
+        workflow,
+    )
+    from wfkit.api.primitives import (
+        RunInfo,
+        State,
+        has_patch,
+        info,
+        logger,
+        now,
+        rng,
+        sleep,
+        sleep_until,
+        start_child,
+        timeout,
+        unsafe,
+        uuid4,
+    )
+    from wfkit.api.resources import Resource, resource
+    from wfkit.api.saga import Saga, Undone, saga, undoes
+    from wfkit.api.signals import Received, Signal, Waitable, publish, send, subscribe, wait_any, wait_signal
+    from wfkit.engine.client import Client, Run
+    from wfkit.engine.engine import Engine, run
+
+__all__ = [
+    "AppError",
+    "Client",
+    "CodecError",
+    "DefinitionError",
+    "DeterminismViolation",
+    "DuplicateName",
+    "DuplicateRun",
+    "Duration",
+    "Engine",
+    "EngineClosed",
+    "FilterError",
+    "InternalError",
+    "JournalCorrupt",
+    "JournalFull",
+    "JournalLocked",
+    "JournalTooNew",
+    "NonDeterminismError",
+    "NonRetryable",
+    "PayloadTooLarge",
+    "ProgrammingError",
+    "Received",
+    "Resource",
+    "Retry",
+    "RetryAfter",
+    "Run",
+    "RunCancelled",
+    "RunEnded",
+    "RunFailed",
+    "RunInfo",
+    "RunTerminated",
+    "RunTimedOut",
+    "Saga",
+    "Signal",
+    "State",
+    "Step",
+    "StepCancelled",
+    "StepError",
+    "StepInfo",
+    "StepTimeout",
+    "StuckRun",
+    "Undone",
+    "UnknownRun",
+    "UnknownWorkflow",
+    "UnsupportedPlatform",
+    "Waitable",
+    "WfkitError",
+    "WorkerDied",
+    "Workflow",
+    "WorkflowLoopError",
+    "has_patch",
+    "info",
+    "logger",
+    "now",
+    "publish",
+    "resource",
+    "rng",
+    "run",
+    "run_step",
+    "saga",
+    "send",
+    "sleep",
+    "sleep_until",
+    "start_child",
+    "step",
+    "step_info",
+    "subscribe",
+    "timeout",
+    "undoes",
+    "unsafe",
+    "uuid4",
+    "wait_any",
+    "wait_signal",
+    "workflow",
+]
+
+_LAZY = {
+    "Duration": "wfkit.api.definitions",
+    "NonRetryable": "wfkit.api.definitions",
+    "Retry": "wfkit.api.definitions",
+    "RetryAfter": "wfkit.api.definitions",
+    "Step": "wfkit.api.definitions",
+    "StepInfo": "wfkit.api.definitions",
+    "Workflow": "wfkit.api.definitions",
+    "run_step": "wfkit.api.definitions",
+    "step": "wfkit.api.definitions",
+    "step_info": "wfkit.api.definitions",
+    "workflow": "wfkit.api.definitions",
+    "RunInfo": "wfkit.api.primitives",
+    "State": "wfkit.api.primitives",
+    "has_patch": "wfkit.api.primitives",
+    "info": "wfkit.api.primitives",
+    "logger": "wfkit.api.primitives",
+    "now": "wfkit.api.primitives",
+    "rng": "wfkit.api.primitives",
+    "sleep": "wfkit.api.primitives",
+    "sleep_until": "wfkit.api.primitives",
+    "start_child": "wfkit.api.primitives",
+    "timeout": "wfkit.api.primitives",
+    "unsafe": "wfkit.api.primitives",
+    "uuid4": "wfkit.api.primitives",
+    "Resource": "wfkit.api.resources",
+    "resource": "wfkit.api.resources",
+    "Saga": "wfkit.api.saga",
+    "Undone": "wfkit.api.saga",
+    "saga": "wfkit.api.saga",
+    "undoes": "wfkit.api.saga",
+    "Received": "wfkit.api.signals",
+    "Signal": "wfkit.api.signals",
+    "Waitable": "wfkit.api.signals",
+    "publish": "wfkit.api.signals",
+    "send": "wfkit.api.signals",
+    "subscribe": "wfkit.api.signals",
+    "wait_any": "wfkit.api.signals",
+    "wait_signal": "wfkit.api.signals",
+    "Client": "wfkit.engine.client",
+    "Run": "wfkit.engine.client",
+    "Engine": "wfkit.engine.engine",
+    "run": "wfkit.engine.engine",
+}
+
+
+if not TYPE_CHECKING:  # a type checker that saw this would take every name for a public one
+
+    def __getattr__(name: str) -> object:
+        """Load a public name from its module; `__version__` is that of the installed distribution."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value = version("wfkit")
+        elif name in _LAZY:
+            from importlib import import_module
+
+            value = getattr(import_module(_LAZY[name]), name)
+        else:
+            raise AttributeError(f"module 'wfkit' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
