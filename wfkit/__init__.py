@@ -41,17 +41,16 @@ from wfkit.errors import (
 )
 
 if TYPE_CHECKING:
+    from wfkit.api.attempt import StepInfo, step_info
     from wfkit.api.definitions import (
         Duration,
         NonRetryable,
         Retry,
         RetryAfter,
         Step,
-        StepInfo,
         Workflow,
         run_step,
         step,
-        step_info,
         workflow,
     )
     from wfkit.api.primitives import (
@@ -74,6 +73,8 @@ if TYPE_CHECKING:
     from wfkit.api.signals import Received, Signal, Waitable, publish, send, subscribe, wait_any, wait_signal
     from wfkit.engine.client import Client, Run
     from wfkit.engine.engine import Engine, run
+
+    __version__: str
 
 __all__ = [
     "AppError",
@@ -152,16 +153,16 @@ __all__ = [
 ]
 
 _LAZY = {
+    "StepInfo": "wfkit.api.attempt",
+    "step_info": "wfkit.api.attempt",
     "Duration": "wfkit.api.definitions",
     "NonRetryable": "wfkit.api.definitions",
     "Retry": "wfkit.api.definitions",
     "RetryAfter": "wfkit.api.definitions",
     "Step": "wfkit.api.definitions",
-    "StepInfo": "wfkit.api.definitions",
     "Workflow": "wfkit.api.definitions",
     "run_step": "wfkit.api.definitions",
     "step": "wfkit.api.definitions",
-    "step_info": "wfkit.api.definitions",
     "workflow": "wfkit.api.definitions",
     "RunInfo": "wfkit.api.primitives",
     "State": "wfkit.api.primitives",
