@@ -1,0 +1,26 @@
+"""Names that are derived, never counted at random: the same on every attempt, after every crash, on every engine."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+RUN_ID_CHARS_MAX = 128
+
+
+def idempotency_key(run_id: str, generation: int, step: str, nth: int) -> str:
+    """Return the idempotency key of the nth call (from 1) of a step in a generation of a run: 32 hexadecimal digits."""
+    return blake2b(f"{run_id}\0{generation}\0{step}\0{nth}".encode(), digest_size=16).hexdigest()
+
+
+def child_id(run_id: str, generation: int, workflow: str, n: int) -> str:
+    """Return the id of a child run that was started without one: readable where it fits, and unique in any case."""
+    chain = run_id if generation == 1 else f"{run_id}.{generation}"
+    name = f"{chain}/{workflow}-{n}"
+    if len(name) <= RUN_ID_CHARS_MAX:
+        return name
+    return f"{run_id[:60]}/{workflow[:30]}-{blake2b(name.encode(), digest_size=12).hexdigest()}"
+
+
+def triggered_id(workflow: str, bus_seq: int) -> str:
+    """Return the id of the run of a workflow with `on=` that a published signal starts."""
+    return f"{workflow[:100]}/on-{bus_seq}"

@@ -1,0 +1,442 @@
+"""The asyncio surface of a run: an event loop without clock, thread or I/O, driven from outside.
+
+Theory of operation. Every run has a loop of its own. Inside an activation the loop is the running one, so that all of
+asyncio (tasks, gather, timeouts, locks, queues) works on it unchanged; its timers become durable commands. An
+activation runs the ready queue until it is empty and then gives control back. What makes two executions of one
+history alike:
+
+* tasks and futures hash by a counter of their run, so sets of them iterate alike in every process;
+* time is the time of the last entry, and delays are whole microseconds;
+* nothing may enter the ready queue from outside the run's own activation;
+* garbage collection is off during an activation, and a run leaves memory only by `evict`, which closes its coroutines
+  one by one with commands refused: nobody else's `finally` block ever runs inside an activation.
+
+This is the only module that touches asyncio's internals. It knows nothing of entries and commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.events
+import asyncio.tasks
+import builtins
+import contextvars
+import gc
+import itertools
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
+from random import Random
+from types import CodeType, FrameType
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from wfkit.errors import WorkflowLoopError
+
+T = TypeVar("T")
+
+_get_running_loop = asyncio._get_running_loop
+_set_running_loop = asyncio._set_running_loop
+_enter_task = asyncio.tasks._enter_task
+_leave_task = asyncio.tasks._leave_task
+
+_process_wide_hashes = itertools.count(1)
+
+_ready: deque[Handle] = deque()
+"""What is to run in the activation that is under way. There is one at a time in a process, so there is one queue: an
+empty deque takes 624 bytes, which 100,000 sleeping runs need not have each."""
+
+
+class Evicted(BaseException):
+    """Raised in a run that leaves memory, where it asks for something while its coroutines are closed."""
+
+
+class Timers(Protocol):
+    """What the loop asks of its owner: timers that survive the process."""
+
+    def start_timer(self, handle: TimerHandle, delay: int) -> None: ...
+    def cancel_timer(self, handle: TimerHandle) -> None: ...
+
+
+class Future(asyncio.Future[T]):
+    """A future that hashes by a counter of its run."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, *, loop: RunLoop) -> None:
+        super().__init__(loop=loop)
+        self._hash = loop.next_hash()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class Task(asyncio.Task[T]):
+    """A task that hashes by a counter of its run."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, coro: Coroutine[Any, Any, T], *, loop: RunLoop, name: str, context: contextvars.Context | None) -> None:
+        # asyncio keeps every task of the process in one weak set, whose weak references remember the hash of the
+        # moment of creation. Equal counters of many runs would collide there, so that hash is unique in the process.
+        self._hash = next(_process_wide_hashes)
+        super().__init__(coro, loop=loop, name=name, context=context)
+        self._hash = loop.next_hash()
+        self._log_destroy_pending = False
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class Handle:
+    """A callback in the ready queue."""
+
+    __slots__ = ("args", "callback", "context")
+
+    def __init__(self, callback: Callable[..., object] | None, args: tuple[Any, ...], context: contextvars.Context) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+
+    def cancel(self) -> None:
+        self.callback = None
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        return self.callback is None
+
+
+class TimerHandle(Handle):
+    """A callback that waits for a durable timer. `number` is that of its command."""
+
+    __slots__ = ("_when", "loop", "number")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context, loop: RunLoop, when: float
+    ) -> None:
+        super().__init__(callback, args, context)
+        self.loop = loop
+        self._when = when
+        self.number = 0
+
+    def when(self) -> float:
+        return self._when
+
+    def cancel(self) -> None:
+        if self.callback is not None:
+            self.loop.timers.cancel_timer(self)
+        super().cancel()
+
+
+class RunLoop(asyncio.AbstractEventLoop):
+    """The event loop of one run."""
+
+    def __init__(self, timers: Timers) -> None:
+        self.timers = timers
+        self.started = 0
+        """Microseconds UTC at which the run started."""
+        self.now = 0
+        """Microseconds UTC of the last entry."""
+        self.seed = 0
+        self.unsafe = 0
+        """How many `unsafe` blocks the code that runs just now is in."""
+        self.violation: BaseException | None = None
+        """The first thing that this run may not do and did; kept here since user code may swallow the exception."""
+        self.closing = False
+        self._active = False
+        self._hashes = 0
+        self._names = 0
+        self._tasks: dict[Task[Any], None] = {}
+        self._generators: list[AsyncGenerator[Any, Any]] | None = None
+        self._random: Random | None = None
+
+    # -- driven from outside ----------------------------------------------------------------------------------------
+
+    def activate(self, begin: Callable[..., None], *args: Any) -> None:
+        """Call `begin(*args)` inside the loop, then run until nothing is ready."""
+        host = _get_running_loop()
+        host_task = asyncio.current_task(host) if host is not None else None
+        if isinstance(host, RunLoop):
+            raise WorkflowLoopError(
+                "a workflow cannot drive another run from inside", help="start it as a child: await other(...)"
+            )
+        if host is not None and host_task is not None:
+            _leave_task(host, host_task)
+        collecting = gc.isenabled()
+        gc.disable()
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(self._keep_generator, None)
+        _set_running_loop(self)
+        self._active = True
+        try:
+            begin(*args)
+            self._run_ready()
+        finally:
+            self._active = False
+            _ready.clear()
+            _set_running_loop(host)
+            sys.set_asyncgen_hooks(*hooks)
+            if collecting:
+                gc.enable()
+            if host is not None and host_task is not None:
+                _enter_task(host, host_task)
+
+    def evict(self) -> None:
+        """Drop the run from memory: close every coroutine and generator, with commands refused."""
+        self.closing = True
+        tasks, generators = list(self._tasks), self._generators or ()
+        self.activate(self._close_all, tasks, generators)
+        self._tasks.clear()
+        self._generators = None
+
+    @staticmethod
+    def _close_all(tasks: list[Task[Any]], generators: Iterable[AsyncGenerator[Any, Any]]) -> None:
+        for task in reversed(tasks):
+            # A `finally` that awaits, or that swallows GeneratorExit, cannot be closed. It is dropped as it is: it ran
+            # in a copy of the run that nobody needs any more.
+            try:
+                task.get_coro().close()
+            except (RuntimeError, Evicted):
+                continue
+        for generator in generators:
+            try:
+                generator.aclose().send(None)
+            except (RuntimeError, StopIteration, Evicted):
+                continue
+
+    @staticmethod
+    def _run_ready() -> None:
+        take = _ready.popleft
+        while _ready:
+            handle = take()
+            if handle.callback is not None:
+                handle.context.run(handle.callback, *handle.args)
+
+    def resume_timer(self, handle: TimerHandle) -> None:
+        """Make the callback of a timer that fired ready."""
+        _ready.append(handle)
+
+    @property
+    def random(self) -> Random:
+        """The run's generator of random numbers. It is made on first use: it takes 2.5 kB and 10 us."""
+        if self._random is None:
+            self._random = Random(self.seed)
+        return self._random
+
+    def next_hash(self) -> int:
+        self._hashes += 1
+        return self._hashes
+
+    def refuse(self, error: WorkflowLoopError) -> NoReturn:
+        """Raise `error` in the run's code, and remember it even if that code swallows it."""
+        if self.violation is None:
+            self.violation = error
+        raise error
+
+    # -- what asyncio asks of a loop --------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        return (self.now - self.started) / 1e6
+
+    def call_soon(  # type: ignore[override]  # a Handle of our own: asyncio's is twice as large and slow
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Handle:
+        if not self._active:
+            raise WorkflowLoopError(
+                "another run, or code outside of any run, tried to wake this run through a shared asyncio object",
+                help="futures and locks belong to one run; use signals between runs",
+            )
+        handle = Handle(callback, args, context if context is not None else contextvars.copy_context())
+        _ready.append(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]  # as call_soon
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> TimerHandle:
+        return self._call_after(max(round(delay * 1e6), 0), callback, args, context)
+
+    def call_at(  # type: ignore[override]  # as call_soon
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> TimerHandle:
+        return self._call_after(max(round((when - self.time()) * 1e6), 0), callback, args, context)
+
+    def _call_after(
+        self, delay: int, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
+    ) -> TimerHandle:
+        if self.closing:
+            raise Evicted
+        if not self._active:
+            raise WorkflowLoopError("a timer of a run can only be set by the run itself", help="use signals between runs")
+        when = self.time() + delay / 1e6
+        handle = TimerHandle(callback, args, context if context is not None else contextvars.copy_context(), self, when)
+        self.timers.start_timer(handle, delay)
+        return handle
+
+    def create_future(self) -> Future[Any]:
+        return Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+        **_eager_start: object,  # dropped: an eager start would change the order of commands between Python versions
+    ) -> Task[T]:
+        if self.closing:
+            coro.close()
+            raise Evicted
+        if not asyncio.iscoroutine(coro):
+            raise TypeError(f"a coroutine was expected, got {coro!r}")
+        self._names += 1
+        task = Task(coro, loop=self, name=name or f"task-{self._names}", context=context)
+        self._tasks[task] = None
+        task.add_done_callback(self._forget_task)
+        return task
+
+    def _forget_task(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)  # type: ignore[call-overload]  # only our own tasks are ever added
+
+    def unfinished_tasks(self) -> list[Task[Any]]:
+        """Return the run's tasks that are not done, oldest first."""
+        return [task for task in self._tasks if not task.done()]
+
+    def _keep_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        if self._generators is None:
+            self._generators = []
+        elif len(self._generators) % 64 == 0:
+            self._generators = [kept for kept in self._generators if getattr(kept, "ag_frame", None) is not None]
+        self._generators.append(generator)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Nothing is logged: a task's exception that nobody reads is no event outside the run."""
+
+    default_exception_handler = call_exception_handler
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return self.closing
+
+    def get_exception_handler(self) -> None:
+        return None
+
+    def get_task_factory(self) -> None:
+        return None
+
+    async def shutdown_asyncgens(self) -> None:
+        return None
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Asked for by asyncio's own handles, which are not used here."""
+
+
+_REFUSED = """
+    call_soon_threadsafe run_in_executor set_default_executor getaddrinfo getnameinfo create_connection create_server
+    create_datagram_endpoint create_unix_connection create_unix_server connect_accepted_socket subprocess_exec
+    subprocess_shell connect_read_pipe connect_write_pipe add_reader remove_reader add_writer remove_writer sock_recv
+    sock_recv_into sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept sock_sendfile
+    sendfile start_tls add_signal_handler remove_signal_handler run_forever run_until_complete stop close set_debug
+    set_task_factory set_exception_handler shutdown_default_executor
+"""
+
+
+def _refusal(name: str) -> Callable[..., NoReturn]:
+    def refused(self: RunLoop, *_args: object, **_options: object) -> NoReturn:
+        self.refuse(
+            WorkflowLoopError(
+                f"loop.{name}() in workflow code: threads, sockets, processes and signals cannot be replayed",
+                help="do this in a step",
+            )
+        )
+
+    refused.__name__ = name
+    return refused
+
+
+for _name in _REFUSED.split():
+    setattr(RunLoop, _name, _refusal(_name))
+RunLoop.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]  # all are defined, the refused ones just above
+
+
+def running() -> RunLoop | None:
+    """Return the loop of the run whose code runs just now; None outside of workflow code."""
+    loop = _get_running_loop()
+    return loop if loop.__class__ is RunLoop else None
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """Return the innermost frame of the user's code at or above `frame`."""
+    while frame is not None and is_internal(frame.f_code):
+        frame = frame.f_back
+    return frame
+
+
+_INTERNAL = (__file__.rsplit("/core/", 1)[0] + "/", asyncio.__file__.rsplit("/", 1)[0] + "/", "<frozen")
+
+
+def is_internal(code: CodeType) -> bool:
+    """Whether code belongs to wfkit or asyncio, not to the user."""
+    return code.co_filename.startswith(_INTERNAL)
+
+
+def location(frame: FrameType) -> str:
+    """Return `file:line in function` of a frame."""
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def awaited_by(task: asyncio.Task[Any]) -> tuple[str, str | None]:
+    """Say what a suspended task awaits, and the line of the user's code that does.
+
+    Returns:
+        A description of the innermost awaited object, and `file:line in function` or None.
+    """
+    line: str | None = None
+    awaited: object = task.get_coro()
+    while True:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None) or getattr(awaited, "ag_frame", None)
+        if frame is not None and not is_internal(frame.f_code):
+            line = location(frame)
+        inner = (
+            getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None) or getattr(awaited, "ag_await", None)
+        )
+        if inner is None:
+            break
+        awaited = inner
+    waiter = getattr(task, "_fut_waiter", None)
+    if isinstance(waiter, asyncio.Task):
+        return f"task {waiter.get_name()!r}", line
+    owner = getattr(awaited, "__qualname__", None) if not isinstance(awaited, asyncio.Future) else None
+    return owner or "a future that nobody sets", line
+
+
+# -- two functions of asyncio that look beyond the loop -----------------------------------------------------------------
+
+
+def _set_of(items: Iterable[Any] = ()) -> Any:
+    """Stand in for `set` inside `asyncio.tasks`, where `as_completed` and `wait` make a set of what they were given.
+
+    Coroutines hash by address, so a set of them would create the tasks in another order in every process. In workflow
+    code a collection in the given order takes the place of such a set.
+    """
+    if running() is not None:
+        items = list(items)
+        if any(asyncio.iscoroutine(item) for item in items):
+            return dict.fromkeys(items).keys()
+    return builtins.set(items)
+
+
+_all_tasks_of_a_loop = asyncio.all_tasks
+
+
+def _all_tasks(loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
+    """Stand in for `asyncio.all_tasks`, which walks over the tasks of the whole process in the order of a table."""
+    run = loop if isinstance(loop, RunLoop) else running() if loop is None else None
+    return builtins.set(run.unfinished_tasks()) if run is not None else _all_tasks_of_a_loop(loop)
+
+
+asyncio.tasks.set = _set_of  # type: ignore[attr-defined]  # a global of that module shadows the builtin there, and only there
+asyncio.all_tasks = asyncio.tasks.all_tasks = _all_tasks

@@ -1,0 +1,310 @@
+"""Every error that wfkit raises, grouped by who must act.
+
+An error has a stable code, one line of cause (its message) and one line of help. ``wfkit explain CODE`` prints the
+class docstring, so a docstring here says what happened, the usual causes, and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class WfkitError(Exception):
+    """Base of every error that a caller may handle."""
+
+    code: ClassVar[str] = "WF000"
+    help: str = ""
+
+    def __init__(self, message: str = "", *, help: str | None = None) -> None:
+        super().__init__(message)
+        if help is not None:
+            self.help = help
+
+    def render(self) -> str:
+        """Return the error as the command line prints it: code and cause, then help."""
+        text = f"error[{self.code}]: {self}"
+        return f"{text}\n  help  {self.help}" if self.help else text
+
+
+# -- the caller of a command must act --------------------------------------------------------------------------------
+
+
+class DuplicateRun(WfkitError):
+    """The run id is in use: by another workflow, by other input, or (if asked for) by a finished run.
+
+    A run id names one business fact, so ``start`` with the same id, workflow and input attaches to the run that
+    exists. Anything else under the same id is refused, since it would be silently lost.
+    """
+
+    code = "WF011"
+    help = "use another id, or the same workflow and input to attach to the run that exists"
+
+
+class UnknownRun(WfkitError):
+    """No run of this id is in the journal, or a prefix of an id fits more than one run."""
+
+    code = "WF012"
+    help = "list the runs: wfkit runs"
+
+
+class UnknownWorkflow(WfkitError):
+    """No workflow of this name is loaded.
+
+    The name is that of the function, or the `name=` given to `@workflow`.
+    """
+
+    code = "WF013"
+    help = "list what the app defines: wfkit workflows"
+
+
+class AppError(WfkitError):
+    """The app could not be loaded: it does not import, or it defines no workflow.
+
+    APP is `file.py`, `package.module`, or `[tool.wfkit] app = "..."` in pyproject.toml.
+    """
+
+    code = "WF014"
+    help = "mend the app, then run the command again"
+
+
+class RunEnded(WfkitError):
+    """The run is finished, so nothing can be sent to it any more."""
+
+    code = "WF015"
+    help = "start a new run, or restart this one: start(..., if_finished='restart')"
+
+
+class FilterError(WfkitError):
+    """A filter for runs is not understood."""
+
+    code = "WF016"
+    help = 'write filters as status:failed wf:order_* after:10m step:ship error:"503" "text"'
+
+
+# -- the author of the workflow must act -----------------------------------------------------------------------------
+
+
+class NonDeterminismError(WfkitError):
+    """History and code disagree: replay asked for something that the history does not hold.
+
+    Usual causes: the code was edited while runs were in flight; a branch on the wall clock, on random numbers or on
+    the environment; iteration over a set. The run is blocked and nothing is lost: mend the code, or guard the new
+    branch with `has_patch("...")`, and the run goes on.
+    """
+
+    code = "WF021"
+    help = "guard the change: if has_patch('...'): ...   or bring the old code back"
+
+
+class WorkflowLoopError(WfkitError):
+    """The workflow used something that cannot be replayed: a thread, a socket, an executor, another run's future.
+
+    Workflow code only orchestrates. What touches the outside belongs in a step.
+    """
+
+    code = "WF022"
+    help = "do this in a step"
+
+
+class DeterminismViolation(WorkflowLoopError):
+    """The determinism guard stopped a call whose answer differs from one execution to the next.
+
+    Files, sockets, processes, threads, the environment and secrets are for steps. `with unsafe("reason"):` lifts
+    the guard where you know better.
+    """
+
+    code = "WF023"
+
+
+class StuckRun(WorkflowLoopError):
+    """The workflow waits for something that no step, timer, signal or child will ever bring.
+
+    A bare future, an event that nobody sets, a queue that nobody fills: after a restart it could never go on.
+    """
+
+    code = "WF024"
+    help = "await a step, a signal, a child or a timer; or set the future from another task of this run"
+
+
+class CodecError(WfkitError):
+    """A value cannot be written as JSON by its type hint, or what was recorded does not fit the hint."""
+
+    code = "WF025"
+    help = "pass plain data: dataclasses, Structs, TypedDicts, enums, numbers, text, dates and containers of these"
+
+
+class PayloadTooLarge(WfkitError):
+    """A value is over 2 MiB when encoded. Histories hold facts, not files.
+
+    Store the bulk elsewhere (a file, a bucket, a table) in a step, and pass its address.
+    """
+
+    code = "WF026"
+    help = "store the bulk elsewhere in a step, and pass its address"
+
+
+class DuplicateName(WfkitError):
+    """Two different definitions carry one name. Names are journaled, so each must mean one thing."""
+
+    code = "WF027"
+    help = "rename one: @step(name='...') or @workflow(name='...')"
+
+
+class DefinitionError(WfkitError):
+    """A workflow, step, signal or resource is declared in a way that cannot work."""
+
+    code = "WF028"
+
+
+class ProgrammingError(WfkitError):
+    """The workflow's own code raised an error that only an edit can mend: NameError, TypeError, AttributeError, ...
+
+    The run is blocked, not failed: its history is intact, and it is tried again when the engine opens.
+    """
+
+    code = "WF029"
+    help = "mend the code; the run goes on from the same place"
+
+
+# -- how a run ended -------------------------------------------------------------------------------------------------
+
+
+class RunFailed(WfkitError):
+    """The workflow raised. `error` is its exception as it was recorded, `saga_failures` what could not be undone."""
+
+    code = "WF031"
+
+    def __init__(self, message: str = "", *, error: BaseException | None = None, saga_failures: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.error = error
+        self.saga_failures = saga_failures
+
+
+class RunCancelled(WfkitError):
+    """The run was cancelled, and its cleanup ran to its end."""
+
+    code = "WF032"
+
+
+class RunTerminated(WfkitError):
+    """The run was stopped at once, without cleanup."""
+
+    code = "WF033"
+
+
+class RunTimedOut(WfkitError):
+    """The run reached the `timeout=` of its workflow; compensations and cleanup ran."""
+
+    code = "WF034"
+
+
+# -- how a step ended ------------------------------------------------------------------------------------------------
+
+
+class StepError(WfkitError):
+    """A step failed for good with an exception that is neither builtin nor declared in `raises=` or `non_retryable=`.
+
+    `type` is the name of the exception's class, `message` its text, `data` its JSON arguments.
+    """
+
+    code = "WF041"
+
+    def __init__(self, type: str = "", message: str = "", data: Any = None) -> None:
+        super().__init__(f"{type}: {message}" if message else type)
+        self.type = type
+        self.message = message
+        self.data = data
+
+
+class StepTimeout(StepError):
+    """A step exceeded its `timeout=` (one attempt) or `total_timeout=` (all attempts), and had no attempt left.
+
+    Whether it took effect is unknown: the call may have reached the other side.
+    """
+
+    code = "WF042"
+
+
+class StepCancelled(StepError):
+    """A step was cancelled before it ended."""
+
+    code = "WF043"
+
+
+class WorkerDied(StepError):
+    """The process died five times while this step ran, so the step is held to be the cause.
+
+    Typical: out of memory, a crash in a C extension, `os._exit`.
+    """
+
+    code = "WF044"
+
+
+# -- whoever runs the machine must act -------------------------------------------------------------------------------
+
+
+class JournalLocked(WfkitError):
+    """Another process holds the journal. One journal has one writer."""
+
+    code = "WF051"
+    help = "stop that process, or choose another journal"
+
+
+class JournalCorrupt(WfkitError):
+    """The journal file is damaged in a way that wfkit does not mend by itself. Nothing was changed."""
+
+    code = "WF052"
+    help = "copy the file, then: wfkit store repair"
+
+
+class JournalFull(WfkitError):
+    """The disk is full. Nothing acknowledged is lost; the engine stopped acting and goes on when there is room."""
+
+    code = "WF053"
+    help = "free some space: the engine goes on by itself; then repeat the call, which attaches if it was recorded"
+
+
+class JournalTooNew(WfkitError):
+    """The journal was written by a newer wfkit. It was not touched."""
+
+    code = "WF054"
+    help = "install that version of wfkit, or choose another journal"
+
+
+class JournalUnusable(WfkitError):
+    """The journal cannot be opened or written where it is: no permission, a read-only disk, not a file, or it was moved away."""
+
+    code = "WF057"
+    help = "choose a folder that can be written: --store PATH"
+
+
+class EngineClosed(WfkitError):
+    """The engine is closed, or closes: it takes no requests."""
+
+    code = "WF055"
+    help = "open the engine again"
+
+
+class UnsupportedPlatform(WfkitError):
+    """wfkit runs on Linux and macOS, on CPython 3.11 or newer."""
+
+    code = "WF056"
+
+
+# -- wfkit's own authors must act ------------------------------------------------------------------------------------
+
+
+class InternalError(WfkitError):
+    """An invariant of wfkit itself is broken. Never caused by user code: report it."""
+
+    code = "WF090"
+    help = "this is a bug in wfkit: report it with this message and the history (wfkit runs export ID)"
+
+
+def _family(root: type[WfkitError]) -> list[type[WfkitError]]:
+    return [root, *(found for child in root.__subclasses__() for found in _family(child))]
+
+
+def by_code() -> dict[str, type[WfkitError]]:
+    """Return every error class by its code, for ``wfkit explain``."""
+    return {error.code: error for error in _family(WfkitError) if error is not WfkitError}
