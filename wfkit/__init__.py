@@ -43,7 +43,6 @@ from wfkit.errors import (
 if TYPE_CHECKING:
     from wfkit.api.attempt import StepInfo, step_info
     from wfkit.api.definitions import (
-        Duration,
         NonRetryable,
         Retry,
         RetryAfter,
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     from wfkit.api.resources import Resource, resource
     from wfkit.api.saga import Saga, Undone, saga, undoes
     from wfkit.api.signals import Received, Signal, Waitable, publish, send, subscribe, wait_any, wait_signal
+    from wfkit.core.durations import Duration
     from wfkit.engine.client import Client, Run
     from wfkit.engine.engine import Engine, run
 
@@ -155,7 +155,6 @@ __all__ = [
 _LAZY = {
     "StepInfo": "wfkit.api.attempt",
     "step_info": "wfkit.api.attempt",
-    "Duration": "wfkit.api.definitions",
     "NonRetryable": "wfkit.api.definitions",
     "Retry": "wfkit.api.definitions",
     "RetryAfter": "wfkit.api.definitions",
@@ -191,6 +190,7 @@ _LAZY = {
     "subscribe": "wfkit.api.signals",
     "wait_any": "wfkit.api.signals",
     "wait_signal": "wfkit.api.signals",
+    "Duration": "wfkit.core.durations",
     "Client": "wfkit.engine.client",
     "Run": "wfkit.engine.client",
     "Engine": "wfkit.engine.engine",

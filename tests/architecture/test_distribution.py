@@ -58,4 +58,4 @@ def test_what_only_tests_need_is_an_extra() -> None:
     """Whoever runs workflows in production installs no test framework."""
     requires = Distribution.from_name("wfkit").requires or []
     plain = {requirement.split(">")[0] for requirement in requires if "extra ==" not in requirement}
-    assert plain == {"duckdb", "msgspec", "rich", "starlette", "textual", "typer", "uvicorn", "watchfiles"}
+    assert plain == {"duckdb", "msgspec", "rich", "starlette", "textual", "typer", "typing-extensions", "uvicorn", "watchfiles"}
