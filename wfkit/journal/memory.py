@@ -166,7 +166,11 @@ class MemoryJournal:
             if self._closed is not None and self._closed is not EngineClosed:
                 return  # a callback crashed the disk: the process that would hear the rest is dead
             if durable is not None:
-                durable()
+                try:
+                    durable()
+                except Exception as error:
+                    context = {"message": "a journal callback failed", "exception": error}
+                    asyncio.get_running_loop().call_exception_handler(context)
 
     def _tell(self, error: WfkitError | None) -> None:
         if self._failing == (error is not None):

@@ -1,0 +1,58 @@
+"""Consistent copies of a journal file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from wfkit.errors import JournalUnusable
+from wfkit.journal.wal import sync_folder, wal_path
+
+
+def write_backup(connection: duckdb.DuckDBPyConnection, folder: Path, target: Path) -> Path:
+    """Copy the connection's database, as one snapshot of it, into a new file `target`, and return its path.
+
+    DuckDB writes into `folder`, the only one that it may write to; the file is moved from there.
+
+    Raises:
+        JournalUnusable: `target` exists, or its folder cannot be written.
+    """
+    if target.exists():
+        raise JournalUnusable(f"{target} exists already", help="choose another name for the copy")
+    if not target.parent.is_dir():
+        raise JournalUnusable(f"there is no folder {target.parent}", help="make it first, or choose another one")
+    folder.mkdir(parents=True, exist_ok=True)
+    export = folder / f"backup-{os.getpid()}.duckdb"
+    _remove(export)
+    try:
+        _copy(connection, export)
+        partial = target.with_name(target.name + ".partial")
+        shutil.copyfile(export, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.rename(target)
+        sync_folder(target.parent)
+    finally:
+        _remove(export)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    return target
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, export: Path) -> None:
+    source = connection.execute("SELECT current_database()").fetchall()[0][0].replace('"', '""')
+    connection.execute("ATTACH '" + str(export).replace("'", "''") + "' AS wfkit_backup")
+    try:
+        connection.execute(f'COPY FROM DATABASE "{source}" TO wfkit_backup')
+        connection.execute("CHECKPOINT wfkit_backup")
+    finally:
+        connection.execute("DETACH wfkit_backup")
+
+
+def _remove(export: Path) -> None:
+    export.unlink(missing_ok=True)
+    wal_path(export).unlink(missing_ok=True)
