@@ -235,7 +235,7 @@ class DuckDBJournal:
             if durable is not None:
                 try:
                     durable()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 (one caller's error must not silence the others)
                     self._loop.call_exception_handler({"message": "a journal callback failed", "exception": error})
 
     def _tell(self, error: WfkitError | None) -> None:
@@ -336,7 +336,7 @@ class _Writer(threading.Thread):
                 if not self._store.connected:
                     self._store.reconnect()
                 act()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (a writer that dies would leave everybody waiting)
                 if isinstance(error, FATAL):
                     self._store.disconnect()
                     if attempt == 1:

@@ -86,8 +86,7 @@ class MemoryJournal:
         self._watchers: list[Callable[[WfkitError | None], None]] = []
 
     def append(self, rows: Sequence[Row], durable: Callable[[], None] | None = None) -> None:
-        if self._closed is not None:
-            raise self._closed(f"journal of epoch {self.epoch} takes no more rows")
+        self._check_open()
         last_seq = self._last_seq
         for row in rows:
             last = last_seq.get(row.run)
@@ -112,12 +111,15 @@ class MemoryJournal:
         return self._disk._histories.get(run, [])[after:]
 
     async def find(self, id: str) -> RunRow | None:
+        self._check_open()
         return self._disk._newest.get(id)
 
     async def stored(self, run: int) -> RunRow | None:
+        self._check_open()
         return self._disk._runs.get(run)
 
     async def unfinished(self) -> list[RunRow]:
+        self._check_open()
         return [row for _, row in sorted(self._disk._runs.items()) if row.status in UNFINISHED]
 
     async def since_projection(self) -> list[Row]:
@@ -135,10 +137,13 @@ class MemoryJournal:
         self._drop(EngineClosed)
         self._disk._journal = None
 
+    def _check_open(self) -> None:
+        if self._closed is not None:
+            raise self._closed(f"the journal of epoch {self.epoch} is not open any more")
+
     async def _durable(self) -> None:
         """Wait until everything that was appended before this call is flushed."""
-        if self._closed is not None:
-            raise self._closed(f"journal of epoch {self.epoch} is not open")
+        self._check_open()
         if self._units:
             flushed = asyncio.Event()
             self.append((), flushed.set)
@@ -168,7 +173,7 @@ class MemoryJournal:
             if durable is not None:
                 try:
                     durable()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 (one caller's error must not silence the others)
                     context = {"message": "a journal callback failed", "exception": error}
                     asyncio.get_running_loop().call_exception_handler(context)
 

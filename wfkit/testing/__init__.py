@@ -1,0 +1,1 @@
+"""What authors of tests and of journals import."""
