@@ -1,0 +1,139 @@
+"""The end-to-end kill test: the shop's front dies by SIGKILL at random moments, and at each fsync that it makes.
+
+Customers, payment provider, stock and mailbox are other processes and live on. Afterwards all books are compared: no
+acknowledged start, signal or result is lost, no completed step runs again, every order is paid once or undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from fixtures.shop.audit import Books, audit, collect
+from fixtures.shop.notebook import OrderEnded
+from fixtures.shop.premises import Premises
+from fixtures.shop.services.process import Program
+
+SETTLE_S = 300.0
+"""How long all that is under way may take at the end: far more than it does, so that a slow machine fails no test."""
+
+STRACE = ["strace", "--follow-forks", "--quiet=all", "--trace=fsync,fdatasync"]
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(300, marks=pytest.mark.torture)])
+def test_fifty_concurrent_orders_survive_kills_at_random_moments(tmp_path: Path, kills: int) -> None:
+    """Every other kill comes while the front starts and recovers, the rest while it works."""
+    rng = Random(20)
+    startup_s = 0.0
+    with Premises(tmp_path) as shop:
+        customers = shop.customers(orders=None, at_once=50, seed=20)
+        customers.start()
+        for kill in range(kills):
+            started = time.monotonic()
+            if kill % 2 == 0:
+                shop.unfinished()
+                startup_s = time.monotonic() - started
+                time.sleep(rng.uniform(0.0, 0.8))
+            else:
+                time.sleep(rng.uniform(0.0, startup_s))
+            shop.front.kill()
+            shop.front.start()
+        books = closed(shop, customers)
+
+    assert audit(books) == []
+    assert ended(books) > 50
+    assert interrupted(books) > 0
+
+
+@needs_strace
+def test_orders_survive_a_kill_at_each_fsync_of_recovery_and_work(tmp_path: Path) -> None:
+    """One shop, ten lives of its front: the first dies at its first fsync, each other one later in its life."""
+    with dying_at_fsync(Premises(tmp_path), 1) as shop:
+        customers = shop.customers(orders=None, at_once=5, seed=7)
+        customers.start()
+        for when in (2, 3, 4, 5, 6, 8, 11, 16, 24):
+            await_death(shop, customers)
+            dying_at_fsync(shop, when).front.start()
+        await_death(shop, customers)
+        surviving(shop).front.start()
+        books = closed(shop, customers)
+
+    assert audit(books) == []
+    assert interrupted(books) > 0
+
+
+@needs_strace
+@pytest.mark.torture
+def test_a_new_shop_survives_a_kill_at_each_fsync_of_its_first_orders(tmp_path: Path) -> None:
+    """Three orders in a new shop, killed at its first fsync; in another one, killed at its second; and so on to the last."""
+    count = fsyncs_of_three_orders(tmp_path)
+    for when in range(1, count + 1):
+        folder = tmp_path / f"killed-at-{when}"
+        folder.mkdir()
+        with dying_at_fsync(Premises(folder), when) as shop:
+            customers = shop.customers(orders=3, at_once=3, seed=when)
+            customers.start()
+            await_death(shop, customers)
+            surviving(shop).front.start()
+            books = closed(shop, customers)
+
+        assert audit(books) == [], f"killed at fsync {when} of {count}"
+
+
+def dying_at_fsync(shop: Premises, when: int) -> Premises:
+    """Let the next life of the front end by SIGKILL at this fsync, counted in the thread that makes it."""
+    shop.front.under = [*STRACE, "--output=/dev/null", f"--inject=fsync,fdatasync:signal=KILL:when={when}"]
+    return shop
+
+
+def surviving(shop: Premises) -> Premises:
+    """Let the next life of the front be undisturbed."""
+    shop.front.under = ()
+    return shop
+
+
+def await_death(shop: Premises, customers: Program) -> None:
+    """Wait until the front is killed, or the customers need it no more."""
+    while shop.front.alive and customers.alive:
+        time.sleep(0.02)
+    shop.front.stop()
+
+
+def fsyncs_of_three_orders(folder: Path) -> int:
+    """Return how many fsyncs the front makes for three orders in a new shop, when nobody kills it."""
+    (folder / "counted").mkdir()
+    shop = Premises(folder / "counted")
+    trace = folder / "trace"
+    shop.front.under = [*STRACE, f"--output={trace}"]
+    with shop:
+        customers = shop.customers(orders=3, at_once=3, seed=1)
+        customers.start()
+        assert audit(closed(shop, customers)) == []
+    return sum("sync(" in line for line in trace.read_text().splitlines())
+
+
+def closed(shop: Premises, customers: Program) -> Books:
+    """Let the customers finish what they began, and return the books."""
+    customers.tell_to_stop()
+    assert customers.wait(SETTLE_S) == 0
+    shop.settle(SETTLE_S)
+    shop.front.stop()
+    return asyncio.run(collect(shop))
+
+
+def ended(books: Books) -> int:
+    """Return how many orders came to an end that their customer was told of."""
+    return sum(isinstance(line, OrderEnded) for line in books.promised)
+
+
+def interrupted(books: Books) -> int:
+    """Return how many attempts were cut off by a kill, so that the same attempt began once more."""
+    attempts = [(attempt.key, attempt.attempt) for attempt in books.attempts]
+    return len(attempts) - len(set(attempts))
