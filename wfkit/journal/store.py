@@ -171,6 +171,7 @@ class Store:
         except BaseException:
             self.disconnect()
             raise
+        _log.warning("the database failed and was opened again: %s", self.path)
 
     def check(self) -> None:
         """Raise a `FATAL` error if the database must be opened again."""

@@ -26,6 +26,9 @@ MARKER = bytes.fromhex("0500000000000000e7fe7d722fed3d5e640064ffff")
 """The entry that ends each commit."""
 _MARKER_LIKE = 15
 """So many of its 21 bytes make an entry a damaged marker."""
+_MARKER_LENGTH = 5
+_CHECKPOINT = b"d\x00c"
+"""How the body of the entry begins that says that a checkpoint was begun."""
 _ENTRY_HEADER = 16
 
 
@@ -70,14 +73,19 @@ def cut(journal: Path, damage: Damage) -> Path:
     shutil.copyfile(wal, aside)
     with aside.open("rb") as file:
         os.fsync(file.fileno())
-    if damage.keep:
+    truncate(wal, damage.keep)
+    return aside
+
+
+def truncate(wal: Path, size: int) -> None:
+    """Cut a log to its first `size` bytes, durably."""
+    if size:
         with wal.open("r+b") as file:
-            file.truncate(damage.keep)
+            file.truncate(size)
             os.fsync(file.fileno())
     else:
         wal.unlink()
-    sync_folder(journal.parent)
-    return aside
+    sync_folder(wal.parent)
 
 
 def free_name(path: Path) -> Path:
@@ -107,21 +115,28 @@ def _inspect(log: mmap.mmap, bad: int | None) -> Damage | None:
         commits = _markers(log, 0)
         return Damage(keep=0, size=size, last=False) if commits else None
     whole = 0  # the end of the last commit that is whole
+    checkpoint = False  # one began after it: then DuckDB alone can tell what the log means
     while position + _ENTRY_HEADER <= size and position != bad:
-        end = position + _ENTRY_HEADER + int.from_bytes(log[position : position + 8], "little")
-        if end > size or (end - position < 2 * _ENTRY_HEADER and _is_broken_marker(log, position)):
+        length = int.from_bytes(log[position : position + 8], "little")
+        rest = log[position + 8 : position + len(MARKER)]
+        if (length == _MARKER_LENGTH) != (rest == MARKER[8:]):
             break
-        if end - position == len(MARKER) and log[position:end] == MARKER:
-            whole = end
-        position = end
-    if position == size:
-        return None  # even if it ends within a commit: every entry is whole, and DuckDB knows what they mean
-    if _is_broken_marker(log, position):
+        position += _ENTRY_HEADER + length
+        if position > size:
+            position -= _ENTRY_HEADER + length
+            break
+        if length == _MARKER_LENGTH:
+            whole, checkpoint = position, False
+        elif rest[8:11] == _CHECKPOINT:
+            checkpoint = True
+    if position == size and (whole == size or checkpoint):
+        return None
+    if _is_marker_like(log, position):
         last = position + len(MARKER) >= size
     else:
         commits = _markers(log, whole)
         last = commits == 0 or (commits == 1 and log[-len(MARKER) :] == MARKER)
-    return Damage(keep=whole, size=size, last=last)
+    return Damage(keep=whole, size=size, last=last and not checkpoint)
 
 
 def _header_end(log: mmap.mmap) -> int | None:
@@ -150,6 +165,6 @@ def _markers(log: mmap.mmap, start: int) -> int:
     return count
 
 
-def _is_broken_marker(log: mmap.mmap, position: int) -> bool:
+def _is_marker_like(log: mmap.mmap, position: int) -> bool:
     entry = log[position : position + len(MARKER)]
-    return entry != MARKER and sum(a == b for a, b in zip(entry, MARKER, strict=False)) >= _MARKER_LIKE
+    return sum(a == b for a, b in zip(entry, MARKER, strict=False)) >= _MARKER_LIKE

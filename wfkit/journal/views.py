@@ -1,0 +1,307 @@
+"""Read models: what the command line and the control API show of a journal.
+
+Each function takes a DuckDB connection. Of a file that no engine holds, `open_file` lends one; of an engine's journal,
+`await journal.read(list_runs, RunFilter(...))` does. The projection may be old, so what it says is always completed by
+folding the rows after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fnmatch
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import duckdb
+from msgspec import Raw
+
+from wfkit.core.commands import CompleteRun
+from wfkit.core.entries import BUS, KINDS, Record, RunStarted
+from wfkit.core.state import RunState, Status, decode_state
+from wfkit.errors import JournalCorrupt, JournalUnusable, UnknownRun
+from wfkit.journal import schema, wal
+from wfkit.journal.lock import lock_for_reading
+from wfkit.journal.store import check_format, explain
+from wfkit.journal.values import RunValues, outline
+
+Connection: TypeAlias = duckdb.DuckDBPyConnection
+Sort: TypeAlias = Literal["started", "updated", "id", "workflow", "status", "wake_at"]
+
+_SORTED_BY: dict[Sort, str] = {
+    sort: f"ORDER BY {sort} {{direction}} NULLS LAST, run {{direction}}"
+    for sort in ("started", "updated", "id", "workflow", "status", "wake_at")
+}
+_CANDIDATES_MAX = 5
+_SIMILAR_AMONG = 5_000
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """Which runs to list. What is None does not matter; times are microseconds UTC."""
+
+    statuses: frozenset[Status] | None = None
+    workflow: str | None = None
+    """A pattern such as `order_*`."""
+    id: str | None = None
+    """A pattern such as `order-*`."""
+    started_from: int | None = None
+    started_before: int | None = None
+    where: Callable[[RunState], bool] | None = None
+    """Anything else. It is asked last, since it needs the whole state of each run."""
+
+    def accepts(self, state: RunState) -> bool:
+        return (
+            (self.statuses is None or state.status in self.statuses)
+            and (self.workflow is None or fnmatch.fnmatchcase(state.workflow, self.workflow))
+            and (self.id is None or fnmatch.fnmatchcase(state.id, self.id))
+            and (self.started_from is None or state.started >= self.started_from)
+            and (self.started_before is None or state.started < self.started_before)
+            and (self.where is None or self.where(state))
+        )
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """Facts about a journal file. Sizes are bytes."""
+
+    path: Path
+    file_bytes: int
+    log_bytes: int
+    rows: int
+    runs: Mapping[Status, int]
+    """How many runs have each status; statuses that no run has are left out."""
+    format: int
+    wfkit: str
+    """The version that opened it last."""
+    epoch: int
+    """How often it was opened."""
+
+
+@contextlib.contextmanager
+def open_file(path: str | Path) -> Iterator[Connection]:
+    """Lend a read-only connection to a journal file that no engine holds. While it is lent, no engine can start.
+
+    Raises:
+        JournalLocked: an engine holds it.
+        JournalUnusable: there is no journal, or it cannot be read.
+        JournalTooNew, JournalCorrupt: see their descriptions.
+    """
+    path = Path(path)
+    if not path.exists() and not wal.wal_path(path).exists():
+        raise JournalUnusable(f"there is no journal {path}", help="run a workflow first, or name another journal: --store PATH")
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock_for_reading(path).release)
+        try:
+            connection = stack.enter_context(contextlib.closing(_connect(path)))
+            check_format(connection, path)
+            yield connection
+        except (duckdb.Error, OSError) as error:
+            raise explain(error, path) from error
+
+
+def _connect(path: Path) -> Connection:
+    if not path.exists():
+        raise JournalCorrupt(f"{path} is missing, but its log is there", help="put the journal file back beside its log")
+    log = wal.wal_path(path)
+    damage = wal.inspect(log)
+    try:
+        if damage is None or damage.last:
+            return duckdb.connect(str(path), read_only=True)
+    except duckdb.Error as error:
+        damage = wal.inspect(log, wal.position_of(str(error)))
+        if damage is None:
+            raise
+    if damage.last:
+        raise JournalCorrupt(
+            f"the last commit in the log of {path} is torn", help="start the engine: it drops that commit and says so"
+        )
+    raise JournalCorrupt(f"the log of {path} is damaged at byte {damage.keep}, before its last commit")
+
+
+def list_runs(
+    connection: Connection,
+    wanted: RunFilter | None = None,
+    *,
+    sort: Sort = "started",
+    descending: bool = True,
+    limit: int | None = None,
+) -> list[RunState]:
+    """Return the runs that a filter accepts, newest first unless said otherwise. Runs without a value sort last."""
+    wanted = wanted or RunFilter()
+    tail = _tail(connection)
+    found = [state for state in tail.values() if wanted.accepts(state)]
+    found += _projected(connection, wanted, tail, sort, descending, limit)
+    found.sort(key=lambda state: state.run, reverse=descending)
+    found.sort(key=lambda state: _sort_key(getattr(state, sort), descending), reverse=descending)
+    return found[:limit]
+
+
+def get_run(connection: Connection, name: str) -> RunState:
+    """Return the newest generation of a run.
+
+    Args:
+        connection: to a journal.
+        name: a run id, the beginning of exactly one, `@last` (started last) or `@failed` (failed last).
+
+    Raises:
+        UnknownRun: no run has this name, or several have; the message says which come near.
+    """
+    if name in ("@last", "@failed"):
+        statuses: frozenset[Status] | None = frozenset({"failed"}) if name == "@failed" else None
+        found = list_runs(connection, RunFilter(statuses), sort="started" if name == "@last" else "updated", limit=1)
+        if not found:
+            raise UnknownRun("no run has failed" if name == "@failed" else "there is no run yet")
+        return _complete(connection, found[0])
+    tail = _tail(connection)
+    matches = {state.id for state in tail.values() if state.id.startswith(name)}
+    query = "SELECT DISTINCT id FROM runs WHERE starts_with(id, ?) ORDER BY id <> ?, id LIMIT ?"
+    matches.update(id for (id,) in connection.execute(query, [name, name, _CANDIDATES_MAX + 1]).fetchall())
+    if name not in matches and len(matches) != 1:
+        raise UnknownRun(_several(name, matches) if matches else _none(connection, name, tail))
+    id = name if name in matches else matches.pop()
+    generations = [state for state in tail.values() if state.id == id]
+    stored = connection.execute("SELECT state FROM runs WHERE id = ? ORDER BY generation DESC LIMIT 1", [id]).fetchone()
+    if stored is not None and (state := decode_state(stored[0])).run not in tail:
+        generations.append(state)
+    return _complete(connection, max(generations, key=lambda state: state.generation))
+
+
+def history(connection: Connection, run: int) -> list[Record]:
+    """Return the records of a run with all values; record number `seq` is at index `seq - 1`."""
+    values = RunValues()
+    rows = connection.execute("SELECT body FROM entries WHERE run = ? ORDER BY seq", [run]).fetchall()
+    return [values.decode(body) for (body,) in rows]
+
+
+def children(connection: Connection, run: int) -> list[RunState]:
+    """Return the runs that a run started, in the order of their starts, every generation of each."""
+    starts = connection.execute(
+        "SELECT run, body FROM entries WHERE kind = ? AND contains(decode(body), ?) ORDER BY pos",
+        [KINDS[RunStarted], f'"parent":{{"run":{run},'],
+    ).fetchall()
+    tail = _tail(connection)
+    found = []
+    for child, body in starts:
+        # The text is only a hint: it may stand in somebody's arguments.
+        entry = outline(body).entry
+        if isinstance(entry, RunStarted) and entry.parent is not None and entry.parent.run == run:
+            found.append(tail[child] if child in tail else _stored(connection, child))
+    return found
+
+
+def result(connection: Connection, run: int) -> Raw | None:
+    """Return what a completed run returned, as JSON; None if it has not completed."""
+    for record in reversed(history(connection, run)):
+        for command in record.commands or ():
+            if isinstance(command, CompleteRun):
+                return command.value
+    return None
+
+
+def store_info(connection: Connection, path: str | Path) -> StoreInfo:
+    """Return what there is to say about a journal file as a whole."""
+    path = Path(path)
+    meta = schema.read_meta(connection)
+    tail = _tail(connection)
+    query = "SELECT status, count(*) FROM runs WHERE run <> ? AND run NOT IN (SELECT unnest(?::BIGINT[])) GROUP BY status"
+    runs: Counter[Status] = Counter(dict(connection.execute(query, [BUS, list(tail)]).fetchall()))
+    runs.update(state.status for state in tail.values())
+    log = wal.wal_path(path)
+    return StoreInfo(
+        path=path,
+        file_bytes=path.stat().st_size,
+        log_bytes=log.stat().st_size if log.exists() else 0,
+        rows=connection.execute("SELECT count(*) FROM entries").fetchall()[0][0],
+        runs=dict(runs),
+        format=int(meta["format"]),
+        wfkit=meta["wfkit"],
+        epoch=int(meta["epoch"]),
+    )
+
+
+def _tail(connection: Connection) -> dict[int, RunState]:
+    """Return every run that has rows after the projection, as those rows leave it; large values may be missing."""
+    projected = int(schema.read_meta(connection)["projected"])
+    rows = connection.execute(
+        "SELECT run, body FROM entries WHERE pos > ? AND run <> ? ORDER BY pos", [projected, BUS]
+    ).fetchall()
+    if not rows:
+        return {}
+    changed = list({run for run, _ in rows})
+    stored = connection.execute("SELECT run, state FROM runs WHERE run IN (SELECT unnest(?::BIGINT[]))", [changed]).fetchall()
+    states = {run: decode_state(state) for run, state in stored}
+    for run, body in rows:
+        state = states.get(run)
+        if state is None:
+            state = states[run] = RunState(run)
+        state.apply(outline(body))
+    return states
+
+
+def _complete(connection: Connection, state: RunState) -> RunState:
+    """Return the state with its large values, whether it came from the projection or was folded without them."""
+    complete = RunState(state.run)
+    for record in history(connection, state.run):
+        complete.apply(record)
+    return complete
+
+
+def _projected(
+    connection: Connection, wanted: RunFilter, tail: Mapping[int, RunState], sort: Sort, descending: bool, limit: int | None
+) -> list[RunState]:
+    conditions: list[tuple[str, Any]] = [("run <> ?", BUS), ("run NOT IN (SELECT unnest(?::BIGINT[]))", list(tail))]
+    if wanted.statuses is not None:
+        conditions.append(("status IN (SELECT unnest(?::VARCHAR[]))", sorted(wanted.statuses)))
+    if wanted.workflow is not None:
+        conditions.append(("workflow GLOB ?", wanted.workflow))
+    if wanted.id is not None:
+        conditions.append(("id GLOB ?", wanted.id))
+    if wanted.started_from is not None:
+        conditions.append(("started >= ?", wanted.started_from))
+    if wanted.started_before is not None:
+        conditions.append(("started < ?", wanted.started_before))
+    query = " ".join(
+        [
+            "SELECT state FROM runs WHERE",
+            " AND ".join(condition for condition, _ in conditions),
+            _SORTED_BY[sort].format(direction="DESC" if descending else "ASC"),
+            f"LIMIT {limit}" if limit is not None and wanted.where is None else "",
+        ]
+    )
+    cursor = connection.execute(query, [parameter for _, parameter in conditions])
+    found: list[RunState] = []
+    while rows := cursor.fetchmany(1000):
+        for (encoded,) in rows:
+            state = decode_state(encoded)
+            if wanted.where is None or wanted.where(state):
+                found.append(state)
+                if len(found) == limit:
+                    return found
+    return found
+
+
+def _stored(connection: Connection, run: int) -> RunState:
+    state: bytes = connection.execute("SELECT state FROM runs WHERE run = ?", [run]).fetchall()[0][0]
+    return decode_state(state)
+
+
+def _sort_key(value: Any, descending: bool) -> tuple[bool, Any]:
+    return (value is not None if descending else value is None, value if value is not None else 0)
+
+
+def _several(name: str, matches: set[str]) -> str:
+    shown = sorted(matches)[:_CANDIDATES_MAX]
+    more = ", ..." if len(matches) > len(shown) else ""
+    return f"{name!r} begins several run ids: {', '.join(shown)}{more}"
+
+
+def _none(connection: Connection, name: str, tail: Mapping[int, RunState]) -> str:
+    query = "SELECT id FROM runs WHERE run <> ? ORDER BY run DESC LIMIT ?"
+    ids = {id for (id,) in connection.execute(query, [BUS, _SIMILAR_AMONG]).fetchall()}
+    ids.update(state.id for state in tail.values())
+    near = difflib.get_close_matches(name, sorted(ids), n=3)
+    return f"no run {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
