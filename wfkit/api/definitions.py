@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from wfkit.api.signals import Signal
 from wfkit.core import failures
@@ -357,7 +357,7 @@ class Workflow(Generic[P, R]):
 
     def decode_end(self, ended: ChildEnded) -> R:
         """Return the result of a child of this workflow, or raise how it ended."""
-        if ended.status == "completed" and ended.value is not None:
+        if ended.status == "completed" and ended.value is not UNSET:
             return cast("R", self.signature.result.decode(ended.value))
         raise run_error(ended.status, self.name, ended.error)
 

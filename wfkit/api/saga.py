@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, TypeVarTuple, Unpack, cast
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from wfkit.api.attempt import attempt
 from wfkit.api.definitions import Step, course
@@ -160,5 +160,5 @@ def undoes(step: Step[..., R]) -> Undone[R]:
             f"this step does not undo a call of {step.name!r}",
             help="register it: s.do(step, ..., undo=this), or declare it: @step(undoes=step)",
         )
-    result = None if of.result is None else step.signature.result.decode(of.result)
+    result = None if of.result is UNSET else step.signature.result.decode(of.result)
     return Undone(of.key, of.outcome, result)

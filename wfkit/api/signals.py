@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar, overload
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET
 from typing_extensions import TypeForm, TypeIs
 
 from wfkit.core.codec import Codec, codec
-from wfkit.core.commands import PublishSignal, SendSignal, StopAwaiting, Subscribe
+from wfkit.core.commands import Json, PublishSignal, SendSignal, StopAwaiting, Subscribe
 from wfkit.core.durations import Duration, microseconds
 from wfkit.core.machine import Machine, current
 from wfkit.core.matching import Arrived, Wait
@@ -146,9 +146,9 @@ def _expire(wait: Wait) -> None:
         wait.set_exception(TimeoutError())
 
 
-def _fields(where: Mapping[str, object] | None) -> tuple[dict[str, Any] | None, Raw | None]:
+def _fields(where: Mapping[str, object] | None) -> tuple[dict[str, Any] | None, Json]:
     if not where:
-        return None, None
+        return None, UNSET
     encoded = codec(dict[str, Any]).encode(dict(where))
     return msgspec.json.decode(encoded), encoded
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+Json: TypeAlias = Raw | UnsetType
+"""A JSON text, or UNSET where there is none: msgspec cannot tell a text from null in `Raw | None`."""
 
 
 class Failure(Struct, frozen=True, omit_defaults=True):
@@ -17,8 +20,8 @@ class Failure(Struct, frozen=True, omit_defaults=True):
 
     type: str
     message: str = ""
-    args: Raw | None = None
-    data: Raw | None = None
+    args: Json = UNSET
+    data: Json = UNSET
     line: str | None = None
     """Where it was raised, `file:line in function`, for people."""
 
@@ -48,7 +51,7 @@ class Undoes(Struct, frozen=True, omit_defaults=True):
     step: str
     key: str
     outcome: Literal["completed", "failed", "unknown"]
-    result: Raw | None = None
+    result: Json = UNSET
 
 
 class _Command(Struct, frozen=True, tag_field="do", tag=True, omit_defaults=True):
@@ -92,7 +95,7 @@ class AwaitSignal(_Command, frozen=True):
 
     n: int
     name: str
-    where: Raw | None = None
+    where: Json = UNSET
 
 
 class Subscribe(_Command, frozen=True):
@@ -100,7 +103,7 @@ class Subscribe(_Command, frozen=True):
 
     n: int
     name: str
-    where: Raw | None = None
+    where: Json = UNSET
 
 
 class StopAwaiting(_Command, frozen=True):

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
-from wfkit.core.commands import Command, Failure
+from wfkit.core.commands import Command, Failure, Json
 
 BUS = 0
 """The number of the run that holds published signals."""
@@ -92,7 +92,7 @@ class SignalReceived(_Entry, frozen=True, kw_only=True):
 class ChildEnded(_Entry, frozen=True, kw_only=True):
     n: int
     status: Literal["completed", "failed", "cancelled", "terminated", "timed_out"]
-    value: Raw | None = None
+    value: Json = UNSET
     error: Failure | None = None
 
 

@@ -6,10 +6,10 @@ import builtins
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET
 
 from wfkit.core.codec import codec
-from wfkit.core.commands import Failure
+from wfkit.core.commands import Failure, Json
 from wfkit.core.loop import is_internal
 from wfkit.errors import CodecError, PayloadTooLarge, StepCancelled, StepError, StepTimeout, WorkerDied
 
@@ -28,15 +28,15 @@ def failure_of(exc: BaseException) -> Failure:
     if len(message) > MESSAGE_CHARS_MAX:
         message = message[:MESSAGE_CHARS_MAX] + "..."
     attributes = {name: value for name, value in getattr(exc, "__dict__", {}).items() if not name.startswith("_")}
-    return Failure(type(exc).__name__, message, _json(list(exc.args)), _json(attributes) if attributes else None, _line(exc))
+    return Failure(type(exc).__name__, message, _json(list(exc.args)), _json(attributes) if attributes else UNSET, _line(exc))
 
 
-def _json(value: Any) -> Raw | None:
+def _json(value: Any) -> Json:
     try:
         data = _any.encode(value)
     except (CodecError, PayloadTooLarge):
-        return None
-    return data if len(bytes(data)) <= MESSAGE_CHARS_MAX else None
+        return UNSET
+    return data if len(bytes(data)) <= MESSAGE_CHARS_MAX else UNSET
 
 
 def _line(exc: BaseException) -> str | None:
@@ -64,15 +64,15 @@ def rebuild(failure: Failure, declared: tuple[type[BaseException], ...] = ()) ->
         return error
     cls = next((cls for cls in declared if cls.__name__ == failure.type), None) or _builtin(failure.type)
     if cls is None:
-        data = failure.data if failure.data is not None else failure.args
-        return StepError(failure.type, failure.message, None if data is None else msgspec.json.decode(data))
-    args = tuple(msgspec.json.decode(failure.args)) if failure.args is not None else (failure.message,)
+        data = failure.args if failure.data is UNSET else failure.data
+        return StepError(failure.type, failure.message, None if data is UNSET else msgspec.json.decode(data))
+    args = tuple(msgspec.json.decode(failure.args)) if failure.args is not UNSET else (failure.message,)
     try:
         made = cls.__new__(cls, *args)
     except TypeError:
         made = cls.__new__(cls)
     made.args = args
-    attributes = msgspec.json.decode(failure.data) if failure.data is not None else {}
+    attributes = msgspec.json.decode(failure.data) if failure.data is not UNSET else {}
     if isinstance(attributes, dict):
         for name, value in attributes.items():
             try:

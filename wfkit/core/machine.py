@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from wfkit.core import compare
 from wfkit.core.commands import (
@@ -28,6 +28,7 @@ from wfkit.core.commands import (
     CompleteRun,
     FailRun,
     Failure,
+    Json,
     RunStep,
     StartChild,
     StartTimer,
@@ -82,7 +83,7 @@ class StepCall:
         self.args = args
         self.key = key
         self.outcome: Any = "unknown"
-        self.result: Raw | None = None
+        self.result: Json = UNSET
         self.undone = False
 
     def reference(self) -> Undoes:
@@ -485,7 +486,7 @@ class Machine:
             self.signals = SignalBuffer()
         return self.signals
 
-    def open_wait(self, wanted: Sequence[tuple[str, dict[str, Any] | None, Raw | None]], deadline: int | None) -> Wait:
+    def open_wait(self, wanted: Sequence[tuple[str, dict[str, Any] | None, Json]], deadline: int | None) -> Wait:
         """Open a wait for the first signal that is one of (name, fields, the same fields as JSON)."""
         wants = []
         for name, where, encoded in wanted:

@@ -8,10 +8,11 @@ rest. It never replays: what the workflow's code thinks is the business of `mach
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Literal, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import UNSET, Raw, Struct, field
 
 from wfkit.core.commands import (
     AwaitSignal,
@@ -23,10 +24,11 @@ from wfkit.core.commands import (
     CompleteRun,
     FailRun,
     Failure,
+    Json,
+    PublishSignal,
     RegisterUndo,
     RunStep,
     SendSignal,
-    PublishSignal,
     SetState,
     StartChild,
     StartTimer,
@@ -60,6 +62,8 @@ UNFINISHED: frozenset[Status] = frozenset({"running", "blocked"})
 
 DEDUPE_MAX = 10_000
 """How many dedupe ids of signals a chain of generations remembers."""
+BUS_DEDUPE = 7 * 86_400_000_000
+"""How long the bus remembers the dedupe ids of published signals, in microseconds."""
 
 
 class PendingStep(Struct, tag="step", tag_field="is", omit_defaults=True):
@@ -86,7 +90,7 @@ class PendingTimer(Struct, tag="timer", tag_field="is", omit_defaults=True):
 class PendingWait(Struct, tag="wait", tag_field="is", omit_defaults=True):
     name: str
     since: int
-    where: Raw | None = None
+    where: Json = UNSET
     subscription: bool = False
 
 
@@ -133,8 +137,11 @@ class RunState(Struct, omit_defaults=True):
     error: Failure | None = None
     saga_failures: tuple[str, ...] = ()
     dangling: tuple[int, ...] = ()
-    dedupe: dict[str, None] | None = None
+    dedupe: dict[str, int] | None = None
+    """Dedupe ids of the signals that arrived, and when."""
     code: str = ""
+    input: str = ""
+    """Hash of the arguments: a start under the same id must have equal ones."""
 
     @property
     def finished(self) -> bool:
@@ -176,7 +183,9 @@ class RunState(Struct, omit_defaults=True):
             case StepCompleted() | StepFailed() | TimerFired() | ChildEnded():
                 self.open.pop(entry.n, None)
             case SignalReceived(dedupe=str() as dedupe):
-                self._remember(dedupe)
+                self._remember(dedupe, entry.t)
+            case SignalPublished(dedupe=str() as dedupe):
+                self._remember_published(dedupe, entry.t)
             case CancelRequested():
                 self.cancelling = True
             case RunStarted():
@@ -208,17 +217,24 @@ class RunState(Struct, omit_defaults=True):
     def _start(self, entry: RunStarted) -> None:
         self.id, self.generation, self.workflow = entry.id, entry.generation, entry.workflow
         self.started, self.parent, self.code = entry.t, entry.parent, entry.code
+        self.input = input_hash(entry.args)
         if entry.timeout is not None:
             self.deadline = entry.t + entry.timeout
         for dedupe in entry.dedupe:
-            self._remember(dedupe)
+            self._remember(dedupe, entry.t)
 
-    def _remember(self, dedupe: str) -> None:
+    def _remember(self, dedupe: str, t: int) -> None:
         if self.dedupe is None:
             self.dedupe = {}
-        self.dedupe[dedupe] = None
+        self.dedupe[dedupe] = t
         if len(self.dedupe) > DEDUPE_MAX:
             del self.dedupe[next(iter(self.dedupe))]
+
+    def _remember_published(self, dedupe: str, t: int) -> None:
+        known = self.dedupe = self.dedupe or {}
+        known[dedupe] = t
+        while known[oldest := next(iter(known))] < t - BUS_DEDUPE:
+            del known[oldest]
 
     def _leave_inbox(self, of: int) -> None:
         if not self.inbox or self.inbox[0] != of:
@@ -283,6 +299,12 @@ class RunState(Struct, omit_defaults=True):
         self.status, self.error = status, error
         self.open = {}
         self.inbox = self.blocked = self.deadline = None
+
+
+def input_hash(args: Raw) -> str:
+    """Return a hash of a run's arguments as values: the order of an object's keys does not count."""
+    canonical = msgspec.json.encode(msgspec.json.decode(args), order="deterministic")
+    return blake2b(canonical, digest_size=8).hexdigest()
 
 
 _NEEDS_ACTIVATION = (RunStarted, StepCompleted, StepFailed, TimerFired, SignalReceived, ChildEnded, CancelRequested)

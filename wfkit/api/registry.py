@@ -1,0 +1,106 @@
+"""The names that one version of an app's code defines."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from types import FunctionType, ModuleType
+from typing import Any
+
+from wfkit.api.definitions import Step, Workflow, where_defined
+from wfkit.errors import DuplicateName, UnknownWorkflow
+
+Definition = Step[..., Any] | Workflow[..., Any]
+
+
+class Registry:
+    """Workflows and steps by name. Each name means one definition.
+
+    Raises:
+        DuplicateName: two definitions share a name.
+        CodecError: a parameter or result has a type that cannot travel.
+    """
+
+    def __init__(self, definitions: Iterable[Any] = ()) -> None:
+        self.workflows: dict[str, Workflow[..., Any]] = {}
+        self.steps: dict[str, Step[..., Any]] = {}
+        self.add(definitions)
+
+    def add(self, definitions: Iterable[Any]) -> None:
+        """Add definitions, and all that the workflows among them name in their code."""
+        pending = [thing for thing in definitions if isinstance(thing, Step | Workflow)]
+        while pending:
+            definition = pending.pop()
+            if self._put(definition):
+                pending += [thing for thing in _named_by(definition.fn) if isinstance(thing, Step | Workflow)]
+
+    def _put(self, definition: Definition) -> bool:
+        table: dict[str, Any] = self.steps if isinstance(definition, Step) else self.workflows
+        known = table.get(definition.name)
+        if known is None:
+            _ = definition.signature
+            table[definition.name] = definition
+            return True
+        if known.fn is not definition.fn:
+            kind = "steps" if isinstance(definition, Step) else "workflows"
+            places = sorted((where_defined(known.fn), where_defined(definition.fn)))
+            raise DuplicateName(f"two {kind} are named {definition.name!r}: {places[0]} and {places[1]}")
+        return False
+
+    def workflow(self, name: str) -> Workflow[..., Any]:
+        """Return a workflow by name.
+
+        Raises:
+            UnknownWorkflow: there is none; the message names the nearest.
+        """
+        found = self.workflows.get(name)
+        if found is None:
+            near = get_close_matches(name, self.workflows, n=3)
+            hint = f"; did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
+            raise UnknownWorkflow(f"no workflow is named {name!r}{hint}")
+        return found
+
+    def triggered_by(self, signal: str) -> list[Workflow[..., Any]]:
+        """Return the workflows that a published signal of this name starts, by name."""
+        return [wf for _, wf in sorted(self.workflows.items()) if wf.on is not None and wf.on.name == signal]
+
+
+def definitions_of(module: ModuleType) -> list[Definition]:
+    """Return the definitions that a module holds at its top level, its own and imported ones."""
+    return [thing for thing in vars(module).values() if isinstance(thing, Step | Workflow)]
+
+
+def _named_by(fn: Any) -> Iterator[Any]:
+    """Yield what a workflow's code names, also in the plain functions that it calls."""
+    seen: set[Any] = set()
+    pending = [fn]
+    while pending:
+        function = inspect.unwrap(pending.pop())
+        code = getattr(function, "__code__", None)
+        if code is None or code in seen:
+            continue
+        seen.add(code)
+        closed_over = [cell.cell_contents for cell in function.__closure__ or () if _is_bound(cell)]
+        names = _names(code)
+        for thing in [*(function.__globals__.get(name) for name in names), *closed_over]:
+            if isinstance(thing, ModuleType):
+                members = (vars(thing).get(name) for name in names)
+                yield from (member for member in members if isinstance(member, Step | Workflow))
+            elif isinstance(thing, FunctionType) and thing.__module__ == function.__module__:
+                pending.append(thing)
+            else:
+                yield thing
+
+
+def _is_bound(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  # to see whether it raises
+    except ValueError:
+        return False
+    return True
+
+
+def _names(code: Any) -> set[str]:
+    inner = [constant for constant in code.co_consts if hasattr(constant, "co_names")]
+    return set(code.co_names).union(*(_names(constant) for constant in inner))

@@ -1,0 +1,101 @@
+"""Finds and loads the user's app: the module whose workflows an engine runs."""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import re
+import sys
+import tomllib
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from wfkit.api.registry import Registry, definitions_of
+from wfkit.core.loop import is_internal
+from wfkit.errors import AppError, WfkitError
+
+_DECORATED = re.compile(r"^@(wfkit\.)?workflow\b", re.MULTILINE)
+
+
+def find_app(folder: Path | None = None) -> str:
+    """Return the app that is meant when none is named: `[tool.wfkit] app` in pyproject.toml, or the only file that has one.
+
+    Raises:
+        AppError: there is none, or more than one.
+    """
+    here = folder or Path.cwd()
+    project = here / "pyproject.toml"
+    if project.is_file():
+        try:
+            app = tomllib.loads(project.read_text()).get("tool", {}).get("wfkit", {}).get("app")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+            raise AppError(f"{project} cannot be read: {exc}") from None
+        if app is not None:
+            return str(app)
+    found = [path.name for path in sorted(here.glob("*.py")) if _DECORATED.search(path.read_text(errors="replace"))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise AppError(f"no file in {here} defines a workflow", help="name the app: file.py or package.module")
+    raise AppError(f"several files here define workflows: {', '.join(found)}", help="name the one that is meant")
+
+
+def load_app(app: str) -> Registry:
+    """Import an app and return what it defines.
+
+    Args:
+        app: `file.py`, with a path if need be, or `package.module`.
+
+    Raises:
+        AppError: it is not there, does not import, or defines no workflow.
+        DuplicateName: two of its definitions share a name.
+    """
+    module = _import(app)
+    registry = Registry(definitions_of(module))
+    if not registry.workflows:
+        raise AppError(f"{app} defines no workflow", help="decorate an `async def` with @workflow")
+    return registry
+
+
+def _import(app: str) -> ModuleType:
+    path = Path(app)
+    if app.endswith(".py") or "/" in app:
+        if not path.is_file():
+            raise AppError(f"there is no file {app}")
+        name, folder = _module_of(path.resolve())
+    else:
+        name, folder = app, Path.cwd()
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    except WfkitError:
+        raise
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (name == exc.name or name.startswith(exc.name + ".")):
+            raise AppError(f"there is no module {name!r} in {folder} or among the installed packages") from None
+        raise _told(app, exc) from exc
+    except (Exception, SystemExit) as exc:  # noqa: BLE001  # importing runs the user's code
+        raise _told(app, exc) from exc
+
+
+def _module_of(path: Path) -> tuple[str, Path]:
+    """Return the dotted name of a file and the folder that it is imported from: above its packages."""
+    parts = [path.stem] if path.stem != "__init__" else []
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts), folder
+
+
+def _told(app: str, exc: BaseException) -> AppError:
+    """Return the error of an import, with the user's own frames."""
+    frames = [
+        f"    {code.co_filename}:{line} in {code.co_name}: {linecache.getline(code.co_filename, line).strip()}"
+        for frame, line in traceback.walk_tb(exc.__traceback__)
+        if not is_internal(code := frame.f_code) and "importlib" not in code.co_filename
+    ]
+    told = "".join(traceback.format_exception_only(exc)).strip()
+    return AppError("\n".join([f"{app} does not import: {told}", *frames[-4:]]))

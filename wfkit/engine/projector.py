@@ -1,0 +1,78 @@
+"""Keeps the journal's projection up to date, lazily, and lets go of runs that memory need not hold."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wfkit.core.state import PendingStep
+from wfkit.engine.runs import LiveRun, Runs
+from wfkit.journal.port import Journal
+
+IDLE_SECONDS = 1.0
+"""The projection is written when nothing has changed for this long: it costs a commit, and only shortens recovery."""
+CHANGED_MAX = 5_000
+"""So many changed runs are written even if the engine is busy: recovery folds what is not."""
+WARM_MAX = 20_000
+"""Unfinished runs whose state stays in memory, about 1 kB each. Others are read from the journal when they are due."""
+
+
+class Projector:
+    """Writes changed runs into the projection.
+
+    Args:
+        journal: where the projection is.
+        runs: the runs in memory.
+        warm_max: how many unfinished runs keep their state in memory.
+    """
+
+    def __init__(self, journal: Journal, runs: Runs, warm_max: int = WARM_MAX) -> None:
+        self._journal = journal
+        self._runs = runs
+        self._warm_max = warm_max
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        before = -1
+        while True:
+            await asyncio.sleep(IDLE_SECONDS / 4)
+            changed = len(self._runs.changed)
+            if changed and (changed == before or changed > CHANGED_MAX):
+                await self.write()
+                changed = len(self._runs.changed)
+            before = changed
+
+    async def write(self) -> None:
+        """Bring the projection up to date, and let go of what it holds."""
+        numbers = list(self._runs.changed)
+        self._runs.changed.clear()
+        bus = self._runs.bus
+        rows = [bus.row()] if 0 in numbers else []
+        runs = [run for number in numbers if (run := self._runs.get(number)) is not None]
+        await self._journal.project([*rows, *(run.row() for run in runs)])
+        for run in runs:
+            if run.state.finished and self._is_spare(run):
+                self._runs.drop(run)
+        if len(self._runs) > self._warm_max:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        excess = len(self._runs) - self._warm_max
+        for run in self._runs:
+            if excess <= 0:
+                break
+            if self._is_spare(run) and not any(isinstance(pending, PendingStep) for pending in run.state.open.values()):
+                self._runs.drop(run)
+                excess -= 1
+
+    def _is_spare(self, run: LiveRun) -> bool:
+        return run.idle and run.number not in self._runs.changed
+
+    async def close(self) -> None:
+        """Write what has changed, for the last time."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self.write()

@@ -1,0 +1,94 @@
+"""Takes up the runs of a journal where the last process left them.
+
+The projection gives the state of every unfinished run as of some moment; the rows after it are folded on top. Then every
+open timer is armed, and every step that was in flight is run again with its recorded arguments, options and key. No run
+is replayed for this: most only sleep.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from wfkit.core.commands import Failure
+from wfkit.core.entries import AttemptFailed, StepFailed
+from wfkit.core.retry import DEATHS_MAX
+from wfkit.core.state import PendingStep, PendingTimer, RunState, decode_state
+from wfkit.engine.runs import LiveRun, Runs
+from wfkit.journal.port import Journal, Row
+from wfkit.journal.values import RunValues
+
+log = logging.getLogger("wfkit.engine")
+
+
+async def load_runs(journal: Journal, runs: Runs) -> None:
+    """Bring every unfinished run of a journal into memory, and what is newer than the projection."""
+    for row in await journal.unfinished():
+        run = LiveRun(row.run, decode_state(row.state))
+        if row.run == runs.bus.number:
+            runs.bus = run
+        else:
+            runs.add(run)
+    for number in _fold(await journal.since_projection(), runs):
+        run = LiveRun(number, RunState(number))
+        for record in run.read(await journal.history(number)):
+            run.state.apply(record)
+        runs.replace(run)
+
+
+def _fold(tail: Iterable[Row], runs: Runs) -> list[int]:
+    """Fold rows on top of the projection. Returns the runs whose large values lie before it, to be read in full."""
+    values: dict[int, RunValues] = {}
+    unreadable: dict[int, None] = {}
+    for row in tail:
+        runs.changed[row.run] = None
+        if row.run in unreadable:
+            continue
+        run = runs.bus if row.run == runs.bus.number else runs.get(row.run)
+        if run is None:
+            run = LiveRun(row.run, RunState(row.run))
+        try:
+            run.state.apply(values.setdefault(row.run, RunValues()).decode(row.body))
+        except KeyError:
+            unreadable[row.run] = None
+        if row.run != runs.bus.number:
+            runs.add(run)
+    return list(unreadable)
+
+
+def deaths(run: LiveRun, now: int) -> list[AttemptFailed | StepFailed]:
+    """Return what to record of a run's steps over which the process died.
+
+    A step that the process died under too often is held to be the cause. Deaths are counted from the one that makes an
+    attempt write down that it starts: one that was only waiting for its turn is never blamed.
+    """
+    found: list[AttemptFailed | StepFailed] = []
+    t = max(run.state.updated, now)
+    for n, pending in run.state.open.items():
+        if not isinstance(pending, PendingStep) or pending.due is not None:
+            continue
+        name = pending.command.name
+        if pending.cancelled:
+            error = Failure("StepCancelled", f"the process died while {name}() was being cancelled")
+            found.append(StepFailed(t=t, n=n, error=error, attempt=pending.attempt))
+        elif pending.deaths == 0 or pending.started:
+            if pending.deaths + 1 >= DEATHS_MAX:
+                error = Failure("WorkerDied", f"the process died {DEATHS_MAX} times while {name}() ran")
+                found.append(StepFailed(t=t, n=n, error=error, attempt=pending.attempt))
+            else:
+                error = Failure("WorkerDied", f"the process died while {name}() ran")
+                found.append(AttemptFailed(t=t, n=n, attempt=pending.attempt, error=error, due=t, died=True))
+    return found
+
+
+def wake_ups(run: LiveRun) -> list[tuple[int, int]]:
+    """Return (due, n) of everything that the clock brings to a run: timers, retries, and its deadline as number 0."""
+    state = run.state
+    found = [
+        (pending.due, n)
+        for n, pending in state.open.items()
+        if isinstance(pending, PendingTimer | PendingStep) and pending.due is not None
+    ]
+    if state.deadline is not None and not state.cancelling:
+        found.append((state.deadline, 0))
+    return found

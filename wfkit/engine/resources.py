@@ -1,0 +1,71 @@
+"""Opens the resources that steps name, once per engine, and closes them when it drains."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wfkit.api.resources import Resource, resources_of
+from wfkit.errors import DefinitionError
+
+
+class Resources:
+    """The resources of one engine. Each lives in a task of its own, since many clients must be closed where they were opened.
+
+    Args:
+        replaced: objects that stand in for resources, in tests.
+    """
+
+    def __init__(self, replaced: Mapping[Resource[Any], Any] | None = None) -> None:
+        self.open: dict[Resource[Any], Any] = dict(replaced or {})
+        self._closing = asyncio.Event()
+        self._lives: dict[Resource[Any], asyncio.Task[None]] = {}
+        self._opened: dict[Resource[Any], asyncio.Future[None]] = {}
+        self._needs: dict[Callable[..., Any], tuple[Resource[Any], ...]] = {}
+
+    def missing(self, fn: Callable[..., Any]) -> tuple[Resource[Any], ...]:
+        """Return the resources that a step's function names and that are not open."""
+        needs = self._needs.get(fn)
+        if needs is None:
+            needs = self._needs[fn] = resources_of(fn)
+        if not needs:
+            return ()
+        return tuple(resource for resource in needs if resource not in self.open)
+
+    async def provide(self, resources: tuple[Resource[Any], ...]) -> None:
+        """Open resources; one that is being opened for another step is awaited.
+
+        Raises:
+            Exception: whatever a resource raises. The step that needs it fails with that, and the next one tries again.
+        """
+        for resource in resources:
+            if resource not in self.open:
+                if resource not in self._opened:
+                    self._opened[resource] = asyncio.get_running_loop().create_future()
+                    self._lives[resource] = asyncio.ensure_future(self._live(resource, self._opened[resource]))
+                await asyncio.shield(self._opened[resource])
+
+    async def _live(self, resource: Resource[Any], opened: asyncio.Future[None]) -> None:
+        generator = resource.fn()
+        try:
+            self.open[resource] = await anext(generator)
+        except Exception as exc:  # noqa: BLE001  # the user's code; whoever waits for the resource gets it
+            del self._opened[resource]
+            if isinstance(exc, StopAsyncIteration):
+                exc = DefinitionError(f"resource {resource.name!r} yields nothing", help="it must yield its client once")
+            if not opened.done():
+                opened.set_exception(exc)
+            return
+        opened.set_result(None)
+        await self._closing.wait()
+        del self.open[resource]
+        await anext(generator, None)
+
+    async def close(self) -> None:
+        """Close what was opened. An error of one does not keep the others open; the first is raised."""
+        self._closing.set()
+        ends = await asyncio.gather(*self._lives.values(), return_exceptions=True)
+        errors = [end for end in ends if isinstance(end, Exception)]
+        if errors:
+            raise errors[0]

@@ -1,0 +1,210 @@
+"""The runs in memory, and how others are brought back.
+
+Three temperatures. A *hot* run has its code in memory, at its last entry. A *warm* one has only its state: what its
+records add up to. A *cold* one is in the journal alone; a timer or the index of waits knows its number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from wfkit.core.entries import KINDS, Fed, Record
+from wfkit.core.machine import Machine
+from wfkit.core.records import encode_record
+from wfkit.core.state import RunState, decode_state, encode_state
+from wfkit.journal.port import Journal, Row, RunRow
+from wfkit.journal.values import LARGE_BYTES, RunValues
+
+if TYPE_CHECKING:
+    from wfkit.engine.scheduler import Unit
+
+
+class LiveRun:
+    """A run in memory. `state` is always that of all its records, durable or about to be."""
+
+    __slots__ = (
+        "arrived",
+        "cautious",
+        "machine",
+        "number",
+        "over",
+        "rebuilding",
+        "state",
+        "unit",
+        "value",
+        "values",
+        "waiters",
+    )
+
+    def __init__(self, number: int, state: RunState) -> None:
+        self.number = number
+        self.state = state
+        self.machine: Machine | None = None
+        self.over = state.finished
+        """It has ended, and that is durable."""
+        self.rebuilding: asyncio.Task[None] | None = None
+        self.arrived: dict[int, Fed] | None = None
+        """Entries that went into the inbox since the history was read for a rebuild, by number."""
+        self.unit: Unit | None = None
+        """The unit that this run is tied to, while that waits for another run to be loaded."""
+        self.cautious = False
+        """The process died under it: entries become durable before they are activated."""
+        self.values: RunValues | None = None
+        """The large values that its history holds, once it has any."""
+        self.value: Raw | None = None
+        """The result, once it completed in this process."""
+        self.waiters: list[asyncio.Future[None]] | None = None
+        """Who waits for its end."""
+
+    def record(self, record: Record) -> Row:
+        """Fold the next record into the state and return its row."""
+        self.state.apply(record)
+        entry = record.entry
+        body = encode_record(record)
+        if len(body) > LARGE_BYTES:
+            self.values = self.values or RunValues()
+            body = self.values.encode(record)
+        return Row(self.number, self.state.seq, KINDS[type(entry)], entry.t, body)
+
+    def read(self, rows: Sequence[Row]) -> list[Record]:
+        """Return the records of the run's whole history."""
+        self.values = RunValues()
+        return [self.values.decode(row.body) for row in rows]
+
+    def row(self) -> RunRow:
+        """Return the run's row in the projection."""
+        state = self.state
+        return RunRow(
+            self.number,
+            state.id,
+            state.generation,
+            state.workflow,
+            state.status,
+            state.started,
+            state.updated,
+            state.seq,
+            state.wake_at,
+            encode_state(state),
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is going on that needs the run in memory."""
+        return self.rebuilding is None and self.unit is None and not self.waiters and not self.cautious
+
+
+class Runs:
+    """The table of runs.
+
+    Args:
+        journal: where cold runs are.
+        hot_max: how many runs keep their code in memory; the least recently used one is evicted first.
+    """
+
+    def __init__(self, journal: Journal, hot_max: int) -> None:
+        self._journal = journal
+        self._hot_max = hot_max
+        self._hot: OrderedDict[int, None] = OrderedDict()
+        self._by_number: dict[int, LiveRun] = {}
+        self._by_id: dict[str, LiveRun] = {}
+        self._last = journal.last_run
+        self.changed: dict[int, None] = {}
+        """Runs whose row in the projection is out of date."""
+        self.bus = LiveRun(0, RunState(0))
+        self.dropped = False
+        """Some run has left memory for the journal alone."""
+
+    def __iter__(self) -> Iterator[LiveRun]:
+        return iter(list(self._by_number.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def new(self, id: str) -> LiveRun:
+        """Add a run of a new number; its first record gives it its contents."""
+        self._last += 1
+        run = LiveRun(self._last, RunState(self._last, id=id))
+        self.add(run)
+        return run
+
+    def add(self, run: LiveRun) -> None:
+        self._by_number[run.number] = run
+        known = self._by_id.get(run.state.id)
+        if known is None or known.number < run.number:
+            self._by_id[run.state.id] = run
+        self._last = max(self._last, run.number)
+
+    def replace(self, run: LiveRun) -> None:
+        """Put a run in the place of the one of the same number."""
+        old = self._by_number.get(run.number)
+        if run.number == self.bus.number:
+            self.bus = run
+        elif old is not None:
+            if self._by_id.get(old.state.id) is old:
+                del self._by_id[old.state.id]
+            self.add(run)
+
+    def get(self, number: int) -> LiveRun | None:
+        """Return a run that is in memory."""
+        return self._by_number.get(number)
+
+    def named(self, id: str) -> LiveRun | None:
+        """Return the newest generation of a run id, if it is in memory."""
+        return self._by_id.get(id)
+
+    async def load(self, number: int) -> LiveRun | None:
+        """Return a run by number, from memory or from the journal."""
+        run = self._by_number.get(number)
+        if run is None:
+            run = self._adopt(await self._journal.stored(number))
+        return run
+
+    async def find(self, id: str) -> LiveRun | None:
+        """Return the newest generation of a run id, from memory or from the journal."""
+        run = self._by_id.get(id)
+        if run is None:
+            run = self._adopt(await self._journal.find(id))
+        return run
+
+    def _adopt(self, row: RunRow | None) -> LiveRun | None:
+        if row is None:
+            return None
+        known = self._by_number.get(row.run)  # it may have been loaded by somebody else meanwhile
+        if known is None:
+            known = LiveRun(row.run, decode_state(row.state))
+            self.add(known)
+        return known
+
+    def warm(self, run: LiveRun, machine: Machine) -> None:
+        """Give a run its code, and evict the least recently used one if there are too many."""
+        run.machine = machine
+        self.touch(run)
+        while len(self._hot) > self._hot_max:
+            number, _ = self._hot.popitem(last=False)
+            other = self._by_number.get(number)
+            if other is not None and other is not run:
+                self.cool(other)
+
+    def touch(self, run: LiveRun) -> None:
+        self._hot[run.number] = None
+        self._hot.move_to_end(run.number)
+
+    def cool(self, run: LiveRun) -> None:
+        """Evict a run's code."""
+        self._hot.pop(run.number, None)
+        if run.machine is not None:
+            machine, run.machine = run.machine, None
+            machine.evict()
+
+    def drop(self, run: LiveRun) -> None:
+        """Forget a run whose row in the projection is up to date."""
+        self.dropped = True
+        self.cool(run)
+        self._by_number.pop(run.number, None)
+        if self._by_id.get(run.state.id) is run:
+            del self._by_id[run.state.id]

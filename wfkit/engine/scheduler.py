@@ -1,0 +1,442 @@
+"""Which run is activated next, and what becomes of it: the way from an entry to durable commands.
+
+A *unit* is what one entry sets off: its activation, and the activations that this brings to other runs. It is appended
+to the journal as one. Memory is ahead of the disk: the next entry of a run may be activated before the last unit is
+durable. But nothing outside hears of a command before the unit that holds it is durable.
+
+A run that is not in memory, or blocked, or behind on its inbox gets its entry written alone; the entry is activated
+when the run has been rebuilt from its history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from wfkit.api.registry import Registry
+from wfkit.core.commands import Command
+from wfkit.core.entries import (
+    FED,
+    Activated,
+    ActivationStarted,
+    Blocked,
+    Entry,
+    Fed,
+    Record,
+    RunStarted,
+    RunTerminated,
+    Unblocked,
+)
+from wfkit.core.failures import failure_of
+from wfkit.core.machine import Activation, Machine, activations
+from wfkit.core.retry import DEATHS_MAX
+from wfkit.engine.mailbox import ENDINGS, Address, Carrying, Delivery, Mailbox, Named, Numbered, WithResult, result_of
+from wfkit.engine.runs import LiveRun, Runs
+from wfkit.errors import WfkitError
+from wfkit.journal.port import Journal, Row
+
+log = logging.getLogger("wfkit.engine")
+
+
+Filling: TypeAlias = Generator[Address, LiveRun | None, None]
+
+
+class Effect(NamedTuple):
+    """What may be acted on once its unit is durable."""
+
+    run: LiveRun
+    entry: Fed
+    commands: tuple[Command, ...]
+    logs: Sequence[logging.LogRecord]
+
+
+class Unit:
+    """Rows that are appended as one, and what follows when they are durable.
+
+    While a unit waits for a run to be loaded, its runs are tied to it. Another unit that touches one of them joins it: so
+    the rows of a run never reach the journal out of order, and two units never wait for each other.
+    """
+
+    __slots__ = ("after", "effects", "fillings", "joined", "rows", "runs", "written")
+
+    def __init__(self, after: Callable[[], None] | None = None) -> None:
+        self.rows: list[Row] = []
+        self.effects: list[Effect] = []
+        self.after: list[Callable[[], None]] = [] if after is None else [after]
+        self.runs: list[LiveRun] = []
+        self.fillings = 1
+        """How many generators still fill it."""
+        self.joined: Unit | None = None
+        self.written: asyncio.Future[None] | None = None
+        """Done when the unit is handed to the journal; there only if somebody waits for that."""
+
+    def root(self) -> Unit:
+        """Return the unit that this one has become part of."""
+        unit = self
+        while unit.joined is not None:
+            unit = unit.joined
+        return unit
+
+    def join(self, other: Unit) -> None:
+        """Become part of another unit."""
+        other.rows += self.rows
+        other.effects += self.effects
+        other.after += self.after
+        other.fillings += self.fillings
+        for run in self.runs:
+            other.tie(run)
+        self.joined = other
+
+    def tie(self, run: LiveRun) -> None:
+        run.unit = self
+        self.runs.append(run)
+
+
+class Dispatcher(Protocol):
+    """Who acts on durable commands."""
+
+    def dispatch(self, effect: Effect) -> None: ...
+    def ended(self, run: LiveRun) -> None:
+        """The run has ended, durably."""
+        ...
+
+
+class UnderWay(NamedTuple):
+    """The activation that is under way, for whoever watches that it ends."""
+
+    run_id: str
+    since: float
+    """Monotonic seconds."""
+
+
+class Scheduler:
+    """Activates runs.
+
+    Args:
+        journal: where units go.
+        runs: the runs in memory.
+        registry: the code.
+        mailbox: what carries commands to other runs.
+        dispatcher: who acts on durable commands.
+    """
+
+    def __init__(self, journal: Journal, runs: Runs, registry: Registry, mailbox: Mailbox, dispatcher: Dispatcher) -> None:
+        self._journal = journal
+        self._runs = runs
+        self._registry = registry
+        self._mailbox = mailbox
+        self._dispatcher = dispatcher
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.closed = False
+        self.activation: UnderWay | None = None
+
+    # -- deliveries -----------------------------------------------------------------------------------------------------
+
+    def deliver(self, run: LiveRun, entry: Entry, after: Callable[[], None] | None = None) -> None:
+        """Bring a run its next entry. `after` is called when it is durable."""
+        self.begin(lambda _rows: _only((run, entry)), after)
+
+    def begin(self, plan: Callable[[list[Row]], Carrying], after: Callable[[], None] | None = None) -> None:
+        """Start a unit with the deliveries of a plan, a generator as in the mailbox. `after` is called when it is durable."""
+        unit = Unit(after)
+        self._drive(unit, self._fill(unit, plan(unit.rows)), None)
+
+    def _drive(self, unit: Unit, filling: Filling, found: LiveRun | None) -> None:
+        """Let a unit fill as far as memory reaches; go on when what it needs has been loaded."""
+        try:
+            while not self.closed:
+                address = filling.send(found)
+                found = self._in_memory(address)
+                if found is None and self._may_be_stored(address):
+                    root = unit.root()
+                    for row in root.rows:
+                        run = self._runs.get(row.run)
+                        if run is not None and run.unit is None:
+                            root.tie(run)
+                    self.spawn(self._drive_later(unit, filling, address))
+                    return
+        except StopIteration:
+            self._finish(unit.root())
+
+    async def _drive_later(self, unit: Unit, filling: Filling, address: Address) -> None:
+        found: LiveRun | None
+        match address:
+            case Named():
+                found = await self._runs.find(address.id)
+            case Numbered():
+                found = await self._runs.load(address.number)
+            case WithResult():
+                found = address.run
+                await self.fetch_result(found)
+        self._drive(unit, filling, found)
+
+    async def fetch_result(self, run: LiveRun) -> None:
+        """Read the result of a completed run from its last record."""
+        history = run.read(await self._journal.history(run.number))
+        run.value = result_of(history[-1].commands or ())
+
+    def _in_memory(self, address: Address) -> LiveRun | None:
+        match address:
+            case Named():
+                return self._runs.named(address.id)
+            case Numbered():
+                return self._runs.get(address.number)
+            case WithResult():
+                return address.run if address.run.value is not None or address.run.state.status != "completed" else None
+
+    def _may_be_stored(self, address: Address) -> bool:
+        return not isinstance(address, Named) or self._journal.last_run > 0 or self._runs.dropped
+
+    @staticmethod
+    def _unit_of(run: LiveRun) -> Unit:
+        """Return the unit that a run is tied to, or a new one; to be finished by the caller."""
+        if run.unit is None:
+            return Unit()
+        run.unit.fillings += 1
+        return run.unit
+
+    def _finish(self, unit: Unit) -> None:
+        unit.fillings -= 1
+        if unit.fillings:
+            return
+        for run in unit.runs:
+            run.unit = None
+        if unit.rows or unit.after:
+            self._journal.append(unit.rows, lambda: self._settle(unit))
+        if unit.written is not None and not unit.written.done():
+            unit.written.set_result(None)
+
+    def append_quietly(self, run: LiveRun, entry: Entry, after: Callable[[], None] | None = None) -> None:
+        """Write a bookkeeping entry. Without `after` it is not urgent."""
+        self._runs.changed[run.number] = None
+        if run.unit is None:
+            self._journal.append([run.record(Record(entry))], after)
+        else:
+            run.unit.rows.append(run.record(Record(entry)))
+            run.unit.after += [] if after is None else [after]
+
+    def _settle(self, unit: Unit) -> None:
+        if self.closed:
+            return
+        for effect in unit.effects:
+            for record in effect.logs:
+                logging.getLogger(record.name).callHandlers(record)
+            self._dispatcher.dispatch(effect)
+            if effect.commands and isinstance(effect.commands[-1], ENDINGS):
+                self._dispatcher.ended(effect.run)
+        for after in unit.after:
+            after()
+
+    # -- activations ------------------------------------------------------------------------------------------------------
+
+    def _fill(self, unit: Unit, plan: Carrying) -> Filling:
+        work = deque((yield from plan))
+        while work:
+            run, entry = work.popleft()
+            if run.unit is not None and run.unit is not unit.root():
+                unit.root().join(run.unit)
+            here = unit.root()
+            was_finished, left = run.state.finished, tuple(run.state.open.items())
+            commands = self._take(here, run, entry)
+            if commands:
+                work.extend((yield from self._mailbox.carry(run, commands, here.rows)))
+            if run.state.finished and not was_finished:
+                work.extend((yield from self._mailbox.ended(run, left)))
+                self._mailbox.forget(run, left)
+
+    def _take(self, unit: Unit, run: LiveRun, entry: Entry) -> tuple[Command, ...]:
+        """Write one entry, activated if that is possible just now, and return the commands."""
+        state = run.state
+        if state.finished:
+            return ()
+        self._runs.changed[run.number] = None
+        if isinstance(entry, RunTerminated):
+            self._terminate(unit, run, entry)
+            return ()
+        assert isinstance(entry, FED)
+        if isinstance(entry, RunStarted):
+            self._load(run, state.workflow or entry.workflow)
+        if run.machine is None or state.inbox or state.blocked or run.cautious or run.rebuilding is not None:
+            self._put_in_inbox(unit, run, entry)  # type: ignore[arg-type]  # FED are the classes of Fed
+            return ()
+        self._runs.touch(run)
+        try:
+            commands = self._feed(run, entry, state.seq + 1)  # type: ignore[arg-type]  # as above
+        except WfkitError as exc:
+            unit.rows.append(run.record(Record(entry)))
+            self._block(unit, run, exc)
+            return ()
+        self._record(unit, run, Record(entry, commands), entry, commands)  # type: ignore[arg-type]  # as above
+        return commands
+
+    def _record(self, unit: Unit, run: LiveRun, record: Record, entry: Fed, commands: tuple[Command, ...]) -> None:
+        machine = run.machine
+        assert machine is not None
+        self._mailbox.note(run, commands)
+        unit.rows.append(run.record(record))
+        unit.effects.append(Effect(run, entry, commands, machine.logs))
+        if run.state.finished:
+            run.value = result_of(commands)
+            self._runs.cool(run)
+
+    def _feed(self, run: LiveRun, entry: Fed, seq: int) -> tuple[Command, ...]:
+        assert run.machine is not None
+        self.activation = UnderWay(run.state.id or getattr(entry, "id", ""), time.monotonic())
+        try:
+            return run.machine.feed(entry, seq)
+        finally:
+            self.activation = None
+
+    def _terminate(self, unit: Unit, run: LiveRun, entry: RunTerminated) -> None:
+        self._runs.cool(run)
+        unit.rows.append(run.record(Record(entry)))
+        unit.after.append(lambda: self._dispatcher.ended(run))
+
+    def _load(self, run: LiveRun, workflow: str) -> None:
+        code = self._registry.workflows.get(workflow)
+        if code is not None:
+            self._runs.warm(run, Machine(code))
+
+    def _put_in_inbox(self, unit: Unit, run: LiveRun, entry: Fed) -> None:
+        unit.rows.append(run.record(Record(entry)))
+        seq = run.state.seq
+        if run.arrived is not None:
+            run.arrived[seq] = entry
+        if run.state.blocked is None:
+            self.rebuild(run)
+
+    def _block(self, unit: Unit, run: LiveRun, exc: WfkitError) -> None:
+        """Park a run at the first entry of its inbox."""
+        self._runs.cool(run)
+        inbox = run.state.inbox
+        at = inbox[0] if inbox else run.state.seq
+        entry = Blocked(t=self._mailbox.time_of(run), at=at, cause=failure_of(exc), code=exc.code)
+        unit.rows.append(run.record(Record(entry)))
+        log.warning("run %s is blocked at entry %d: [%s] %s", run.state.id, at, exc.code, exc)
+
+    def _block_alone(self, run: LiveRun, exc: WfkitError) -> None:
+        self._runs.changed[run.number] = None
+        unit = self._unit_of(run)
+        self._block(unit, run, exc)
+        self._finish(unit)
+
+    # -- rebuilding ---------------------------------------------------------------------------------------------------------
+
+    def rebuild(self, run: LiveRun) -> asyncio.Task[None]:
+        """Bring a run's code to its last entry, from its history, and activate what is in its inbox.
+
+        Returns:
+            The task that does it. Afterwards the run is hot, blocked or finished.
+        """
+        if run.rebuilding is None:
+            run.arrived = {}
+            run.rebuilding = self.spawn(self._rebuild(run))
+        return run.rebuilding
+
+    async def _rebuild(self, run: LiveRun) -> None:
+        try:
+            while run.unit is not None:
+                run.unit.written = run.unit.written or asyncio.get_running_loop().create_future()
+                await run.unit.written
+            rows = await self._journal.history(run.number)
+            if not self.closed and not run.state.finished:
+                await self._revive(run, run.read(rows))
+        finally:
+            run.rebuilding = None
+            run.arrived = None
+
+    async def _revive(self, run: LiveRun, history: Sequence[Record]) -> None:
+        self._runs.cool(run)
+        fed = activations(history)
+        try:
+            self._replay(run, fed, len(history))
+        except WfkitError as exc:
+            if run.state.blocked is None or run.state.blocked.cause != failure_of(exc):
+                self._block_alone(run, exc)
+            return
+        if run.state.blocked is not None:
+            self.append_quietly(run, Unblocked(t=self._mailbox.time_of(run)))
+        entries = {activation.seq: activation.entry for activation in fed}
+        while run.state.inbox and run.state.blocked is None and not self.closed:
+            seq = run.state.inbox[0]
+            entry = entries.get(seq) or (run.arrived or {})[seq]
+            await self._activate_from_inbox(run, seq, entry)
+
+    def _replay(self, run: LiveRun, fed: Sequence[Activation], length: int) -> None:
+        machine = Machine(self._registry.workflow(run.state.workflow))
+        try:
+            machine.replay(fed, length=length)
+        except WfkitError:
+            machine.evict()
+            raise
+        self._runs.warm(run, machine)
+
+    async def _activate_from_inbox(self, run: LiveRun, seq: int, entry: Fed) -> None:
+        self._runs.changed[run.number] = None
+        if run.cautious and not await self._announce(run, seq):
+            return
+        left = tuple(run.state.open.items())
+        try:
+            commands = self._feed(run, entry, seq)
+        except WfkitError as exc:
+            self._block_alone(run, exc)
+            return
+        unit = self._unit_of(run)
+        self._record(unit, run, Record(Activated(t=entry.t, of=seq), commands), entry, commands)
+        run.cautious = False
+
+        def carried() -> Carrying:
+            deliveries = yield from self._mailbox.carry(run, commands, unit.rows)
+            if run.state.finished:
+                deliveries += yield from self._mailbox.ended(run, left)
+                self._mailbox.forget(run, left)
+            return deliveries
+
+        self._drive(unit, self._fill(unit, carried()), None)
+
+    async def _announce(self, run: LiveRun, seq: int) -> bool:
+        """Make it durable that an activation begins, since the process died under this run before."""
+        if run.state.activations >= DEATHS_MAX:
+            self._block_alone(run, WfkitError(f"the process died {DEATHS_MAX} times while entry {seq} was activated"))
+            return False
+        durable = asyncio.get_running_loop().create_future()
+        self.append_quietly(run, ActivationStarted(t=self._mailbox.time_of(run), of=seq), lambda: _resolve(durable))
+        await durable
+        return not run.state.finished
+
+    # -- tasks ----------------------------------------------------------------------------------------------------------------
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine beside the engine's callbacks; an error in it is a bug of ours and is logged with its trace."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_complain)
+        return task
+
+    async def close(self) -> None:
+        self.closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def _only(delivery: Delivery) -> Carrying:
+    """Make a plan of one delivery, which needs no run but its own."""
+    yield from ()
+    return [delivery]
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the engine failed inside: %s", error, exc_info=error)
