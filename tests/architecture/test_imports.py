@@ -16,6 +16,7 @@ MODULES = {
 }
 INSIDE = [module for module in MODULES if module != "wfkit"]
 CORE = [module for module in MODULES if module.startswith("wfkit.core")]
+ENGINE = [module for module in MODULES if module.startswith("wfkit.engine")]
 
 ACTS = {
     *("_thread", "concurrent", "multiprocessing", "signal", "subprocess", "threading"),
@@ -30,6 +31,9 @@ CALLS_THAT_ACT = re.compile(
     r"|(datetime\.)?datetime\.now"
 )
 """Calls that act although their modules are harmless."""
+
+READS_THE_WORLD = re.compile(r"(time\.)?(time|time_ns)|(datetime\.)?datetime\.(now|utcnow|today)|os\.urandom")
+"""Calls that read the wall clock or entropy. A monotonic clock may measure; what it measures decides nothing durable."""
 
 ASYNCIO_INTERNALS = re.compile(
     r"_asyncio(\..*)?|asyncio\.(.*\.)?_.*"
@@ -98,3 +102,12 @@ def test_core_calls_nothing_that_acts(module: str) -> None:
     """A module may be imported for a type, such as `Path`, `UUID` or `datetime`, and still not be used to act."""
     calls = [ast.unparse(node.func) for node in ast.walk(syntax(module)) if isinstance(node, ast.Call)]
     assert [call for call in calls if CALLS_THAT_ACT.fullmatch(call)] == []
+
+
+@pytest.mark.parametrize("module", [module for module in ENGINE if module != "wfkit.engine.ports"])
+def test_the_engine_reads_its_world_through_its_ports_alone(module: str) -> None:
+    """A simulation that supplies another clock and other entropy must not meet the real ones anywhere."""
+    tree = syntax(module)
+    entropy = [name for name in imports(tree) if any(within(name, source) for source in ("random", "secrets", "uuid"))]
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert entropy + [call for call in calls if READS_THE_WORLD.fullmatch(call)] == []
