@@ -95,6 +95,10 @@ class NonDeterminismError(WfkitError):
     code = "WF021"
     help = "guard the change: if has_patch('...'): ...   or bring the old code back"
 
+    def render(self) -> str:
+        """Return the error as the command line prints it, with its help in the column of the other lines."""
+        return super().render().replace("\n  help  ", "\n  help         ")
+
 
 class WorkflowLoopError(WfkitError):
     """The workflow used something that cannot be replayed: a thread, a socket, an executor, another run's future.

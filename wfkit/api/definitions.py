@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from hashlib import blake2b
@@ -31,7 +32,7 @@ Ts = TypeVarTuple("Ts")
 Call = Coroutine[Any, Any, R]
 
 
-class RetryAfter(Exception):  # noqa: N818  # a step raises it to ask for something, as one raises StopIteration
+class RetryAfter(Exception):  # a step raises it to ask for something, as one raises StopIteration
     """Raised in a step: try again after this wait, instead of the policy's."""
 
     def __init__(self, wait: Duration) -> None:
@@ -39,7 +40,7 @@ class RetryAfter(Exception):  # noqa: N818  # a step raises it to ask for someth
         self.wait = microseconds(wait)
 
 
-class NonRetryable(Exception):  # noqa: N818  # as above
+class NonRetryable(Exception):  # as above
     """Raised in a step: do not try again, the step has failed."""
 
 
@@ -69,7 +70,7 @@ class Retry:
     ) -> None:
         if max_attempts is not None and max_attempts < 1:
             raise ValueError(f"max_attempts counts the first attempt, so it is at least 1, got {max_attempts}")
-        if backoff < 1:
+        if not 1 <= backoff < math.inf:
             raise ValueError(f"backoff is a factor of at least 1, got {backoff}")
         if not 0 <= jitter <= 1:
             raise ValueError(f"jitter is a fraction from 0 to 1, got {jitter}")
@@ -283,6 +284,10 @@ def _make_step(fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any
     return (AsyncStep if inspect.iscoroutinefunction(fn) else SyncStep)(fn, **options)
 
 
+_UNDECORATED_MAX = 1024
+"""How many steps of undecorated functions are kept: a lambda within a workflow is another function each time."""
+
+
 @overload
 def run_step(name: str, fn: Callable[[Unpack[Ts]], Call[R]], /, *args: Unpack[Ts]) -> Call[R]: ...
 @overload
@@ -292,7 +297,7 @@ def run_step(name: str, fn: Callable[[Unpack[Ts]], Any], /, *args: Unpack[Ts]) -
     return _undecorated(fn, name)(*args)
 
 
-@functools.cache
+@functools.lru_cache(_UNDECORATED_MAX)
 def _undecorated(fn: Callable[..., Any], name: str) -> Step[..., Any]:
     if not isinstance(fn, FunctionType) or _is_method(fn):
         fn = _as_function(fn)
@@ -308,7 +313,8 @@ def _as_function(fn: Callable[..., Any]) -> Any:
     def call(*args: Any) -> Any:
         return fn(*args)
 
-    wrapper: Any = call_async if inspect.iscoroutinefunction(fn) else call
+    is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+    wrapper: Any = call_async if is_async else call
     wrapper.__signature__ = inspect.signature(fn)
     wrapper.__annotations__ = dict(getattr(fn, "__annotations__", {}))
     return wrapper

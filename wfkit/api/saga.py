@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, TypeVarTuple, Unpack, cast
 
 from msgspec import UNSET, Raw
 
@@ -13,11 +13,16 @@ from wfkit.api.attempt import attempt
 from wfkit.api.definitions import Step, course
 from wfkit.core.commands import RegisterUndo
 from wfkit.core.failures import failure_of
+from wfkit.core.loop import Evicted
 from wfkit.core.machine import Machine, StepCall, StepFuture, current, is_programming_error
 from wfkit.errors import DefinitionError, WorkflowLoopError
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
+
+
+_ENDS_THE_PROCESS = (GeneratorExit, Evicted, SystemExit, KeyboardInterrupt)
+"""What leaves a block because the run leaves memory, or stops as a programming error: nothing is compensated."""
 
 
 class _Registered(NamedTuple):
@@ -35,19 +40,19 @@ class Saga:
         self._registered: list[_Registered] = []
         self._steps: list[StepFuture] = []
         self._leaving = False
+        self._closed = False
         self._pivoted = False
 
-    async def __aenter__(self) -> Saga:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
         course.set(self._outer)
-        if exc is None or isinstance(exc, GeneratorExit):
-            return
-        if is_programming_error(exc):
+        if exc is not None and is_programming_error(exc):
             self._machine.block(exc)
-        elif not self._pivoted:
+        elif exc is not None and not isinstance(exc, _ENDS_THE_PROCESS) and not self._pivoted:
             await self._unwind()
+        self._closed = True
 
     async def do(
         self, step: Callable[[Unpack[Ts]], Awaitable[R]], *args: Unpack[Ts], undo: Callable[[Unpack[Ts]], Awaitable[object]]
@@ -60,6 +65,7 @@ class Saga:
             asyncio.CancelledError: the saga is being undone and takes no new steps.
         """
         forward, back = _step(step, "do"), _step(undo, "undo=")
+        self._must_be_open()
         if self._leaving:
             raise asyncio.CancelledError("the saga is being undone")
         machine = self._machine
@@ -75,6 +81,7 @@ class Saga:
 
     def undo(self, comp: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts]) -> None:
         """Register a compensation by hand."""
+        self._must_be_open()
         back = _step(comp, "undo")
         undo_args = back.signature.encode(args, {})
         self._machine.emit(RegisterUndo("", back.name, undo_args))
@@ -84,6 +91,12 @@ class Saga:
         """Pass the point of no return: from here to the end of the block, failures are retried without end, not undone."""
         self._pivoted = True
         course.set("forward")
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise DefinitionError(
+                "the saga's block has ended, so nothing can be undone by it any more", help="await in the block"
+            )
 
     async def _unwind(self) -> None:
         """Cancel this saga's steps and await their end, then run the compensations. A cancel meanwhile is put off."""
@@ -109,7 +122,9 @@ class Saga:
         if in_flight:
             await asyncio.wait(in_flight)
         course.set("back")
-        for back, args, call in reversed(self._registered):
+        # A task of the block that still runs may register what it did by hand, so the list may grow meanwhile.
+        while self._registered:
+            back, args, call = self._registered.pop()
             if call is not None:
                 call.undone = True
             try:

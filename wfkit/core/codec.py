@@ -11,6 +11,8 @@ unions of these, pathlib paths, deques, and pydantic models where pydantic is in
 from __future__ import annotations
 
 import collections
+import collections.abc
+import copy
 import dataclasses
 import datetime
 import decimal
@@ -49,8 +51,6 @@ def _encode_other(value: Any) -> Any:
         return str(value)
     if isinstance(value, collections.deque):
         return list(value)
-    if _is_pydantic(type(value)):
-        return Raw(value.model_dump_json().encode())
     raise CodecError(f"a value of type {_name(type(value))} has no JSON form")
 
 
@@ -63,7 +63,8 @@ def _decode_other(hint: Any, value: Any) -> Any:
             items = types.GenericAlias(list, typing.get_args(hint) or (Any,))
             return origin(msgspec.convert(value, items, dec_hook=_decode_other))
         if _is_pydantic(origin):
-            return origin.model_validate(value)  # type: ignore[attr-defined]  # pydantic is no dependency
+            # Of JSON, not of values: a strict model takes a date's text from nothing else.
+            return origin.model_validate_json(msgspec.json.encode(value))  # type: ignore[attr-defined]  # no dependency
     raise NotImplementedError(f"no value of type {_name(hint)} can be made from JSON")
 
 
@@ -89,7 +90,7 @@ class Codec:
             self._decode = msgspec.json.Decoder(hint, dec_hook=_decode_other).decode
         except (TypeError, ValueError, NotImplementedError) as exc:
             raise CodecError(f"values of type {_name(hint)} cannot travel as JSON: {exc}") from None
-        self._prepare = _preparation(hint)
+        self._prepare = _compile(hint)
 
     def encode(self, value: Any) -> Raw:
         """Return the value as JSON.
@@ -99,9 +100,7 @@ class Codec:
             PayloadTooLarge: it takes over 2 MiB.
         """
         try:
-            if self._prepare is not None:
-                value = self._prepare(value)
-            data = _encode_any(value)
+            data = _encode_any(self._prepare(value))
         except (TypeError, ValueError, RecursionError, NotImplementedError) as exc:
             raise CodecError(f"a value of type {_name(type(value))} cannot be written as JSON: {exc}") from exc
         if len(data) > PAYLOAD_BYTES_MAX:
@@ -116,7 +115,7 @@ class Codec:
         """
         try:
             return self._decode(data)
-        except (msgspec.MsgspecError, ValueError, TypeError) as exc:
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, NotImplementedError) as exc:
             raise CodecError(f"{_lower(str(exc))} (for {_name(self.hint)})") from None
 
 
@@ -132,79 +131,131 @@ def _lower(text: str) -> str:
 
 # -- what msgspec would let through -----------------------------------------------------------------------------------
 
-_PLAIN = (str, bytes, bytearray, type(None))
-_TRAVELLERS = (
-    datetime.datetime,
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    decimal.Decimal,
-    uuid.UUID,
-    pathlib.PurePath,
-    tuple,  # named tuples
-    Raw,
-)
+_PLAIN = (str, int, bool, bytes, bytearray, types.NoneType)
+_EXACT = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
+"""Classes of which msgspec writes no subclass, or writes it as another one: a datetime is a date too."""
+_SEQUENCES: dict[type, tuple[type, ...]] = {
+    list: (list,),
+    collections.deque: (collections.deque,),
+    collections.abc.Sequence: (list, tuple, collections.deque),
+    collections.abc.MutableSequence: (list, collections.deque),
+    collections.abc.Collection: (list, tuple, collections.deque, set, frozenset),
+}
+_SETS: dict[type, tuple[type, ...]] = {
+    set: (set,),
+    frozenset: (frozenset,),
+    collections.abc.Set: (set, frozenset),
+    collections.abc.MutableSet: (set,),
+}
+_MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
-def _preparation(hint: Any) -> Prepare | None:
-    """Compile the check of a hint; None if msgspec's own suffices. Recursive types are checked as they come."""
-    return _compile(hint, ())
+def _bare(hint: Any) -> Any:
+    """Return what a hint stands for, without annotations and under its own name."""
+    while True:
+        if typing.get_origin(hint) in (typing.Annotated, typing.Final):
+            hint = typing.get_args(hint)[0]
+        elif isinstance(hint, typing.NewType):
+            hint = hint.__supertype__
+        elif type(hint).__name__ == "TypeAliasType":  # `type Name = ...`, new in Python 3.12
+            hint = hint.__value__
+        else:
+            return types.NoneType if hint is None else hint
 
 
-def _compile(hint: Any, outer: tuple[Any, ...]) -> Prepare | None:
+def _compile(hint: Any, outer: tuple[Any, ...] = ()) -> Prepare:
+    """Compile the check of a hint. A class within itself is checked by its own codec, when a value comes."""
     if hint in outer:
-        return lambda value: _compile(hint, ())(value)  # type: ignore[misc]  # a recursive class always has a check
-    origin = typing.get_origin(hint)
-    if origin is typing.Annotated:
-        return _compile(typing.get_args(hint)[0], outer)
-    if hint is Any or hint is object:
-        return _prepare_any
-    if isinstance(hint, typing.TypeVar) or origin is typing.Literal:
-        return None
+        return lambda value: codec(hint)._prepare(value)
+    bare = _bare(hint)
+    origin, args = typing.get_origin(bare), typing.get_args(bare)
+    outer = (*outer, hint)
+    if origin is typing.Literal:
+        return _one_of(bare, args)
     if origin in (typing.Union, types.UnionType):
-        return _prepare_any if any(_compile(arg, outer) for arg in typing.get_args(hint)) else _one_of(hint)
-    cls = origin or hint
-    if not isinstance(cls, type):
-        return None
-    if cls is float or cls is complex:
+        return _union(bare, args, outer)
+    cls = origin or bare
+    if cls is Any or cls is object or isinstance(cls, typing.TypeVar):
+        return _prepare_any
+    if cls is float:
         return _finite
-    if cls in _PLAIN or cls in (int, bool):
+    if cls is decimal.Decimal:
+        return _finite_decimal
+    if cls in _PLAIN:
         return _exactly(cls)
-    if issubclass(cls, set | frozenset):
-        return _sorted_set(typing.get_args(hint), outer)
-    if issubclass(cls, enum.Enum):
-        return _instance(cls)
-    if dataclasses.is_dataclass(cls) or (issubclass(cls, msgspec.Struct) and cls is not msgspec.Struct):
-        return _record(cls, hint, outer)
-    if cls in (list, tuple, collections.deque) or cls in (collections.abc.Sequence, collections.abc.Iterable):
-        return _sequence(typing.get_args(hint), outer)
-    if cls is dict or cls in (collections.abc.Mapping, collections.abc.MutableMapping):
-        return _mapping(typing.get_args(hint), outer)
+    if cls in _SETS:
+        return _sorted_set(bare, _SETS[cls], _compile(args[0], outer) if args else _prepare_any)
+    if cls in _SEQUENCES:
+        return _sequence(bare, _SEQUENCES[cls], _compile(args[0], outer) if args else _prepare_any)
+    if cls in _MAPPINGS:
+        key, item = (_compile(arg, outer) for arg in args) if args else (_prepare_any, _prepare_any)
+        return _mapping(bare, key, item)
+    if cls is tuple:
+        if not args and bare is tuple:
+            return _sequence(bare, (tuple,), _prepare_any)
+        if len(args) == 2 and args[1] is Ellipsis:
+            return _sequence(bare, (tuple,), _compile(args[0], outer))
+        return _tuple(bare, [_compile(arg, outer) for arg in args])
+    if not isinstance(cls, type):
+        raise CodecError(f"values of type {_name(hint)} cannot travel as JSON")
     if typing.is_typeddict(cls):
-        return _prepare_any
-    if cls.__module__ in ("typing", "collections.abc"):
-        return _prepare_any
-    if not issubclass(cls, _TRAVELLERS) and not _is_pydantic(cls):
-        raise CodecError(f"values of type {_name(cls)} cannot travel as JSON")
-    return _instance(cls)
+        return _typed_dict(cls, {name: _compile(of, outer) for name, of in _fields_of(cls).items()})
+    if dataclasses.is_dataclass(cls) or (issubclass(cls, msgspec.Struct) and cls is not msgspec.Struct):
+        return _record(cls, {name: _compile(of, outer) for name, of in _fields_of(cls).items()})
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return _tuple(cls, [_compile(of, outer) for of in _fields_of(cls).values()])
+    if cls in _EXACT:
+        return _exactly(cls)
+    if issubclass(cls, enum.Enum | pathlib.PurePath | Raw):
+        return _instance(cls)
+    if _is_pydantic(cls):
+        return _model(cls)
+    raise CodecError(f"values of type {_name(cls)} cannot travel as JSON")
 
 
-def _mismatch(value: object, hint: Any) -> CodecError:
-    return CodecError(f"a value of type {_name(type(value))} is not the {_name(hint)} that the hint promises")
+def _classes(hint: Any) -> tuple[type, ...]:
+    """Return the classes of the values that a hint allows, to choose one of a union."""
+    bare = _bare(hint)
+    origin, args = typing.get_origin(bare), typing.get_args(bare)
+    if origin is typing.Literal:
+        return tuple({type(arg): None for arg in args})
+    if origin in (typing.Union, types.UnionType):
+        return tuple(cls for arg in args for cls in _classes(arg))
+    cls = origin or bare
+    if cls is float:
+        return (float, int)
+    if typing.is_typeddict(cls) or cls in _MAPPINGS:
+        return (Mapping,)
+    return _SEQUENCES.get(cls) or _SETS.get(cls) or ((cls,) if isinstance(cls, type) else (object,))
+
+
+def _fields_of(cls: Any) -> dict[str, Any]:
+    """Return the hints of a class's fields, by the names of its attributes."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError as exc:
+        raise CodecError(f"a field of {_name(cls)} has a hint that cannot be resolved: {exc}") from None
+    if dataclasses.is_dataclass(cls):
+        return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    names = getattr(cls, "__struct_fields__", None) or getattr(cls, "_fields", None) or hints
+    return {name: hints.get(name, Any) for name in names}
+
+
+def _mismatch(value: Any, hint: Any) -> CodecError:
+    return CodecError(f"a value of type {_name(type(value))} is not the {_shown(hint)} that the hint promises")
+
+
+def _shown(hint: Any) -> str:
+    return str(hint) if typing.get_origin(hint) is not None else _name(hint)
 
 
 def _exactly(cls: type) -> Prepare:
     def check(value: Any) -> Any:
-        if value.__class__ is not cls:
-            if (
-                cls is not type(None)
-                and isinstance(value, cls)
-                and isinstance(value, str | int)
-                and not isinstance(value, bool | enum.Enum)
-            ):
-                return cls(value)
-            raise _mismatch(value, cls)
-        return value
+        if value.__class__ is cls:
+            return value
+        if cls in (str, int) and isinstance(value, cls) and not isinstance(value, bool | enum.Enum):
+            return cls(value)  # text stays the same text, a number the same number
+        raise _mismatch(value, cls)
 
     return check
 
@@ -218,87 +269,122 @@ def _instance(cls: type) -> Prepare:
     return check
 
 
-def _one_of(hint: Any) -> Prepare:
-    classes = tuple(cls for arg in typing.get_args(hint) if isinstance(cls := typing.get_origin(arg) or arg, type))
-    if len(classes) < len(typing.get_args(hint)):
-        return _prepare_any
-
+def _one_of(hint: Any, allowed: tuple[Any, ...]) -> Prepare:
     def check(value: Any) -> Any:
-        if not isinstance(value, classes):
-            raise _mismatch(value, hint)
+        if not any(value.__class__ is one.__class__ and value == one for one in allowed):
+            raise CodecError(f"{value!r} is not one of {_shown(hint)}")
         return value
 
     return check
 
 
-def _finite(value: Any) -> Any:
-    if value.__class__ is not float and (not isinstance(value, float | int) or isinstance(value, bool)):
-        raise _mismatch(value, float)
-    if not math.isfinite(value):
-        raise CodecError(f"{value} has no JSON form: NaN and infinity cannot travel")
-    return value
-
-
-def _record(cls: type, hint: Any, outer: tuple[Any, ...]) -> Prepare:
-    try:
-        hints = typing.get_type_hints(cls)
-    except NameError as exc:
-        raise CodecError(f"a field of {_name(cls)} has a hint that cannot be resolved: {exc}") from None
-    fields = [(name, prepare) for name, of in hints.items() if (prepare := _compile(of, (*outer, hint))) is not None]
-    fields = [(name, prepare) for name, prepare in fields if typing.get_origin(hints[name]) is not typing.ClassVar]
+def _union(hint: Any, args: tuple[Any, ...], outer: tuple[Any, ...]) -> Prepare:
+    choices = [(_classes(arg), _compile(arg, outer)) for arg in args]
 
     def check(value: Any) -> Any:
-        if value.__class__ is not cls:
-            raise _mismatch(value, cls)
-        changed = {}
-        for name, prepare in fields:
-            old = getattr(value, name)
-            new = prepare(old)
-            if new is not old:
-                changed[name] = new
-        if not changed:
-            return value
-        return {**{name: getattr(value, name) for name in hints}, **_tag_of(cls), **changed}
+        for classes, prepare in choices:
+            if value.__class__ in classes:
+                return prepare(value)
+        for classes, prepare in choices:
+            if isinstance(value, classes):
+                return prepare(value)
+        raise _mismatch(value, hint)
 
     return check
 
 
-def _tag_of(cls: type) -> dict[str, Any]:
-    config = getattr(cls, "__struct_config__", None)
-    return {config.tag_field: config.tag} if config is not None and config.tag_field else {}
+def _finite(value: Any) -> Any:
+    if not isinstance(value, float | int) or isinstance(value, bool):
+        raise _mismatch(value, float)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise CodecError("a whole number is too large for the float that the hint promises") from None
+    if not math.isfinite(number):
+        raise CodecError(f"{value} has no JSON form: NaN and infinity cannot travel")
+    return number
 
 
-def _sequence(args: tuple[Any, ...], outer: tuple[Any, ...]) -> Prepare | None:
-    if not args:
-        return _prepare_any
-    if len(args) == 2 and args[1] is not Ellipsis or len(args) > 2:
-        each = [_compile(arg, outer) for arg in args]
-        if not any(each):
-            return None
-
-        def check_tuple(value: Any) -> Any:
-            if len(value) != len(each):
-                raise CodecError(f"a tuple of {len(value)} values stands where {len(each)} are promised")
-            return tuple(item if prepare is None else prepare(item) for prepare, item in zip(each, value, strict=True))
-
-        return check_tuple
-    prepare = _compile(args[0], outer)
-    return None if prepare is None else lambda value: [prepare(item) for item in value]
+def _finite_decimal(value: Any) -> Any:
+    if value.__class__ is not decimal.Decimal:
+        raise _mismatch(value, decimal.Decimal)
+    if not value.is_finite():
+        raise CodecError(f"{value} has no JSON form: NaN and infinity cannot travel")
+    return value
 
 
-def _mapping(args: tuple[Any, ...], outer: tuple[Any, ...]) -> Prepare | None:
-    if not args:
-        return _prepare_any
-    prepare = _compile(args[1], outer)
-    return None if prepare is None else lambda value: {key: prepare(item) for key, item in value.items()}
-
-
-def _sorted_set(args: tuple[Any, ...], outer: tuple[Any, ...]) -> Prepare:
-    prepare = (_compile(args[0], outer) if args else _prepare_any) or (lambda value: value)
+def _record(cls: type, fields: dict[str, Prepare]) -> Prepare:
+    put: Callable[[Any, str, Any], None] = (
+        msgspec.structs.force_setattr if issubclass(cls, msgspec.Struct) else object.__setattr__
+    )
 
     def check(value: Any) -> Any:
-        if not isinstance(value, set | frozenset):
-            raise _mismatch(value, set)
+        if value.__class__ is not cls:
+            raise _mismatch(value, cls)
+        copied = None
+        for name, prepare in fields.items():
+            old = getattr(value, name)
+            new = prepare(old)
+            if new is not old:
+                if copied is None:
+                    copied = copy.copy(value)
+                put(copied, name, new)
+        return value if copied is None else copied
+
+    return check
+
+
+def _typed_dict(cls: Any, fields: dict[str, Prepare]) -> Prepare:
+    def check(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _mismatch(value, cls)
+        for name in value:
+            if name not in fields:
+                raise CodecError(f"{_name(cls)} has no key {name!r}")
+        for name in cls.__required_keys__:
+            if name not in value:
+                raise CodecError(f"{_name(cls)} lacks the key {name!r}")
+        return {name: fields[name](item) for name, item in value.items()}
+
+    return check
+
+
+def _tuple(hint: Any, each: list[Prepare]) -> Prepare:
+    cls = typing.get_origin(hint) or hint
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, cls):
+            raise _mismatch(value, hint)
+        if len(value) != len(each):
+            raise CodecError(f"a tuple of {len(value)} values stands where {len(each)} are promised")
+        return [prepare(item) for prepare, item in zip(each, value, strict=True)]
+
+    return check
+
+
+def _sequence(hint: Any, classes: tuple[Any, ...], prepare: Prepare) -> Prepare:
+    def check(value: Any) -> Any:
+        if not isinstance(value, classes):
+            raise _mismatch(value, hint)
+        items = [prepare(item) for item in value]
+        return _sort(items) if isinstance(value, set | frozenset) else items
+
+    return check
+
+
+def _mapping(hint: Any, key: Prepare, item: Prepare) -> Prepare:
+    def check(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _mismatch(value, hint)
+        return {key(name): item(of) for name, of in value.items()}
+
+    return check
+
+
+def _sorted_set(hint: Any, classes: tuple[Any, ...], prepare: Prepare) -> Prepare:
+    def check(value: Any) -> Any:
+        if not isinstance(value, classes):
+            raise _mismatch(value, hint)
         return _sort([prepare(item) for item in value])
 
     return check
@@ -308,23 +394,48 @@ def _sort(items: list[Any]) -> list[Any]:
     return sorted(items, key=_encode_any)
 
 
+def _model(cls: Any) -> Prepare:
+    """Check a pydantic model. Its own serialiser writes it; what that would hide is looked for in the plain values."""
+
+    def check(value: Any) -> Any:
+        if value.__class__ is not cls:
+            raise _mismatch(value, cls)
+        return _like(value.model_dump(), value.model_dump(mode="json", by_alias=True))
+
+    return check
+
+
+def _like(plain: Any, written: Any) -> Any:
+    """Return what a model writes of its plain values, with sets sorted; refuse NaN, of which it makes null."""
+    if isinstance(plain, float):
+        _finite(plain)
+    elif isinstance(plain, set | frozenset) and isinstance(written, list):
+        return _sort(written)
+    elif isinstance(plain, Mapping) and isinstance(written, dict) and len(plain) == len(written):
+        return {name: _like(of, item) for of, (name, item) in zip(plain.values(), written.items(), strict=True)}
+    elif isinstance(plain, list | tuple) and isinstance(written, list) and len(plain) == len(written):
+        return [_like(of, item) for of, item in zip(plain, written, strict=True)]
+    return written
+
+
 def _prepare_any(value: Any) -> Any:
-    """Check a value that has no hint, or one of a union, by what it is."""
+    """Check a value that has no hint by what it is."""
     cls = value.__class__
-    if cls in _PLAIN or cls is int or cls is bool:
+    if cls in _PLAIN or isinstance(value, enum.Enum):
         return value
     if isinstance(value, float):
         return _finite(value)
+    if isinstance(value, str | int):
+        return _exactly(str if isinstance(value, str) else int)(value)
     if isinstance(value, Mapping):
-        return {key: _prepare_any(item) for key, item in value.items()}
+        return {_prepare_any(key): _prepare_any(item) for key, item in value.items()}
     if isinstance(value, list | tuple | collections.deque):
         return [_prepare_any(item) for item in value]
     if isinstance(value, set | frozenset):
         return _sort([_prepare_any(item) for item in value])
-    if dataclasses.is_dataclass(cls) or isinstance(value, msgspec.Struct):
-        prepare = codec(cls)._prepare  # noqa: SLF001  # this module's own class
-        return value if prepare is None else prepare(value)
-    return value
+    if isinstance(value, pathlib.PurePath | Raw):
+        return value
+    return codec(cls)._prepare(value)
 
 
 # -- functions ---------------------------------------------------------------------------------------------------------
@@ -337,7 +448,7 @@ class Signature:
         CodecError: a parameter or the result has a type that cannot travel; the message names it.
     """
 
-    __slots__ = ("_count", "_hints", "_names", "_required", "_signature", "args", "missing", "result")
+    __slots__ = ("_count", "_hints", "_names", "_of", "_signature", "args", "missing", "result")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self._signature = inspect.signature(fn)
@@ -345,16 +456,18 @@ class Signature:
         for parameter in self._signature.parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise CodecError(f"{_name(fn)}() takes *{parameter.name}: name every parameter, since arguments are recorded")
+        self._of = f"{_name(fn)}()"
         self._names = tuple(self._signature.parameters)
-        self._count = len(self._names)
+        # A call with so many arguments, all by position, needs no binding.
+        self._count = -1 if _keyword_only(self._signature) else len(self._names)
         self.missing = tuple(name for name in self._names if name not in hints)
         """Names of the parameters without a hint: tuples, sets and dates come back as lists and text there."""
         self._hints = tuple(hints.get(name, Any) for name in self._names)
         for name, hint in zip(self._names, self._hints, strict=True):
-            _travels(f"parameter {name!r} of {_name(fn)}()", hint)
+            _travels(f"parameter {name!r} of {self._of}", hint)
         self.args = codec(types.GenericAlias(tuple, self._hints))
         returned = hints.get("return", Any)
-        _travels(f"the result of {_name(fn)}()", returned)
+        _travels(f"the result of {self._of}", returned)
         self.result = codec(returned)
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Raw:
@@ -368,7 +481,15 @@ class Signature:
             bound = self._signature.bind(*args, **kwargs)
             bound.apply_defaults()
             args = tuple(bound.arguments[name] for name in self._names)
-        return self.args.encode(args)
+        try:
+            return self.args.encode(args)
+        except CodecError:
+            for name, hint, value in zip(self._names, self._hints, args, strict=True):
+                try:
+                    codec(hint).encode(value)
+                except CodecError as exc:
+                    raise CodecError(f"argument {name!r} of {self._of}: {exc}") from exc.__cause__
+            raise
 
     def decode(self, data: Raw | bytes) -> tuple[Any, ...]:
         """Return the arguments of a call, in positional order."""
@@ -400,6 +521,10 @@ def _hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
         raise CodecError(f"a hint of {_name(fn)}() cannot be resolved: {exc}", help="import the name at module level") from None
 
 
+def _keyword_only(signature: inspect.Signature) -> bool:
+    return any(parameter.kind is parameter.KEYWORD_ONLY for parameter in signature.parameters.values())
+
+
 def _travels(what: str, hint: Any) -> None:
     try:
         codec(hint)
@@ -407,7 +532,7 @@ def _travels(what: str, hint: Any) -> None:
         raise CodecError(f"{what}: {exc}") from None
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)  # a lambda within a workflow is another function each time
 def signature(fn: Callable[..., Any]) -> Signature:
     """Return how a function's arguments and result travel; compiled once."""
     return Signature(fn)

@@ -6,10 +6,13 @@ argument changes no control flow, and what was recorded is what is used. State a
 
 from __future__ import annotations
 
+import contextlib
+import dis
+import inspect
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wfkit.core.commands import (
     AwaitSignal,
@@ -118,27 +121,22 @@ def divergence(
 ) -> NonDeterminismError:
     """Tell a divergence: what was recorded and what is requested, the user's line, the likely cause, what to do."""
     wrong = found[-1]
-    if machine.sites is None:
-        machine.evict()
-        wrong_sites = _sites(machine, history[: position + 1])
-    else:
-        wrong_sites = machine.sites
-    start = machine.start
-    seq = history[position].seq
-    lines = ["history and code disagree", f"  run {start.id}, entry {seq} of {length}"]
-    for label, command in (("recorded", wrong.recorded), ("requested", wrong.requested)):
-        kind, what = describe(command)
-        site = wrong_sites.get(identity(command)) if command is not None and label == "requested" else None
-        lines.append(f"    {label:<10} {kind:<7} {what:<14} {site or ''}".rstrip())
-    agreed = _last_agreed(history, position, found)
-    if agreed is not None:
-        (kind, what), entry = describe(agreed[0]), agreed[1]
-        lines.append(f"  last agreed  {kind} {what}, entry {entry}")
-    lines.append(f"  likely       {_cause(machine, history[position], wrong)}")
+    machine.evict()
+    sites = machine.sites if machine.sites is not None else _sites(machine, history[: position + 1])
+    table = [("  recorded", wrong.recorded, _only_line_naming(machine.code.fn, wrong.recorded))]
+    requested_at = sites.get(identity(wrong.requested), "") if wrong.requested is not None else ""
+    table.append(("  requested", wrong.requested, "  in ".join(requested_at.rsplit(" in ", 1))))
+    if (agreed := _last_agreed(history, position, wrong)) is not None:
+        table.append(("last agreed", agreed[0], f"entry {agreed[1]}"))
+    words = [(label, *describe(command), note) for label, command, note in table]
+    kinds, whats = max(len(kind) for _, kind, _, _ in words), max(12, *(len(what) for _, _, what, _ in words))
+    lines = ["history and code disagree", f"  run {machine.start.id}, entry {history[position].seq} of {length}"]
+    lines += [f"  {label:<11}  {kind:<{kinds}}  {what:<{whats}}  {note}".rstrip() for label, kind, what, note in words]
+    lines.append(f"  {'likely':<11}  {_cause(machine, history[position:], wrong)}")
     name = wrong.requested and name_of(wrong.requested)
     return NonDeterminismError(
         "\n".join(lines),
-        help=f'guard it: if has_patch("{name or "my-change"}"): ...   or bring the old code back',
+        help=f'guard it: if has_patch("{name or "my-change"}"): ...    or keep this run on its old code',
     )
 
 
@@ -146,49 +144,81 @@ def _sites(machine: Machine, history: Sequence[Activation]) -> dict[tuple[str, i
     """Replay once more with the user's lines remembered. Code that changes from one replay to the next may end early."""
     again = type(machine)(machine.code, capture_sites=True)
     try:
-        for seq, entry, _ in history:
-            again.feed(entry, seq)
-    except Exception:  # noqa: BLE001  # the user's code may do anything; the lines known so far will do
-        pass
+        with contextlib.suppress(Exception):
+            for seq, entry, _ in history:
+                again.feed(entry, seq)
     finally:
         again.evict()
     assert again.sites is not None
     return again.sites
 
 
-def _last_agreed(history: Sequence[Activation], position: int, found: Sequence[Difference]) -> tuple[Command, int] | None:
-    wrong = found[-1]
-    seq, _, recorded = history[position]
-    agreed = []
-    for command in recorded or ():
-        if command == wrong.recorded:
-            break
-        agreed.append(command)
-    if agreed and wrong.recorded is not None:
-        return agreed[-1], seq
-    for seq, _, recorded in reversed(history[:position]):
+def _last_agreed(history: Sequence[Activation], position: int, wrong: Difference) -> tuple[Command, int] | None:
+    """Return the last command before the difference, and the number of its entry."""
+    for seq, _, recorded in reversed(history[: position + 1]):
         shown = [command for command in recorded or () if not isinstance(command, _INFORMATIONAL)]
+        if seq == wrong.seq and wrong.recorded in shown:
+            shown = shown[: shown.index(wrong.recorded)]
         if shown:
             return shown[-1], seq
     return None
 
 
-def _cause(machine: Machine, activation: Activation, wrong: Difference) -> str:
-    """Name the likely cause by evidence."""
+def _only_line_naming(fn: Callable[..., object], command: Command | None) -> str:
+    """Return the line of a workflow that names the step, signal or child of a command, if there is exactly one."""
+    name = name_of(command) if command is not None else ""
+    fn = inspect.unwrap(fn)
+    code = getattr(fn, "__code__", None)
+    if not name or code is None:
+        return ""
+    things = {**getattr(fn, "__globals__", {}), **_closed_over(fn)}
+    lines = {
+        instruction.positions.lineno
+        for code in _nested(code)
+        for instruction in dis.get_instructions(code)
+        if isinstance(instruction.argval, str)
+        and instruction.positions is not None
+        and getattr(things.get(instruction.argval), "name", None) == name
+    }
+    return f"{code.co_filename}:{lines.pop()}" if len(lines) == 1 else ""
+
+
+def _closed_over(fn: Any) -> dict[str, object]:
+    found = {}
+    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # not bound yet
+            found[name] = cell.cell_contents
+    return found
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)
+
+
+def _cause(machine: Machine, ahead: Sequence[Activation], wrong: Difference) -> str:
+    """Name the likely cause by evidence. `ahead` is the history from the difference on."""
     start = machine.start
+    ending = CompleteRun | FailRun | CancelRun
+    known = {name_of(command) for _, _, commands in ahead for command in commands or ()} - {""}
+    recorded_later = wrong.requested is not None and name_of(wrong.requested) in known
     if start.code and machine.code.code_hash and start.code != machine.code.code_hash:
-        if wrong.recorded is None or isinstance(wrong.recorded, CompleteRun | FailRun | CancelRun):
+        if wrong.recorded is None or (isinstance(wrong.recorded, ending) and wrong.requested is not None):
             return f"the code was edited: {_phrase(wrong.requested)} is new at the end"
+        if wrong.requested is None or isinstance(wrong.requested, ending):
+            return f"the code was edited: {_phrase(wrong.recorded)} is gone"
+        if recorded_later:
+            return f"the code was edited: {_phrase(wrong.recorded)} is gone from before {_phrase(wrong.requested)}"
         return f"the code was edited: {_phrase(wrong.requested)} is new before {_phrase(wrong.recorded)}"
-    recorded = Counter(name_of(command) for command in activation.commands or ())
-    requested = Counter(name_of(command) for command in machine.commands)
-    if len(activation.commands or ()) > 1 and recorded == requested:
-        return "only the order differs: iteration over a set, or over objects by their address"
     if start.python and start.python != PYTHON:
         return f"the run was recorded on Python {start.python}, this is {PYTHON}"
+    if recorded_later:
+        return "only the order differs: iteration over a set, or over objects by their address"
     return "a branch on something that differs between executions: a set's order, the environment, a module's state, a clock"
 
 
 def _phrase(command: Command | None) -> str:
     kind, what = describe(command)
-    return f"`{kind} {what}`" if what else f"`{kind}`"
+    return f"`{what if isinstance(command, RunStep | StartChild) else f'{kind} {what}'.strip()}`"

@@ -29,6 +29,7 @@ _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
 
 MAX = 100 * 366 * 86_400_000_000
 """A hundred years: what is longer is a mistake in the unit."""
+_SECONDS_MAX = 2 * MAX / 1e6
 
 
 def microseconds(duration: Duration) -> int:
@@ -42,8 +43,8 @@ def microseconds(duration: Duration) -> int:
     elif isinstance(duration, timedelta):
         result = round(duration.total_seconds() * 1e6)
     elif not isinstance(duration, bool) and isinstance(duration, int | float):
-        if duration != duration or duration in (float("inf"), float("-inf")):
-            raise ValueError(f"a duration is a finite number of seconds, got {duration}")
+        if not abs(duration) < _SECONDS_MAX:
+            raise ValueError(f"a duration is a finite number of seconds, up to a hundred years, got {duration}")
         result = round(duration * 1e6)
     else:
         raise ValueError(f"a duration is a timedelta, seconds or text such as '2 days', got {duration!r}")
@@ -62,7 +63,7 @@ def _parse(text: str) -> int:
         unit = _unit(part[2]) if part else None
         if part is None or unit is None:
             break
-        total += float(part[1]) * unit
+        total = min(total + float(part[1]) * unit, 2.0 * MAX)
         end = part.end()
     if end == 0 or end < len(text):
         raise ValueError(f"{text!r} is not a duration: write '250ms', '2s', '5 minutes', '2 days' or '1h30m'")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
+import contextlib
+import typing
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from wfkit.core.codec import codec
 from wfkit.core.commands import Failure, Json
@@ -24,11 +27,27 @@ def failure_of(exc: BaseException) -> Failure:
     """Return an exception as data: its type by name, its message, its arguments and attributes if they are JSON."""
     if isinstance(exc, StepError) and type(exc) is StepError:
         return Failure(exc.type, exc.message, data=_json(exc.data), line=_line(exc))
-    message = str(exc)
+    message = _text(exc)
     if len(message) > MESSAGE_CHARS_MAX:
         message = message[:MESSAGE_CHARS_MAX] + "..."
+    # What OSError shows of its file names stands in no argument, but in those that it is pickled with.
+    args = OSError.__reduce__(exc)[1] if isinstance(exc, OSError) else exc.args
     attributes = {name: value for name, value in getattr(exc, "__dict__", {}).items() if not name.startswith("_")}
-    return Failure(type(exc).__name__, message, _json(list(exc.args)), _json(attributes) if attributes else UNSET, _line(exc))
+    return Failure(type(exc).__name__, message, _json(list(args)), _json_of_each(attributes), _line(exc))
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        text = str(exc)
+    except Exception:  # noqa: BLE001  # a class of the user's, with a `__str__` that fails
+        text = f"a {type(exc).__name__} whose text cannot be made"
+    return text.encode(errors="backslashreplace").decode()  # half a surrogate pair has no JSON form
+
+
+def _json_of_each(attributes: dict[str, Any]) -> Json:
+    """Return those attributes that have a JSON form; an error of a HTTP client, say, also holds its whole response."""
+    travel = {name: data for name, value in attributes.items() if (data := _json(value)) is not UNSET}
+    return _json(travel) if travel else UNSET
 
 
 def _json(value: Any) -> Json:
@@ -55,7 +74,7 @@ def rebuild(failure: Failure, declared: tuple[type[BaseException], ...] = ()) ->
     """Make an exception of a failure: the declared or builtin class of that name, otherwise a `StepError`.
 
     The class's `__init__` is not called, since its signature is unknown: the object is made by `__new__`, its `args` and
-    attributes are set from data. They are plain JSON values.
+    attributes are set from data. `args` are plain JSON values; so are attributes, unless the class has hints for them.
     """
     own = _OWN.get(failure.type)
     if own is not None:
@@ -66,20 +85,53 @@ def rebuild(failure: Failure, declared: tuple[type[BaseException], ...] = ()) ->
     if cls is None:
         data = failure.args if failure.data is UNSET else failure.data
         return StepError(failure.type, failure.message, None if data is UNSET else msgspec.json.decode(data))
-    args = tuple(msgspec.json.decode(failure.args)) if failure.args is not UNSET else (failure.message,)
-    try:
-        made = cls.__new__(cls, *args)
-    except TypeError:
-        made = cls.__new__(cls)
-    made.args = args
-    attributes = msgspec.json.decode(failure.data) if failure.data is not UNSET else {}
-    if isinstance(attributes, dict):
-        for name, value in attributes.items():
-            try:
-                setattr(made, name, value)
-            except (AttributeError, TypeError):  # a read-only property: its value follows from the others
-                continue
+    args = _arguments(cls, failure)
+    made = _make(cls, args)
+    hints = _hints(cls)
+    attributes = msgspec.json.decode(failure.data, type=dict[str, Raw]) if failure.data is not UNSET else {}
+    for name, data in attributes.items():
+        # A read-only property is left out: its value follows from the others. A frozen dataclass is set all the same.
+        with contextlib.suppress(AttributeError, TypeError):
+            object.__setattr__(made, name, _value(data, hints.get(name, Any)))
     return made
+
+
+def _arguments(cls: type[BaseException], failure: Failure) -> tuple[Any, ...]:
+    if failure.args is UNSET:
+        return (failure.message,)
+    args = tuple(msgspec.json.decode(failure.args))
+    if issubclass(cls, UnicodeDecodeError) and len(args) == 5:
+        with contextlib.suppress(ValueError, TypeError):
+            return (args[0], base64.b64decode(args[1]), *args[2:])
+    return args
+
+
+def _make(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """Make an exception without the user's `__init__`. That of its builtin base fills the fields that are no attributes."""
+    base: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    try:
+        made: BaseException = cls.__new__(cls, *args)
+    except Exception:  # noqa: BLE001  # a `__new__` of the user's, or a builtin one that wants other arguments
+        made = base.__new__(cls)
+    with contextlib.suppress(TypeError, ValueError):
+        base.__init__(made, *args)
+    if not isinstance(made, OSError):  # which keeps its file names apart from its `args`
+        BaseException.args.__set__(made, args)  # type: ignore[attr-defined]  # a slot of C
+    return made
+
+
+def _hints(cls: type[BaseException]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls)
+    except Exception:  # noqa: BLE001  # a hint that does not resolve costs its type, not the error
+        return {}
+
+
+def _value(data: Raw, hint: Any) -> Any:
+    try:
+        return codec(hint).decode(data)
+    except CodecError:
+        return msgspec.json.decode(data)
 
 
 _NOT_REBUILT = (GeneratorExit, KeyboardInterrupt, SystemExit, StopIteration, StopAsyncIteration, BaseExceptionGroup)

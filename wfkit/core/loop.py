@@ -20,12 +20,14 @@ import asyncio
 import asyncio.events
 import asyncio.tasks
 import builtins
+import contextlib
 import contextvars
+import functools
 import gc
 import itertools
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from random import Random
 from types import CodeType, FrameType
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -41,9 +43,8 @@ _leave_task = asyncio.tasks._leave_task
 
 _process_wide_hashes = itertools.count(1)
 
-_ready: deque[Handle] = deque()
-"""What is to run in the activation that is under way. There is one at a time in a process, so there is one queue: an
-empty deque takes 624 bytes, which 100,000 sleeping runs need not have each."""
+active_loops: list[RunLoop] = []
+"""The run whose activation is under way, if any. Empty means at a glance that no thread runs workflow code."""
 
 
 class Evicted(BaseException):
@@ -142,7 +143,9 @@ class RunLoop(asyncio.AbstractEventLoop):
         self.violation: BaseException | None = None
         """The first thing that this run may not do and did; kept here since user code may swallow the exception."""
         self.closing = False
-        self._active = False
+        self._ready: deque[Handle] | None = None
+        """What is to run in the activation that is under way; None outside of one. It is made for each activation: an
+        empty deque takes 624 bytes, which 100,000 sleeping runs need not have each."""
         self._hashes = 0
         self._names = 0
         self._tasks: dict[Task[Any], None] = {}
@@ -153,11 +156,17 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def activate(self, begin: Callable[..., None], *args: Any) -> None:
         """Call `begin(*args)` inside the loop, then run until nothing is ready."""
+        self._enter(self._run_ready, begin, args)
+
+    def _enter(self, run: Callable[..., None], *args: Any) -> None:
+        """Call `run(*args)` with this loop as the running one, whatever loop the caller runs on."""
         host = _get_running_loop()
         host_task = asyncio.current_task(host) if host is not None else None
         if isinstance(host, RunLoop):
-            raise WorkflowLoopError(
-                "a workflow cannot drive another run from inside", help="start it as a child: await other(...)"
+            host.refuse(
+                WorkflowLoopError(
+                    "a workflow cannot drive another run from inside", help="start it as a child: await other(...)"
+                )
             )
         if host is not None and host_task is not None:
             _leave_task(host, host_task)
@@ -166,13 +175,13 @@ class RunLoop(asyncio.AbstractEventLoop):
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(self._keep_generator, None)
         _set_running_loop(self)
-        self._active = True
+        self._ready = deque()
+        active_loops.append(self)
         try:
-            begin(*args)
-            self._run_ready()
+            run(*args)
         finally:
-            self._active = False
-            _ready.clear()
+            active_loops.pop()
+            self._ready = None
             _set_running_loop(host)
             sys.set_asyncgen_hooks(*hooks)
             if collecting:
@@ -180,40 +189,29 @@ class RunLoop(asyncio.AbstractEventLoop):
             if host is not None and host_task is not None:
                 _enter_task(host, host_task)
 
-    def evict(self) -> None:
-        """Drop the run from memory: close every coroutine and generator, with commands refused."""
-        self.closing = True
-        tasks, generators = list(self._tasks), self._generators or ()
-        self.activate(self._close_all, tasks, generators)
-        self._tasks.clear()
-        self._generators = None
-
-    @staticmethod
-    def _close_all(tasks: list[Task[Any]], generators: Iterable[AsyncGenerator[Any, Any]]) -> None:
-        for task in reversed(tasks):
-            # A `finally` that awaits, or that swallows GeneratorExit, cannot be closed. It is dropped as it is: it ran
-            # in a copy of the run that nobody needs any more.
-            try:
-                task.get_coro().close()
-            except (RuntimeError, Evicted):
-                continue
-        for generator in generators:
-            try:
-                generator.aclose().send(None)
-            except (RuntimeError, StopIteration, Evicted):
-                continue
-
-    @staticmethod
-    def _run_ready() -> None:
-        take = _ready.popleft
-        while _ready:
+    def _run_ready(self, begin: Callable[..., None], args: tuple[Any, ...]) -> None:
+        ready = self._ready
+        assert ready is not None
+        begin(*args)
+        take = ready.popleft
+        while ready:
             handle = take()
             if handle.callback is not None:
                 handle.context.run(handle.callback, *handle.args)
 
+    def evict(self) -> None:
+        """Drop the run from memory: close every coroutine and generator, with commands refused and nothing else run."""
+        self.closing = True
+        coroutines = [task.get_coro() for task in reversed(self._tasks)]
+        generators = self._generators or []
+        self._enter(_close_all, coroutines, generators)
+        self._tasks.clear()
+        self._generators = None
+
     def resume_timer(self, handle: TimerHandle) -> None:
         """Make the callback of a timer that fired ready."""
-        _ready.append(handle)
+        assert self._ready is not None
+        self._ready.append(handle)
 
     @property
     def random(self) -> Random:
@@ -232,6 +230,16 @@ class RunLoop(asyncio.AbstractEventLoop):
             self.violation = error
         raise error
 
+    def _refuse_visitor(self, what: str) -> NoReturn:
+        """Raise in code that is not this run's. The asyncio object that it touched is spoilt for this run as well."""
+        frame = user_frame(sys._getframe(1))
+        line = f", at {location(frame)}" if frame is not None else ""
+        error = WorkflowLoopError(what + line, help="futures and locks belong to one run; use signals between runs")
+        visitor = running()
+        if visitor is not None and visitor.violation is None:
+            visitor.violation = error
+        self.refuse(error)
+
     # -- what asyncio asks of a loop --------------------------------------------------------------------------------
 
     def time(self) -> float:
@@ -240,13 +248,12 @@ class RunLoop(asyncio.AbstractEventLoop):
     def call_soon(  # type: ignore[override]  # a Handle of our own: asyncio's is twice as large and slow
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Handle:
-        if not self._active:
-            raise WorkflowLoopError(
-                "another run, or code outside of any run, tried to wake this run through a shared asyncio object",
-                help="futures and locks belong to one run; use signals between runs",
+        if self._ready is None:
+            self._refuse_visitor(
+                "another run, or code outside of any run, tried to wake this run through a shared asyncio object"
             )
         handle = Handle(callback, args, context if context is not None else contextvars.copy_context())
-        _ready.append(handle)
+        self._ready.append(handle)
         return handle
 
     def call_later(  # type: ignore[override]  # as call_soon
@@ -264,8 +271,8 @@ class RunLoop(asyncio.AbstractEventLoop):
     ) -> TimerHandle:
         if self.closing:
             raise Evicted
-        if not self._active:
-            raise WorkflowLoopError("a timer of a run can only be set by the run itself", help="use signals between runs")
+        if self._ready is None:
+            self._refuse_visitor("another run, or code outside of any run, tried to set a timer of this run")
         when = self.time() + delay / 1e6
         handle = TimerHandle(callback, args, context if context is not None else contextvars.copy_context(), self, when)
         self.timers.start_timer(handle, delay)
@@ -362,6 +369,33 @@ for _name in _REFUSED.split():
 RunLoop.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]  # all are defined, the refused ones just above
 
 
+_CLOSINGS_MAX = 100
+_undying: list[object] = []
+"""Coroutines that swallow every attempt to close them. They are kept, or the interpreter would try once more when it
+frees them, and their code would run wherever that happens to be."""
+
+
+def _close_all(coroutines: Iterable[Any], generators: Iterable[Any]) -> None:
+    for coroutine in coroutines:
+        _close(coroutine, coroutine.close)
+    for generator in generators:
+        closing = generator.aclose()
+        with contextlib.suppress(BaseException):
+            closing.send(None)
+        if generator.ag_frame is not None:
+            _close(generator, functools.partial(closing.throw, GeneratorExit))
+
+
+def _close(what: Any, attempt: Callable[[], object]) -> None:
+    """Close a coroutine or generator. Its `finally` may raise, await or go on: it is a copy of the run that nobody needs."""
+    for _ in range(_CLOSINGS_MAX):
+        with contextlib.suppress(BaseException):
+            attempt()
+        if getattr(what, "cr_frame", None) is None and getattr(what, "ag_frame", None) is None:
+            return
+    _undying.append(what)
+
+
 def running() -> RunLoop | None:
     """Return the loop of the run whose code runs just now; None outside of workflow code."""
     loop = _get_running_loop()
@@ -375,11 +409,16 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-_INTERNAL = (__file__.rsplit("/core/", 1)[0] + "/", asyncio.__file__.rsplit("/", 1)[0] + "/", "<frozen")
+_INTERNAL = (
+    __file__.rsplit("/core/", 1)[0] + "/",
+    asyncio.__file__.rsplit("/", 1)[0] + "/",
+    contextlib.__file__,
+    "<frozen",
+)
 
 
 def is_internal(code: CodeType) -> bool:
-    """Whether code belongs to wfkit or asyncio, not to the user."""
+    """Whether code belongs to wfkit, asyncio or contextlib, not to the user."""
     return code.co_filename.startswith(_INTERNAL)
 
 
@@ -389,43 +428,52 @@ def location(frame: FrameType) -> str:
 
 
 def awaited_by(task: asyncio.Task[Any]) -> tuple[str, str | None]:
-    """Say what a suspended task awaits, and the line of the user's code that does.
+    """Say what a suspended task awaits, through the tasks that it awaits, and the line of the user's code that does.
 
     Returns:
         A description of the innermost awaited object, and `file:line in function` or None.
     """
-    line: str | None = None
-    awaited: object = task.get_coro()
-    while True:
-        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None) or getattr(awaited, "ag_frame", None)
-        if frame is not None and not is_internal(frame.f_code):
-            line = location(frame)
-        inner = (
-            getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None) or getattr(awaited, "ag_await", None)
-        )
-        if inner is None:
-            break
-        awaited = inner
-    waiter = getattr(task, "_fut_waiter", None)
-    if isinstance(waiter, asyncio.Task):
-        return f"task {waiter.get_name()!r}", line
-    owner = getattr(awaited, "__qualname__", None) if not isinstance(awaited, asyncio.Future) else None
-    return owner or "a future that nobody sets", line
+    what, line = _BARE_FUTURE, None
+    seen: list[object] = []
+    waiting: Any = task
+    while waiting is not None and waiting not in seen:
+        seen.append(waiting)
+        awaited: Any = waiting.get_coro() if isinstance(waiting, asyncio.Task) else None
+        while awaited is not None:
+            frame = (
+                getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None) or getattr(awaited, "ag_frame", None)
+            )
+            if frame is not None and not is_internal(frame.f_code):
+                what, line = _BARE_FUTURE, location(frame)
+            elif frame is not None and what == _BARE_FUTURE:
+                what = f"{awaited.__qualname__}()"
+            awaited = (
+                getattr(awaited, "cr_await", None)
+                or getattr(awaited, "gi_yieldfrom", None)
+                or getattr(awaited, "ag_await", None)
+            )
+        future = getattr(waiting, "_fut_waiter", None)
+        children = [child for child in getattr(future, "_children", ()) if not child.done()]
+        waiting = children[0] if children else future
+    if isinstance(waiting, asyncio.Task):
+        what = f"task {waiting.get_name()!r}, which waits for itself"
+    return what, line
 
 
-# -- two functions of asyncio that look beyond the loop -----------------------------------------------------------------
+_BARE_FUTURE = "a future that nobody sets"
+
+
+# -- what of asyncio looks beyond the loop -----------------------------------------------------------------
 
 
 def _set_of(items: Iterable[Any] = ()) -> Any:
     """Stand in for `set` inside `asyncio.tasks`, where `as_completed` and `wait` make a set of what they were given.
 
-    Coroutines hash by address, so a set of them would create the tasks in another order in every process. In workflow
-    code a collection in the given order takes the place of such a set.
+    Coroutines and other awaitables hash by address, so a set of them would create the tasks in another order in every
+    process. In workflow code a collection in the given order takes the place of such a set.
     """
-    if running() is not None:
-        items = list(items)
-        if any(asyncio.iscoroutine(item) for item in items):
-            return dict.fromkeys(items).keys()
+    if running() is not None and (given := dict.fromkeys(items)):
+        return given.keys()
     return builtins.set(items)
 
 
@@ -438,5 +486,17 @@ def _all_tasks(loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Tas
     return builtins.set(run.unfinished_tasks()) if run is not None else _all_tasks_of_a_loop(loop)
 
 
+def _hash_of_gather(future: Any) -> int:
+    """Hash what `gather` returns as the other futures of its run: it is made by asyncio itself, not by the loop."""
+    loop = future.get_loop()
+    if not isinstance(loop, RunLoop):
+        return object.__hash__(future)
+    number: int | None = future.__dict__.get("_hash")
+    if number is None:
+        number = future._hash = loop.next_hash()
+    return number
+
+
+asyncio.tasks._GatheringFuture.__hash__ = _hash_of_gather  # type: ignore[attr-defined]  # not in typeshed
 asyncio.tasks.set = _set_of  # type: ignore[attr-defined]  # a global of that module shadows the builtin there, and only there
 asyncio.all_tasks = asyncio.tasks.all_tasks = _all_tasks

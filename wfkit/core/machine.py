@@ -52,10 +52,12 @@ from wfkit.core.failures import failure_of
 from wfkit.core.keys import idempotency_key
 from wfkit.core.loop import Evicted, Future, RunLoop, Task, TimerHandle, awaited_by, location, running, user_frame
 from wfkit.core.matching import Arrived, SignalBuffer, Wait, Wanted
-from wfkit.errors import CodecError, ProgrammingError, StuckRun, WfkitError, WorkflowLoopError
+from wfkit.errors import CodecError, DefinitionError, ProgrammingError, StuckRun, WfkitError, WorkflowLoopError
 
-PROGRAMMING_ERRORS = (NameError, AttributeError, TypeError, ImportError, CodecError, WorkflowLoopError)
+PROGRAMMING_ERRORS = (NameError, AttributeError, TypeError, ImportError, CodecError, DefinitionError, WorkflowLoopError)
 """What only an edit of the workflow's code can mend: such an error blocks the run instead of failing it."""
+
+_STUCK_SHOWN_MAX = 5
 
 
 class Code(Protocol):
@@ -240,22 +242,29 @@ class Machine:
             ProgrammingError: the code raised an error that only an edit can mend.
             CodecError: a value does not fit its hint.
         """
-        loop = self.loop
         self.seq = seq
-        commands: list[Command] = []
-        self.commands = commands
         self._first = self.number + 1
+        self.commands = []
         self.logs = []
+        try:
+            self._activate(entry)
+        except BaseException as exc:
+            # What the code did is void, and nobody closes a machine that failed: its `finally` blocks end here.
+            self.evict()
+            if isinstance(exc, SystemExit):
+                raise ProgrammingError(
+                    f"the workflow called sys.exit({exc.code!r})", help="return, or raise an exception"
+                ) from exc
+            if isinstance(exc, WfkitError) or not isinstance(exc, Exception):
+                raise
+            raise _programming_error(exc) from exc
+        return tuple(self.commands)
+
+    def _activate(self, entry: Fed) -> None:
+        loop = self.loop
         if entry.t > loop.now:
             loop.now = entry.t
-        try:
-            loop.activate(self._apply, entry)
-        except SystemExit as exc:
-            raise ProgrammingError(f"the workflow called sys.exit({exc.code!r})", help="return, or raise an exception") from exc
-        except WfkitError:
-            raise
-        except Exception as exc:
-            raise _programming_error(exc) from exc
+        loop.activate(self._apply, entry)
         if loop.violation is not None:
             raise loop.violation
         main = self._main
@@ -263,7 +272,6 @@ class Machine:
             self._finish(main)
         elif not self.pending and main is not None:
             self._stuck(main)
-        return tuple(commands)
 
     def replay(self, history: Sequence[Activation], *, length: int) -> list[compare.Difference]:
         """Feed a recorded history up to its first entry that was not activated, and compare the commands.
@@ -340,7 +348,7 @@ class Machine:
             if future.call is not None and entry.error.type not in _OUTCOME_UNKNOWN:
                 future.call.outcome = "failed"
             error = future.rebuild(entry.error)
-            error.__wfkit_step__ = entry.n  # type: ignore[attr-defined]  # tells it from an error of the workflow's own code
+            _mark(error, entry.n)
             future.set_exception(error)
 
     def _end_child(self, entry: ChildEnded) -> None:
@@ -350,8 +358,8 @@ class Machine:
                 future.set_result(future.decode(entry))
             except CodecError:
                 raise
-            except Exception as exc:
-                exc.__wfkit_step__ = entry.n  # type: ignore[attr-defined]  # as above
+            except Exception as exc:  # noqa: BLE001  # how a child ended is what its parent must see
+                _mark(exc, entry.n)
                 future.set_exception(exc)
 
     def _finish(self, main: Task[Any]) -> None:
@@ -385,11 +393,11 @@ class Machine:
         return lambda dangling: FailRun(failure, failures, dangling)
 
     def _stuck(self, main: Task[Any]) -> None:
-        what, line = awaited_by(main)
-        others = [task for task in self.loop.unfinished_tasks() if task is not main]
-        if others and line is None:
-            what, line = awaited_by(others[0])
-        raise StuckRun(f"the run waits for {what}, which nothing durable will ever bring" + (f", at {line}" if line else ""))
+        told = []
+        for task in [main, *(task for task in self.loop.unfinished_tasks() if task is not main)][:_STUCK_SHOWN_MAX]:
+            what, line = awaited_by(task)
+            told.append(what + (f", at {line}" if line else "") + ("" if task is main else f" (task {task.get_name()!r})"))
+        raise StuckRun(f"the run waits for what nothing durable will ever bring: {'; '.join(told)}")
 
     # -- what primitives ask for ------------------------------------------------------------------------------------
 
@@ -444,7 +452,9 @@ class Machine:
         call = None
         if undoable:
             call = StepCall(name, args, key)
-            self.calls = [*(self.calls or ()), call]
+            if self.calls is None:
+                self.calls = []
+            self.calls.append(call)
         future = (JoinedStepFuture if joined else StepFuture)(self, n, definition, decode, rebuild, call)
         self.pending[n] = future
         self.emit(command(n, key))
@@ -525,6 +535,11 @@ class Machine:
 _OUTCOME_UNKNOWN = frozenset({"StepTimeout", "StepCancelled", "WorkerDied"})
 
 
+def _mark(error: BaseException, n: int) -> None:
+    """Tell an outcome's error from one of the workflow's own code. A class may forbid attributes; this one is not its own."""
+    object.__setattr__(error, "__wfkit_step__", n)
+
+
 def is_programming_error(exc: BaseException) -> bool:
     """Whether an exception that leaves workflow code is one that only an edit of that code can mend."""
     if isinstance(exc, BaseExceptionGroup):
@@ -533,7 +548,7 @@ def is_programming_error(exc: BaseException) -> bool:
 
 
 def _programming_error(exc: BaseException) -> Exception:
-    if isinstance(exc, CodecError | WorkflowLoopError):
+    if isinstance(exc, CodecError | DefinitionError | WorkflowLoopError):
         return exc
     if isinstance(exc, BaseExceptionGroup):
         return _programming_error(next(inner for inner in exc.exceptions if is_programming_error(inner)))

@@ -22,7 +22,13 @@ def matches(where: Mapping[str, Any] | None, payload: Raw | bytes) -> bool:
     if not where:
         return True
     fields = _decode(payload)
-    return isinstance(fields, dict) and all(name in fields and fields[name] == value for name, value in where.items())
+    if not isinstance(fields, dict):
+        return False
+    # In JSON `true` is not 1, which in Python it is.
+    return all(
+        name in fields and fields[name] == value and isinstance(fields[name], bool) is isinstance(value, bool)
+        for name, value in where.items()
+    )
 
 
 class Arrived(NamedTuple):
@@ -69,13 +75,17 @@ class SignalBuffer:
 
     def deliver(self, signal: Arrived) -> None:
         """Hand a signal to the first open wait that takes it, or keep it."""
+        if not self._hand(signal):
+            self._signals.append(signal)
+
+    def _hand(self, signal: Arrived) -> bool:
         for index, wait in enumerate(self._waits):
             in_time = wait.deadline is None or signal.arrived <= wait.deadline
-            if in_time and wait.takes(signal):
+            if in_time and not wait.done() and wait.takes(signal):
                 del self._waits[index]
                 wait.set_result(signal)
-                return
-        self._signals.append(signal)
+                return True
+        return False
 
     def register(self, wait: Wait) -> None:
         """Serve a wait from the buffer, or open it."""
@@ -92,12 +102,8 @@ class SignalBuffer:
             self._waits.remove(wait)
         elif wait.done() and not wait.cancelled() and wait.exception() is None:
             signal = wait.result()
-            for index, other in enumerate(self._waits):
-                if other.takes(signal):
-                    del self._waits[index]
-                    other.set_result(signal)
-                    return
-            self._signals.insert(0, signal)
+            if not self._hand(signal):
+                self._signals.insert(0, signal)
 
     def unread(self) -> list[Arrived]:
         """Return the signals that nobody has taken, oldest first."""

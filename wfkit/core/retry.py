@@ -16,8 +16,10 @@ def backoff(policy: RetryPolicy, attempt: int, key: str) -> int:
     Jitter spreads the wait by up to that fraction in either direction. It derives from the idempotency key, so that it
     is the same after a crash.
     """
-    # The exponent is bounded: a policy without end would overflow a float after some 1,000 attempts.
-    wait = min(policy.initial * policy.backoff ** min(attempt - 1, 64), float(policy.max_interval))
+    try:
+        wait = min(policy.initial * policy.backoff ** (attempt - 1), float(policy.max_interval))
+    except OverflowError:  # a policy without end gets there after some 1,000 attempts
+        wait = float(policy.max_interval if policy.initial else 0)
     if policy.jitter:
         digest = blake2b(f"{key}/{attempt}".encode(), digest_size=8).digest()
         wait *= 1 + policy.jitter * (2 * int.from_bytes(digest) / 2**64 - 1)
