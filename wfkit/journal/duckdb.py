@@ -147,7 +147,7 @@ class DuckDBJournal:
         self._closed = True
         self._writer.stop()
         await asyncio.shield(self._loop.run_in_executor(self._reader, self._writer.join))
-        self._reader.shutdown(wait=False)
+        self._reader.shutdown()
         if self._writer.failed is not None:
             for job in self._jobs:
                 job.cancel()

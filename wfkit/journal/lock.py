@@ -61,7 +61,8 @@ def lock_for_writing(journal: Path, *, wait_seconds: float = READER_WAIT_SECONDS
             raise JournalLocked(f"journal is still read by another command after {wait_seconds:g} s: {journal}")
         time.sleep(_POLL_SECONDS)
     os.ftruncate(file, 0)
-    os.pwrite(file, f"{os.getpid()}\n{_command()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, namelessly
+        os.pwrite(file, f"{os.getpid()}\n{_command()}\n".encode(), 0)
     return JournalLock(file, writes=True)
 
 

@@ -254,7 +254,9 @@ class Store:
         self._read_position()
         wrong = find_gap(writer, self.projected)
         if wrong is not None:
-            raise JournalCorrupt(f"{self.path}: {wrong}")
+            if self.projected == 0 or find_gap(writer, 0) is not None:
+                raise JournalCorrupt(f"{self.path}: {wrong}")
+            self._forget_projection(wrong)
         meta = schema.read_meta(writer)
         self.epoch = int(meta["epoch"]) + 1
         last_run = "SELECT max(run) FROM (SELECT run FROM runs UNION ALL SELECT run FROM entries WHERE pos > ?)"
@@ -263,6 +265,13 @@ class Store:
             "UPDATE meta SET value = CASE key WHEN 'epoch' THEN ? ELSE ? END WHERE key IN ('epoch', 'wfkit')",
             [str(self.epoch), schema.wfkit_version()],
         )
+
+    def _forget_projection(self, wrong: str) -> None:
+        """Have it built anew, since the rows are whole and it does not fit them."""
+        writer = self._open_writer()
+        writer.execute("BEGIN; DELETE FROM runs; UPDATE meta SET value = '0' WHERE key = 'projected'; COMMIT")
+        self.projected = 0
+        _log.warning("the projection in %s did not fit its rows and is built anew: %s", self.path, wrong)
 
     def _read_position(self) -> None:
         writer = self._open_writer()
@@ -309,7 +318,10 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def find_gap(connection: duckdb.DuckDBPyConnection, projected: int) -> str | None:
-    """Return what is wrong with the rows after the projection, if a record is missing or is there twice."""
+    """Return what is wrong with the rows after the projection, if a record is missing or is there twice.
+
+    With `projected` 0 all rows are looked at, whatever the projection says.
+    """
     count, first, last = connection.execute(
         "SELECT count(*), min(pos), max(pos) FROM entries WHERE pos > ?", [projected]
     ).fetchall()[0]
@@ -321,7 +333,7 @@ def find_gap(connection: duckdb.DuckDBPyConnection, projected: int) -> str | Non
             SELECT run, count(*) AS records, count(DISTINCT seq) AS distinct_records,
                 min(seq) AS first_seq, max(seq) AS last_seq
             FROM entries WHERE pos > $projected GROUP BY run
-        ) tail LEFT JOIN runs USING (run)
+        ) tail LEFT JOIN runs ON runs.run = tail.run AND $projected > 0
         WHERE records <> distinct_records OR last_seq - first_seq + 1 <> records
             OR (first_seq <> coalesce(runs.seq, 0) + 1 AND tail.run <> $bus)
         LIMIT 1
@@ -336,8 +348,9 @@ def find_gap(connection: duckdb.DuckDBPyConnection, projected: int) -> str | Non
 
 def one(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[object]) -> int | None:
     """Return the single number that a query answers."""
-    row = connection.execute(query, parameters).fetchone()
-    return None if row is None else row[0]
+    # All of it, always: a result with rows left, even none, keeps the connection from other work.
+    number: int | None = connection.execute(query, parameters).fetchall()[0][0]
+    return number
 
 
 def quote(text: str) -> str:
@@ -358,11 +371,8 @@ def explain(error: Exception, path: Path) -> WfkitError:
         )
     if "not a valid DuckDB database file" in text:
         return JournalUnusable(f"{path} exists, but is no journal")
-    if (
-        isinstance(error, OSError)
-        or "Permission denied" in text
-        or "Read-only file system" in text
-        or "Cannot open file" in text
-    ):
-        return JournalUnusable(f"cannot write {path}: {error.strerror if isinstance(error, OSError) else text}")
+    if isinstance(error, OSError):
+        return JournalUnusable(f"cannot use {path}: {error.strerror}")
+    if any(reason in text for reason in ("Permission denied", "Read-only file system", "Cannot open file", "Is a directory")):
+        return JournalUnusable(f"cannot use {path}: {text}")
     return JournalCorrupt(f"{path} cannot be read: {text}")

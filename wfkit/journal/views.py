@@ -13,6 +13,7 @@ import fnmatch
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -164,9 +165,8 @@ def get_run(connection: Connection, name: str) -> RunState:
         raise UnknownRun(_several(name, matches) if matches else _none(connection, name, tail))
     id = name if name in matches else matches.pop()
     generations = [state for state in tail.values() if state.id == id]
-    stored = connection.execute("SELECT state FROM runs WHERE id = ? ORDER BY generation DESC LIMIT 1", [id]).fetchone()
-    if stored is not None and (state := decode_state(stored[0])).run not in tail:
-        generations.append(state)
+    stored = connection.execute("SELECT state FROM runs WHERE id = ? ORDER BY generation DESC LIMIT 1", [id]).fetchall()
+    generations += [state for (encoded,) in stored if (state := decode_state(encoded)).run not in tail]
     return _complete(connection, max(generations, key=lambda state: state.generation))
 
 
@@ -272,16 +272,9 @@ def _projected(
             f"LIMIT {limit}" if limit is not None and wanted.where is None else "",
         ]
     )
-    cursor = connection.execute(query, [parameter for _, parameter in conditions])
-    found: list[RunState] = []
-    while rows := cursor.fetchmany(1000):
-        for (encoded,) in rows:
-            state = decode_state(encoded)
-            if wanted.where is None or wanted.where(state):
-                found.append(state)
-                if len(found) == limit:
-                    return found
-    return found
+    rows = connection.execute(query, [parameter for _, parameter in conditions]).fetchall()
+    found = (decode_state(encoded) for (encoded,) in rows)
+    return list(islice((state for state in found if wanted.where is None or wanted.where(state)), limit))
 
 
 def _stored(connection: Connection, run: int) -> RunState:
