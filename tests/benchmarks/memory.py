@@ -1,0 +1,44 @@
+"""What sleeping runs cost: memory above an engine with an empty journal, and the time to open a journal that holds them.
+
+Run as a program of its own, since a process does not give back all that it has used:
+`python -m tests.benchmarks.memory FOLDER RUNS RUNS_IN_MEMORY`.
+"""
+
+import asyncio
+import gc
+import os
+import sys
+import time
+from pathlib import Path
+
+from tests.benchmarks import flows
+from tests.benchmarks.figures import report
+from wfkit import Engine
+
+MONTH_SECONDS = 30 * 86_400.0
+BATCH = 1_000
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def measure(folder: Path, runs: int, runs_in_memory: int) -> None:
+    """Start sleeping runs, wait until the engine is idle, and report."""
+    path = str(folder / f"sleeping-{runs}-{runs_in_memory}.duckdb")
+    kind = "in_memory" if runs_in_memory >= runs else "evicted"
+    async with Engine.open(path, workflows=[flows.sleeper], runs_in_memory=runs_in_memory) as engine:
+        empty = resident_bytes()
+        for _ in range(0, runs, BATCH):
+            await asyncio.gather(*(engine.start(flows.sleeper, MONTH_SECONDS) for _ in range(BATCH)))
+        await asyncio.sleep(6)  # the projection is written and the journal's log folded when the engine is idle
+        gc.collect()
+        report(f"memory_{runs}_sleeping_{kind}", (resident_bytes() - empty) / 1e6, "MB", per_run=(resident_bytes() - empty) // runs)
+    start = time.perf_counter()
+    async with Engine.open(path, workflows=[flows.sleeper]):
+        report(f"open_with_{runs}_sleeping", (time.perf_counter() - start) * 1e3, "ms")
+
+
+if __name__ == "__main__":
+    asyncio.run(measure(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
