@@ -252,6 +252,9 @@ class Engine(Client):
         """Tell those who wait for the run, and stop what it still has in flight."""
         run.over = True
         self._executor.forget(run.number)
+        for n in run.left:
+            self._timers.cancel(run.number, n)
+        run.left = ()
         self._release(run)
 
     def _submit(self, run: LiveRun, pending: PendingStep) -> None:
@@ -544,7 +547,8 @@ async def _open(
         raise DefinitionError("an engine needs app= or workflows=, and not both")
     registry = Registry(workflows) if app is None else load_app(app)
     journal = await open_journal(path)
-    async with running(journal, registry, steps_max=steps_max, hot_max=hot_max) as engine:
+    warm_max = max(WARM_MAX, hot_max)
+    async with running(journal, registry, steps_max=steps_max, hot_max=hot_max, warm_max=warm_max) as engine:
         yield engine
 
 

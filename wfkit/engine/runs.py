@@ -30,6 +30,7 @@ class LiveRun:
     __slots__ = (
         "arrived",
         "cautious",
+        "left",
         "machine",
         "number",
         "over",
@@ -56,6 +57,8 @@ class LiveRun:
         """The process died under it: entries become durable before they are activated."""
         self.values: RunValues | None = None
         """The large values that its history holds, once it has any."""
+        self.left: tuple[int, ...] = ()
+        """Numbers of the timers that were armed when it ended."""
         self.value: Raw | None = None
         """The result, once it completed in this process."""
         self.waiters: list[asyncio.Future[None]] | None = None

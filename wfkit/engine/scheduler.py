@@ -34,6 +34,7 @@ from wfkit.core.entries import (
 from wfkit.core.failures import failure_of
 from wfkit.core.machine import Activation, Machine, activations
 from wfkit.core.retry import DEATHS_MAX
+from wfkit.core.state import Pending, PendingTimer
 from wfkit.engine.mailbox import ENDINGS, Address, Carrying, Delivery, Mailbox, Named, Numbered, WithResult, result_of
 from wfkit.engine.runs import LiveRun, Runs
 from wfkit.errors import WfkitError
@@ -240,13 +241,14 @@ class Scheduler:
             if run.unit is not None and run.unit is not unit.root():
                 unit.root().join(run.unit)
             here = unit.root()
-            was_finished, left = run.state.finished, tuple(run.state.open.items())
+            was_finished, left, deadline = run.state.finished, tuple(run.state.open.items()), run.state.deadline
             commands = self._take(here, run, entry)
             if commands:
                 work.extend((yield from self._mailbox.carry(run, commands, here.rows)))
             if run.state.finished and not was_finished:
                 work.extend((yield from self._mailbox.ended(run, left)))
                 self._mailbox.forget(run, left)
+                run.left = _armed(left, deadline)
 
     def _take(self, unit: Unit, run: LiveRun, entry: Entry) -> tuple[Command, ...]:
         """Write one entry, activated if that is possible just now, and return the commands."""
@@ -379,7 +381,7 @@ class Scheduler:
         self._runs.changed[run.number] = None
         if run.cautious and not await self._announce(run, seq):
             return
-        left = tuple(run.state.open.items())
+        left, deadline = tuple(run.state.open.items()), run.state.deadline
         try:
             commands = self._feed(run, entry, seq)
         except WfkitError as exc:
@@ -394,6 +396,7 @@ class Scheduler:
             if run.state.finished:
                 deliveries += yield from self._mailbox.ended(run, left)
                 self._mailbox.forget(run, left)
+                run.left = _armed(left, deadline)
             return deliveries
 
         self._drive(unit, self._fill(unit, carried()), None)
@@ -430,6 +433,12 @@ def _only(delivery: Delivery) -> Carrying:
     """Make a plan of one delivery, which needs no run but its own."""
     yield from ()
     return [delivery]
+
+
+def _armed(left: Sequence[tuple[int, Pending]], deadline: int | None) -> tuple[int, ...]:
+    """Return the numbers of the wake-ups among what a run had open at its end, its deadline as 0."""
+    timers = tuple(n for n, pending in left if isinstance(pending, PendingTimer))
+    return timers if deadline is None else (0, *timers)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
