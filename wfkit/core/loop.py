@@ -43,8 +43,8 @@ _leave_task = asyncio.tasks._leave_task
 
 _process_wide_hashes = itertools.count(1)
 
-active_loops: list[RunLoop] = []
-"""The run whose activation is under way, if any. Empty means at a glance that no thread runs workflow code."""
+around_activations: list[tuple[Callable[[], None], Callable[[], None]]] = []
+"""What is called before and after every activation in this process; for the guard."""
 
 
 class Evicted(BaseException):
@@ -176,11 +176,13 @@ class RunLoop(asyncio.AbstractEventLoop):
         sys.set_asyncgen_hooks(self._keep_generator, None)
         _set_running_loop(self)
         self._ready = deque()
-        active_loops.append(self)
+        for enter, _ in around_activations:
+            enter()
         try:
             run(*args)
         finally:
-            active_loops.pop()
+            for _, leave in around_activations:
+                leave()
             self._ready = None
             _set_running_loop(host)
             sys.set_asyncgen_hooks(*hooks)
@@ -491,7 +493,7 @@ def _hash_of_gather(future: Any) -> int:
     loop = future.get_loop()
     if not isinstance(loop, RunLoop):
         return object.__hash__(future)
-    number: int | None = future.__dict__.get("_hash")
+    number: int | None = getattr(future, "_hash", None)
     if number is None:
         number = future._hash = loop.next_hash()
     return number
