@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from wfkit.core.commands import CompleteRun, FailRun, Failure, RunStep, SetState, Undoes
 from wfkit.core.entries import Record, RunStarted, SignalReceived, StepCompleted, StepFailed, TimerFired
@@ -19,8 +19,8 @@ _payloads = st.one_of(
     st.lists(_texts, max_size=3),
     st.dictionaries(st.sampled_from(["blocks", "payloads", "record", "a"]), _texts),
 ).map(lambda value: Raw(json.dumps(value, ensure_ascii=False).encode(errors="replace")))
-_large = _payloads.filter(lambda payload: len(bytes(payload)) > LARGE_BYTES)
-_failures = st.builds(Failure, type=st.just("E"), message=_texts, args=st.none() | _large, data=st.none() | _large)
+_optional = st.just(UNSET) | st.just(Raw(b"null")) | _payloads
+_failures = st.builds(Failure, type=st.just("E"), message=_texts, args=_optional, data=_optional)
 _commands = st.one_of(
     st.builds(
         RunStep,
@@ -28,7 +28,7 @@ _commands = st.one_of(
         name=st.just("s"),
         args=_payloads,
         key=st.just("k"),
-        undoes=st.none() | st.builds(Undoes, st.just("s"), st.just("k"), st.just("completed"), st.none() | _large),
+        undoes=st.none() | st.builds(Undoes, st.just("s"), st.just("k"), st.just("completed"), _optional),
     ),
     st.builds(SetState, name=st.just("x"), value=_payloads),
     st.builds(CompleteRun, value=_payloads),
