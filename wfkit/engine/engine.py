@@ -61,13 +61,13 @@ from wfkit.engine.recovery import deaths, load_runs, wake_ups
 from wfkit.engine.resources import Resources
 from wfkit.engine.runner import HostRunner
 from wfkit.engine.runs import LiveRun, Runs
-from wfkit.engine.scheduler import Effect, Scheduler, UnderWay
+from wfkit.engine.scheduler import Effect, Scheduler, UnderWay, nothing
 from wfkit.engine.timers import Timers
 from wfkit.engine.watchdog import Watchdog
 from wfkit.errors import DefinitionError, DuplicateRun, EngineClosed, RunEnded, UnknownRun, UnsupportedPlatform, WfkitError
 from wfkit.journal.duckdb import open_journal
 from wfkit.journal.memory import MemoryDisk
-from wfkit.journal.port import Journal, Row
+from wfkit.journal.port import Journal
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -380,7 +380,7 @@ class Engine(Client):
 
     async def _all_durable(self) -> None:
         """Wait until all that happened before is durable."""
-        await self._durably(lambda durable: self._scheduler.begin(_nothing, durable))
+        await self._durably(lambda durable: self._scheduler.begin(nothing(), durable))
 
     def _on_trouble(self, error: WfkitError | None) -> None:
         self.trouble = error
@@ -424,9 +424,7 @@ class Engine(Client):
                 return id
         generation, dedupe = (1, ()) if known is None else (known.state.generation + 1, tuple(known.state.dedupe or ()))
         await self._durably(
-            lambda durable: self._scheduler.begin(
-                lambda _rows: self._first_entries(definition, id, args, generation, dedupe, send), durable
-            )
+            lambda durable: self._scheduler.begin(self._first_entries(definition, id, args, generation, dedupe, send), durable)
         )
         return id
 
@@ -439,12 +437,11 @@ class Engine(Client):
         dedupe: tuple[str, ...],
         send: tuple[str, Raw] | None,
     ) -> Carrying:
-        yield from ()
-        run, entry = self._mailbox.new_run(definition, id, args, generation=generation, dedupe=dedupe)
-        deliveries: list[Delivery] = [(run, entry)]
+        started = self._mailbox.new_run(definition, id, args, generation=generation, dedupe=dedupe)
+        yield started
         if send is not None:
-            deliveries.append((run, SignalReceived(t=entry.t, name=send[0], payload=send[1], arrived=entry.t)))
-        return deliveries
+            t = started.entry.t
+            yield Delivery(started.run, SignalReceived(t=t, name=send[0], payload=send[1], arrived=t))
 
     def _check_attach(self, known: LiveRun, args: Raw, if_finished: IfFinished) -> None:
         state = known.state
@@ -471,9 +468,7 @@ class Engine(Client):
             await self._all_durable()
             return
 
-        def plan(rows: list[Row]) -> Carrying:
-            return self._mailbox.publish(signal, payload, rows, dedupe=dedupe, sender=None)
-
+        plan = self._mailbox.publish(signal, payload, dedupe=dedupe, sender=None)
         await self._durably(lambda durable: self._scheduler.begin(plan, durable))
 
     async def cancel_run(self, id: str, reason: str) -> None:
@@ -598,8 +593,3 @@ def _resolve(future: asyncio.Future[None]) -> None:
 def _refuse(future: asyncio.Future[None], error: WfkitError) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-def _nothing(_rows: list[Row]) -> Carrying:
-    yield from ()
-    return []

@@ -4,11 +4,14 @@ A delivery is an entry of the receiver in the *same unit* of the journal as the 
 are there or neither is, so nothing is ever delivered twice or lost, and there is nothing to make good at recovery.
 
 The functions are generators: each yields the address of a run that it needs, and is sent the run, or None if there is
-no such run. So the same code serves at once when all is in memory, and after a look into the journal when not.
+no such run. So the same code serves at once when all is in memory, and after a look into the journal when not. What it
+brings to a run it yields as a delivery, which is taken before the generator goes on: an entry is made from what its
+receiver is at that very moment, never from what it was before something had to be loaded.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -38,18 +41,18 @@ from wfkit.core.entries import (
     ChildEnded,
     Entry,
     Parent,
-    Record,
     RunStarted,
     RunTerminated,
     SignalPublished,
     SignalReceived,
 )
-from wfkit.core.keys import child_id, triggered_id
+from wfkit.core.keys import triggered_id
 from wfkit.core.matching import matches
 from wfkit.core.state import Pending, PendingChild, PendingWait, input_hash
 from wfkit.engine.ports import Clock, Entropy
 from wfkit.engine.runs import LiveRun, Runs
-from wfkit.journal.port import Row
+
+log = logging.getLogger("wfkit.engine")
 
 
 class Named(NamedTuple):
@@ -70,9 +73,15 @@ class WithResult(NamedTuple):
     run: LiveRun
 
 
+class Delivery(NamedTuple):
+    """The next entry of a run."""
+
+    run: LiveRun
+    entry: Entry
+
+
 Address: TypeAlias = Named | Numbered | WithResult
-Delivery: TypeAlias = tuple[LiveRun, Entry]
-Carrying: TypeAlias = Generator[Address, "LiveRun | None", list[Delivery]]
+Carrying: TypeAlias = Generator[Address | Delivery, "LiveRun | None", None]
 
 
 class Mailbox:
@@ -97,16 +106,21 @@ class Mailbox:
 
     # -- the index ----------------------------------------------------------------------------------------------------
 
-    def note(self, run: LiveRun, commands: Iterable[Command]) -> None:
-        """Keep the index up to date with the commands of an activation."""
+    def note(self, run: LiveRun, commands: Sequence[Command]) -> None:
+        """Keep the index up to date with the commands of an activation. What a run that ends opens, nobody waits for."""
+        if commands and isinstance(commands[-1], ENDINGS):
+            return
+        opened: dict[int, str] = {}
         for command in commands:
             match command:
                 case AwaitSignal() | Subscribe():
                     self._waits.setdefault(command.name, {})[run.number, command.n] = command.where
+                    opened[command.n] = command.name
                 case StopAwaiting():
                     pending = run.state.open.get(command.n)
-                    if isinstance(pending, PendingWait):
-                        self._forget_wait(pending.name, run.number, command.n)
+                    name = pending.name if isinstance(pending, PendingWait) else opened.get(command.n)
+                    if name is not None:
+                        self._forget_wait(name, run.number, command.n)
                 case StartChild(awaited=True):
                     self._awaiting.setdefault(command.id, {})[run.number, command.n] = None
                 case _:
@@ -126,10 +140,7 @@ class Mailbox:
             if isinstance(pending, PendingWait):
                 self._forget_wait(pending.name, run.number, n)
             elif isinstance(pending, PendingChild) and pending.awaited:
-                parents = self._awaiting.get(pending.id, {})
-                parents.pop((run.number, n), None)
-                if not parents:
-                    self._awaiting.pop(pending.id, None)
+                self._forget_parent(pending.id, run.number, n)
 
     def _forget_wait(self, name: str, run: int, n: int) -> None:
         waits = self._waits.get(name)
@@ -138,65 +149,73 @@ class Mailbox:
             if not waits:
                 del self._waits[name]
 
+    def _forget_parent(self, child: str, run: int, n: int) -> None:
+        parents = self._awaiting.get(child)
+        if parents is not None:
+            parents.pop((run, n), None)
+            if not parents:
+                del self._awaiting[child]
+
     # -- from run to run ------------------------------------------------------------------------------------------------
 
     def time_of(self, run: LiveRun) -> int:
         """Return the time of the run's next entry: the wall clock, but never before its last entry."""
         return max(run.state.updated, self._clock.now())
 
-    def carry(self, run: LiveRun, commands: Sequence[Command], rows: list[Row]) -> Carrying:
-        """Return what the commands of an activation bring to other runs; a published signal's own row goes to `rows`."""
-        deliveries: list[Delivery] = []
+    def carry(self, run: LiveRun, commands: Sequence[Command]) -> Carrying:
+        """Bring the commands of an activation to other runs."""
         for command in commands:
             match command:
                 case SendSignal():
-                    deliveries += yield from self._send(run, command)
+                    yield from self._send(run, command)
                 case PublishSignal():
                     sender = f"{run.state.id}/{run.state.generation}/{command.n}"
-                    deliveries += yield from self.publish(command.name, command.payload, rows, dedupe=None, sender=sender)
+                    yield from self.publish(command.name, command.payload, dedupe=None, sender=sender)
                 case StartChild():
-                    deliveries += yield from self._start_child(run, command)
+                    yield from self._start_child(run, command)
                 case CancelChild():
-                    deliveries += yield from self._cancel_child(run, command.n, "the parent cancelled it")
+                    yield from self._cancel_child(run, command.n, "the parent cancelled it")
                 case _:
                     pass
-        return deliveries
 
     def _send(self, run: LiveRun, command: SendSignal) -> Carrying:
         target = yield Named(command.run_id)
         if target is None or target.state.finished:
-            return []
+            end = "there is no such run" if target is None else f"it is {target.state.status}"
+            log.warning("signal %r of run %s to run %s is dropped: %s", command.name, run.state.id, command.run_id, end)
+            return
         t = self.time_of(target)
         dedupe = f"{run.state.id}/{run.state.generation}/{command.n}"
-        return [(target, SignalReceived(t=t, name=command.name, payload=command.payload, arrived=t, dedupe=dedupe))]
+        yield Delivery(target, SignalReceived(t=t, name=command.name, payload=command.payload, arrived=t, dedupe=dedupe))
 
-    def publish(self, name: str, payload: Raw, rows: list[Row], *, dedupe: str | None, sender: str | None) -> Carrying:
-        """Publish a signal: write it on the bus and return what it brings to whom."""
-        deliveries: list[Delivery] = []
-        number = self._runs.bus.state.seq + 1
-        receivers: dict[int, None] = {}
-        for (run_number, _), where in self._waits.get(name, {}).items():
-            if run_number not in receivers and matches(None if where is UNSET else msgspec.json.decode(where), payload):
-                receivers[run_number] = None
-        t = self.time_of(self._runs.bus)
+    def publish(self, name: str, payload: Raw, *, dedupe: str | None, sender: str | None) -> Carrying:
+        """Publish a signal: write it on the bus, and bring it to whoever waits for it just then."""
+        # While a unit waits with rows in hand, whoever touches their runs waits with it. So the bus comes last.
+        for number in self._receivers(name, payload):
+            yield Numbered(number)
+        bus = self._runs.bus
+        t, number, receivers = self.time_of(bus), bus.state.seq + 1, self._receivers(name, payload)
         started = self._registry.triggered_by(name)
-        published = SignalPublished(
-            t=t, name=name, payload=payload, dedupe=dedupe, sender=sender, receivers=len(receivers) + len(started)
-        )
-        rows.append(self._runs.bus.record(Record(published)))
-        self._runs.changed[0] = None
+        took = len(receivers) + len(started)
+        yield Delivery(bus, SignalPublished(t=t, name=name, payload=payload, dedupe=dedupe, sender=sender, receivers=took))
         for receiver in receivers:
             target = yield Numbered(receiver)
             if target is not None and not target.state.finished:
                 entry = SignalReceived(
                     t=self.time_of(target), name=name, payload=payload, arrived=t, dedupe=f"bus/{number}", published=True
                 )
-                deliveries.append((target, entry))
+                yield Delivery(target, entry)
         for workflow in started:
             id = triggered_id(workflow.name, number)
-            args = Raw(b"[" + bytes(payload) + b"]")
-            deliveries.append(self.new_run(workflow, id, args, trigger=number))
-        return deliveries
+            yield self.new_run(workflow, id, Raw(b"[" + bytes(payload) + b"]"), trigger=number)
+
+    def _receivers(self, name: str, payload: Raw) -> dict[int, None]:
+        """Return the numbers of the runs that have a wait or subscription open which takes the signal."""
+        return {
+            number: None
+            for (number, _), where in self._waits.get(name, {}).items()
+            if matches(None if where is UNSET else msgspec.json.decode(where), payload)
+        }
 
     def new_run(
         self,
@@ -209,7 +228,7 @@ class Mailbox:
         trigger: int | None = None,
         dedupe: tuple[str, ...] = (),
     ) -> Delivery:
-        """Make a run and its first entry."""
+        """Make a run and its first entry, to be delivered at once."""
         run = self._runs.new(id)
         entry = RunStarted(
             t=self._clock.now(),
@@ -226,66 +245,72 @@ class Mailbox:
             trigger=trigger,
             dedupe=dedupe,
         )
-        return run, entry
+        return Delivery(run, entry)
 
     def _start_child(self, run: LiveRun, command: StartChild) -> Carrying:
-        # A derived id is unique by construction, and its start is in one unit with this command: nothing to look for.
-        derived = command.id == child_id(run.state.id, run.state.generation, command.workflow, command.n)
-        known = None if derived else (yield Named(command.id))
+        known = yield Named(command.id)
         if known is None:
             workflow = self._registry.workflows.get(command.workflow)
             if workflow is None:
-                return self._refuse_child(run, command, "UnknownWorkflow", f"no workflow is named {command.workflow!r}")
+                yield from self._refuse_child(run, command, "UnknownWorkflow", f"no workflow is named {command.workflow!r}")
+                return
             parent = Parent(run.number, run.state.id, command.n, command.awaited, command.on_parent_end)
-            return [self.new_run(workflow, command.id, command.args, parent=parent)]
-        if known.state.workflow != command.workflow or known.state.input != input_hash(command.args):
-            return self._refuse_child(
-                run, command, "DuplicateRun", f"run id {command.id!r} is in use with another workflow or other input"
-            )
-        if known.state.finished and command.awaited:
-            ended = yield WithResult(known)
-            return [] if ended is None else [(run, self._end_of(run, ended, command.n))]
-        return []
+            yield self.new_run(workflow, command.id, command.args, parent=parent)
+        elif known.state.workflow != command.workflow or known.state.input != input_hash(command.args):
+            message = f"run id {command.id!r} is in use with another workflow or other input"
+            yield from self._refuse_child(run, command, "DuplicateRun", message)
+        elif known.state.finished and command.awaited:
+            yield WithResult(known)
+            self._forget_parent(command.id, run.number, command.n)
+            yield from self._tell_parent(run.number, command.n, known)
 
-    def _refuse_child(self, run: LiveRun, command: StartChild, kind: str, message: str) -> list[Delivery]:
+    def _refuse_child(self, run: LiveRun, command: StartChild, kind: str, message: str) -> Carrying:
         if not command.awaited:
-            return []
-        error = Failure(kind, message)
-        return [(run, ChildEnded(t=self.time_of(run), n=command.n, status="failed", error=error))]
+            log.warning("run %s cannot start its child %s: %s", run.state.id, command.id, message)
+        elif command.n in run.state.open:
+            self._forget_parent(command.id, run.number, command.n)
+            error = Failure(kind, message)
+            yield Delivery(run, ChildEnded(t=self.time_of(run), n=command.n, status="failed", error=error))
 
     def _cancel_child(self, run: LiveRun, n: int, reason: str) -> Carrying:
         pending = run.state.open.get(n)
         if not isinstance(pending, PendingChild):
-            return []
+            return
         child = yield Named(pending.id)
-        if child is None or child.state.finished or child.state.cancelling:
-            return []
-        return [(child, CancelRequested(t=self.time_of(child), reason=reason, by=run.state.id))]
+        if child is not None:
+            yield Delivery(child, CancelRequested(t=self.time_of(child), reason=reason, by=run.state.id))
 
-    def ended(self, run: LiveRun, left: Sequence[tuple[int, Pending]]) -> Carrying:
-        """Return what the end of a run brings: its parents get to know, children that depend on it are stopped.
+    def ended(self, run: LiveRun, commands: Sequence[Command], left: Sequence[tuple[int, Pending]]) -> Carrying:
+        """Bring the last commands of a run to others, and its end: parents get to know, children that depend on it stop.
 
         Args:
             run: the run, its state already that of its end.
+            commands: of its last activation.
             left: what it had open just before.
         """
-        deliveries: list[Delivery] = []
+        yield from self.carry(run, commands)
         for number, n in list(self._awaiting.pop(run.state.id, {})):
-            parent = yield Numbered(number)
-            if parent is not None and not parent.state.finished and n in parent.state.open:
-                deliveries.append((parent, self._end_of(parent, run, n)))
-        for _, pending in left:
-            if not isinstance(pending, PendingChild) or not (pending.awaited or pending.on_parent_end == "cancel"):
-                continue
-            child = yield Named(pending.id)
-            if child is None or child.state.finished:
-                continue
-            t, by, reason = self.time_of(child), run.state.id, f"its parent {run.state.status}"
-            if run.state.status == "terminated" and pending.awaited:
-                deliveries.append((child, RunTerminated(t=t, reason=reason, by=by)))
-            elif not child.state.cancelling:
-                deliveries.append((child, CancelRequested(t=t, reason=reason, by=by)))
-        return deliveries
+            yield from self._tell_parent(number, n, run)
+        children: list[PendingChild | StartChild] = [pending for _, pending in left if isinstance(pending, PendingChild)]
+        children += [command for command in commands if isinstance(command, StartChild)]
+        for child in children:
+            if child.awaited or child.on_parent_end == "cancel":
+                yield from self._stop_child(run, child)
+
+    def _tell_parent(self, number: int, n: int, child: LiveRun) -> Carrying:
+        parent = yield Numbered(number)
+        if parent is not None and isinstance(parent.state.open.get(n), PendingChild):
+            yield Delivery(parent, self._end_of(parent, child, n))
+
+    def _stop_child(self, parent: LiveRun, started: PendingChild | StartChild) -> Carrying:
+        child = yield Named(started.id)
+        if child is None:
+            return
+        t, by, reason = self.time_of(child), parent.state.id, f"its parent {parent.state.status}"
+        if parent.state.status == "terminated" and started.awaited:
+            yield Delivery(child, RunTerminated(t=t, reason=reason, by=by))
+        else:
+            yield Delivery(child, CancelRequested(t=t, reason=reason, by=by))
 
     def _end_of(self, parent: LiveRun, child: LiveRun, n: int) -> ChildEnded:
         status = child.state.status

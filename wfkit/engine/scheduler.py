@@ -24,11 +24,13 @@ from wfkit.core.entries import (
     Activated,
     ActivationStarted,
     Blocked,
+    CancelRequested,
     Entry,
     Fed,
     Record,
     RunStarted,
     RunTerminated,
+    SignalPublished,
     Unblocked,
 )
 from wfkit.core.failures import failure_of
@@ -62,18 +64,22 @@ class Unit:
     the rows of a run never reach the journal out of order, and two units never wait for each other.
     """
 
-    __slots__ = ("after", "effects", "fillings", "joined", "rows", "runs", "written")
+    __slots__ = ("after", "cautious", "effects", "fillings", "joined", "rows", "runs", "tied", "written")
 
     def __init__(self, after: Callable[[], None] | None = None) -> None:
         self.rows: list[Row] = []
+        self.tied = 0
+        """So many of the rows, from the first, are of runs that are tied to this unit."""
         self.effects: list[Effect] = []
         self.after: list[Callable[[], None]] = [] if after is None else [after]
         self.runs: list[LiveRun] = []
         self.fillings = 1
         """How many generators still fill it."""
         self.joined: Unit | None = None
-        self.written: asyncio.Future[None] | None = None
-        """Done when the unit is handed to the journal; there only if somebody waits for that."""
+        self.written: list[asyncio.Future[None]] = []
+        """Done when the unit is handed to the journal, for whoever waits for that."""
+        self.cautious = False
+        """The process died under the run that set it off: what it brings to others becomes durable before it is activated."""
 
     def root(self) -> Unit:
         """Return the unit that this one has become part of."""
@@ -88,6 +94,8 @@ class Unit:
         other.effects += self.effects
         other.after += self.after
         other.fillings += self.fillings
+        other.written += self.written
+        other.cautious |= self.cautious
         for run in self.runs:
             other.tie(run)
         self.joined = other
@@ -139,12 +147,12 @@ class Scheduler:
 
     def deliver(self, run: LiveRun, entry: Entry, after: Callable[[], None] | None = None) -> None:
         """Bring a run its next entry. `after` is called when it is durable."""
-        self.begin(lambda _rows: _only((run, entry)), after)
+        self.begin(only(Delivery(run, entry)), after)
 
-    def begin(self, plan: Callable[[list[Row]], Carrying], after: Callable[[], None] | None = None) -> None:
+    def begin(self, plan: Carrying, after: Callable[[], None] | None = None) -> None:
         """Start a unit with the deliveries of a plan, a generator as in the mailbox. `after` is called when it is durable."""
         unit = Unit(after)
-        self._drive(unit, self._fill(unit, plan(unit.rows)), None)
+        self._drive(unit, self._fill(unit, plan), None)
 
     def _drive(self, unit: Unit, filling: Filling, found: LiveRun | None) -> None:
         """Let a unit fill as far as memory reaches; go on when what it needs has been loaded."""
@@ -153,15 +161,19 @@ class Scheduler:
                 address = filling.send(found)
                 found = self._in_memory(address)
                 if found is None and self._may_be_stored(address):
-                    root = unit.root()
-                    for row in root.rows:
-                        run = self._runs.get(row.run)
-                        if run is not None and run.unit is None:
-                            root.tie(run)
+                    self._hold(unit.root())
                     self.spawn(self._drive_later(unit, filling, address))
                     return
         except StopIteration:
             self._finish(unit.root())
+
+    def _hold(self, unit: Unit) -> None:
+        """Tie a unit, which has to wait, to the runs whose rows it holds."""
+        for row in unit.rows[unit.tied :]:
+            run = self._runs.bus if row.run == self._runs.bus.number else self._runs.get(row.run)
+            if run is not None and run.unit is None:
+                unit.tie(run)
+        unit.tied = len(unit.rows)
 
     async def _drive_later(self, unit: Unit, filling: Filling, address: Address) -> None:
         found: LiveRun | None
@@ -203,13 +215,14 @@ class Scheduler:
     def _finish(self, unit: Unit) -> None:
         unit.fillings -= 1
         if unit.fillings:
+            self._hold(unit)
             return
         for run in unit.runs:
             run.unit = None
         if unit.rows or unit.after:
             self._journal.append(unit.rows, lambda: self._settle(unit))
-        if unit.written is not None and not unit.written.done():
-            unit.written.set_result(None)
+        for written in unit.written:
+            _resolve(written)
 
     def append_quietly(self, run: LiveRun, entry: Entry, after: Callable[[], None] | None = None) -> None:
         """Write a bookkeeping entry. Without `after` it is not urgent."""
@@ -235,33 +248,57 @@ class Scheduler:
     # -- activations ------------------------------------------------------------------------------------------------------
 
     def _fill(self, unit: Unit, plan: Carrying) -> Filling:
-        work = deque((yield from plan))
-        while work:
-            run, entry = work.popleft()
-            if run.unit is not None and run.unit is not unit.root():
-                unit.root().join(run.unit)
-            here = unit.root()
-            was_finished, left, deadline = run.state.finished, tuple(run.state.open.items()), run.state.deadline
-            commands = self._take(here, run, entry)
-            if commands:
-                work.extend((yield from self._mailbox.carry(run, commands, here.rows)))
-            if run.state.finished and not was_finished:
-                work.extend((yield from self._mailbox.ended(run, left)))
-                self._mailbox.forget(run, left)
-                run.left = _armed(left, deadline)
+        plans = deque((plan,))
+        while plans:
+            plan = plans.popleft()
+            found: LiveRun | None = None
+            while True:
+                try:
+                    asked = plan.send(found)
+                except StopIteration:
+                    break
+                found = None
+                if not isinstance(asked, Delivery):
+                    found = yield asked
+                elif (consequences := self._receive(unit, asked)) is not None:
+                    plans.append(consequences)
+
+    def _receive(self, unit: Unit, delivery: Delivery) -> Carrying | None:
+        run, entry = delivery
+        if run.unit is not None and run.unit is not unit.root():
+            unit.root().join(run.unit)
+        state = run.state
+        if state.finished:
+            return None
+        left, deadline = tuple(state.open.items()), state.deadline
+        return self._consequences(run, self._take(unit.root(), run, entry), left, deadline)
+
+    def _consequences(
+        self, run: LiveRun, commands: tuple[Command, ...], left: Sequence[tuple[int, Pending]], deadline: int | None
+    ) -> Carrying | None:
+        """Return what an activation brings to other runs; `left` and `deadline` are what was open just before it."""
+        if run.state.finished:
+            self._mailbox.forget(run, left)
+            run.left = _armed(left, deadline)
+            return self._mailbox.ended(run, commands, left)
+        return self._mailbox.carry(run, commands) if commands else None
 
     def _take(self, unit: Unit, run: LiveRun, entry: Entry) -> tuple[Command, ...]:
         """Write one entry, activated if that is possible just now, and return the commands."""
         state = run.state
-        if state.finished:
-            return ()
         self._runs.changed[run.number] = None
         if isinstance(entry, RunTerminated):
             self._terminate(unit, run, entry)
             return ()
+        if isinstance(entry, SignalPublished):
+            unit.rows.append(run.record(Record(entry)))
+            return ()
         assert isinstance(entry, FED)
+        if isinstance(entry, CancelRequested) and state.cancelling:
+            return ()
         if isinstance(entry, RunStarted):
             self._load(run, state.workflow or entry.workflow)
+        run.cautious |= unit.cautious
         if run.machine is None or state.inbox or state.blocked or run.cautious or run.rebuilding is not None:
             self._put_in_inbox(unit, run, entry)  # type: ignore[arg-type]  # FED are the classes of Fed
             return ()
@@ -342,8 +379,9 @@ class Scheduler:
     async def _rebuild(self, run: LiveRun) -> None:
         try:
             while run.unit is not None:
-                run.unit.written = run.unit.written or asyncio.get_running_loop().create_future()
-                await run.unit.written
+                written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                run.unit.written.append(written)
+                await written
             rows = await self._journal.history(run.number)
             if not self.closed and not run.state.finished:
                 await self._revive(run, run.read(rows))
@@ -388,18 +426,10 @@ class Scheduler:
             self._block_alone(run, exc)
             return
         unit = self._unit_of(run)
-        self._record(unit, run, Record(Activated(t=entry.t, of=seq), commands), entry, commands)
+        unit.cautious |= run.cautious
         run.cautious = False
-
-        def carried() -> Carrying:
-            deliveries = yield from self._mailbox.carry(run, commands, unit.rows)
-            if run.state.finished:
-                deliveries += yield from self._mailbox.ended(run, left)
-                self._mailbox.forget(run, left)
-                run.left = _armed(left, deadline)
-            return deliveries
-
-        self._drive(unit, self._fill(unit, carried()), None)
+        self._record(unit, run, Record(Activated(t=entry.t, of=seq), commands), entry, commands)
+        self._drive(unit, self._fill(unit, self._consequences(run, commands, left, deadline) or nothing()), None)
 
     async def _announce(self, run: LiveRun, seq: int) -> bool:
         """Make it durable that an activation begins, since the process died under this run before."""
@@ -429,10 +459,14 @@ class Scheduler:
             await asyncio.wait(self._tasks)
 
 
-def _only(delivery: Delivery) -> Carrying:
+def only(delivery: Delivery) -> Carrying:
     """Make a plan of one delivery, which needs no run but its own."""
+    yield delivery
+
+
+def nothing() -> Carrying:
+    """Make a plan without a delivery, for whoever only waits until all before it is durable."""
     yield from ()
-    return [delivery]
 
 
 def _armed(left: Sequence[tuple[int, Pending]], deadline: int | None) -> tuple[int, ...]:
