@@ -28,7 +28,8 @@ from wfkit.journal import views
 from wfkit.journal.duckdb import DuckDBJournal, open_journal
 from wfkit.journal.port import Row, RunRow
 from wfkit.journal.values import RunValues
-from wfkit.journal.views import RunFilter, open_file
+from wfkit.journal.filters import RunFilter
+from wfkit.journal.views import open_file
 
 LARGE = json.dumps("a large value " * 1000).encode()
 SECOND = 1_000_000

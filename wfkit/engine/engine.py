@@ -38,6 +38,7 @@ from wfkit.core.commands import (
 from wfkit.core.entries import (
     AttemptFailed,
     AttemptStarted,
+    Blocked,
     CancelRequested,
     Entry,
     Record,
@@ -50,7 +51,7 @@ from wfkit.core.entries import (
 )
 from wfkit.core.keys import RUN_ID_CHARS_MAX
 from wfkit.core.machine import StepFuture
-from wfkit.core.state import PendingStep, PendingTimer, input_hash
+from wfkit.core.state import PendingChild, PendingStep, PendingTimer, input_hash
 from wfkit.engine.apps import load_app
 from wfkit.engine.client import Client, End, IfFinished, Run
 from wfkit.engine.executor import STEPS_MAX, Executor, Job
@@ -66,6 +67,7 @@ from wfkit.engine.timers import Timers
 from wfkit.engine.watchdog import Watchdog
 from wfkit.errors import DefinitionError, DuplicateRun, EngineClosed, RunEnded, UnknownRun, UnsupportedPlatform, WfkitError
 from wfkit.journal.duckdb import open_journal
+from wfkit.journal.filters import parse
 from wfkit.journal.memory import MemoryDisk
 from wfkit.journal.port import Journal
 
@@ -132,6 +134,8 @@ class Engine(Client):
         self._ready: list[Callable[[], None]] = []
         self._unacknowledged: set[asyncio.Future[None]] = set()
         self._closed = False
+        self._left_alone: set[int] = set()
+        """Unfinished runs of the journal that do not go on by themselves."""
         self.trouble: WfkitError | None = None
         """Why the journal does not accept anything just now; None while all is well."""
 
@@ -165,28 +169,48 @@ class Engine(Client):
         """
         return _open(path, app, workflows, steps_max, runs_in_memory)
 
-    async def recover(self) -> None:
-        """Take up the runs of the journal. Called once, before anything else."""
+    async def recover(self, *, all_runs: bool = True) -> None:
+        """Take up the runs of the journal. Called once, before anything else.
+
+        Args:
+            all_runs: whether unfinished runs go on by themselves; otherwise those do that `take_up` names, and those
+                that others attach to.
+        """
         self._journal.watch(self._on_trouble)
         await load_runs(self._journal, self._runs)
-        now = self._clock.now()
-        for run in self._runs:
-            if run.state.finished:
-                continue
+        unfinished = [run for run in self._runs if not run.state.finished]
+        for run in unfinished:
             self._mailbox.restore(run)
-            found = deaths(run, now)
-            run.cautious = bool(found) or run.state.activations > 0
-            for entry in found:
-                if isinstance(entry, AttemptFailed):
-                    self._scheduler.append_quietly(run, entry)
-            for due, n in wake_ups(run):
-                self._timers.add(due, run.number, n)
-            for entry in found:
-                if isinstance(entry, StepFailed):
-                    self._scheduler.deliver(run, entry)
-            if run.state.inbox or run.state.blocked is not None:
-                self._scheduler.rebuild(run)
+        if all_runs:
+            for run in unfinished:
+                self._take_up(run)
+        else:
+            self._left_alone = {run.number for run in unfinished}
         self._projector.start()
+
+    async def take_up(self, id: str) -> None:
+        """Let a run go on that was left alone at the start, and the children that it awaits. Any other id is ignored."""
+        run = await self._runs.find(id)
+        if run is not None and run.number in self._left_alone:
+            self._left_alone.remove(run.number)
+            children = [pending.id for pending in run.state.open.values() if isinstance(pending, PendingChild)]
+            self._take_up(run)
+            for child in children:
+                await self.take_up(child)
+
+    def _take_up(self, run: LiveRun) -> None:
+        found = deaths(run, self._clock.now())
+        run.cautious = bool(found) or run.state.activations > 0
+        for entry in found:
+            if isinstance(entry, AttemptFailed):
+                self._scheduler.append_quietly(run, entry)
+        for due, n in wake_ups(run):
+            self._timers.add(due, run.number, n)
+        for entry in found:
+            if isinstance(entry, StepFailed):
+                self._scheduler.deliver(run, entry)
+        if run.state.inbox or run.state.blocked is not None:
+            self._scheduler.rebuild(run)
 
     async def close(self) -> None:
         """Wait shortly for steps in flight, write what is to be written, and let the journal go."""
@@ -237,9 +261,10 @@ class Engine(Client):
                     self._cancel_step(run, command)
                 case CompleteRun() | FailRun() | CancelRun():
                     pass  # `ended` follows
-                case (
-                    AwaitSignal() | Subscribe() | StopAwaiting() | SendSignal() | PublishSignal() | StartChild() | CancelChild()
-                ):
+                case StartChild():
+                    if self._left_alone:  # it may have attached to one of them
+                        self._scheduler.spawn(self.take_up(command.id))
+                case AwaitSignal() | Subscribe() | StopAwaiting() | SendSignal() | PublishSignal() | CancelChild():
                     pass  # the mailbox has carried these already, in the same commit
                 case SetState() | RegisterUndo():
                     pass
@@ -531,7 +556,20 @@ class Engine(Client):
         return LiveRun(run.number, run.state).read(await self._journal.history(run.number))
 
     async def find_runs(self, filter: str, limit: int) -> Sequence[tuple[str, Workflow[..., Any] | None]]:
-        raise NotImplementedError
+        found = await self._journal.list_runs(parse(filter, self._clock.now()), limit)
+        workflows = {state.id: self._registry.workflows.get(state.workflow) for state in found}
+        return list(workflows.items())
+
+    async def blocked(self, id: str) -> Blocked | None:
+        """Return why a run is blocked, once an attempt to go on that is under way has ended.
+
+        Raises:
+            UnknownRun: there is no such run.
+        """
+        run = await self._find(id)
+        if run.rebuilding is not None:
+            await asyncio.wait([run.rebuilding])
+        return run.state.blocked
 
 
 @asynccontextmanager
@@ -548,8 +586,15 @@ async def _open(
 
 
 @asynccontextmanager
-async def running(journal: Journal, registry: Registry, **options: Any) -> AsyncIterator[Engine]:
-    """Run an engine on an open journal, which it closes at the end. `options` are those of `Engine`."""
+async def running(journal: Journal, registry: Registry, *, all_runs: bool = True, **options: Any) -> AsyncIterator[Engine]:
+    """Run an engine on an open journal, which it closes at the end.
+
+    Args:
+        journal: as `open_journal` returns it.
+        registry: the code.
+        all_runs: whether unfinished runs go on by themselves; see `Engine.recover`.
+        options: those of `Engine`.
+    """
     if sys.platform not in ("linux", "darwin") or sys.implementation.name != "cpython":
         raise UnsupportedPlatform(
             f"wfkit runs on CPython on Linux and macOS, not on {sys.implementation.name} on {sys.platform}"
@@ -560,7 +605,7 @@ async def running(journal: Journal, registry: Registry, **options: Any) -> Async
     engine = Engine(journal, registry, **options)
     watchdog = Watchdog(engine.under_way)
     try:
-        await engine.recover()
+        await engine.recover(all_runs=all_runs)
         yield engine
     finally:
         await engine.close()

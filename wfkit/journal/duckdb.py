@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import queue
 import threading
@@ -25,12 +26,14 @@ from typing import Any, TypeAlias, TypeVar
 
 import duckdb
 
-from wfkit.core.state import UNFINISHED
+from wfkit.core.state import UNFINISHED, RunState
 from wfkit.errors import EngineClosed, JournalCorrupt, WfkitError
 from wfkit.journal.backup import write_backup
+from wfkit.journal.filters import RunFilter
 from wfkit.journal.lock import READER_WAIT_SECONDS
 from wfkit.journal.port import Row, RunRow
 from wfkit.journal.store import CHECKPOINT_BYTES, FATAL, Store, StoredRow, explain
+from wfkit.journal.views import list_runs
 
 T = TypeVar("T")
 _Unit: TypeAlias = tuple[Sequence[Row], Callable[[], None] | None]
@@ -140,6 +143,10 @@ class DuckDBJournal:
     async def project(self, rows: Sequence[RunRow]) -> None:
         await self._write(lambda: self._store.project(rows, self._store.last_pos))
         self._new_ids.update(hash(row.id) for row in rows)
+
+    async def list_runs(self, wanted: RunFilter, limit: int) -> list[RunState]:
+        await self._all_durable()
+        return await self.read(functools.partial(list_runs, limit=limit), wanted)
 
     async def close(self) -> None:
         if self._closed:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from wfkit.core.state import UNFINISHED
+from wfkit.core.entries import BUS
+from wfkit.core.state import UNFINISHED, RunState
 from wfkit.errors import EngineClosed, InternalError, JournalFull, JournalLocked, WfkitError
+from wfkit.journal.filters import RunFilter
 from wfkit.journal.port import Row, RunRow
+from wfkit.journal.values import RunValues
 
 LAZY_SECONDS = 0.05
 """How long a unit that nobody waits for may stay unflushed; the port's promise, in the loop's own time."""
@@ -129,6 +132,20 @@ class MemoryJournal:
         pos = len(self._disk.rows) + self._queued_rows
         await self._durable()
         self._disk._project(rows, pos)
+
+    async def list_runs(self, wanted: RunFilter, limit: int) -> list[RunState]:
+        await self._durable()
+        found = []
+        for run, rows in self._disk._histories.items():
+            values = RunValues()
+            records = [values.decode(row.body) for row in rows]
+            state = RunState(run)
+            for record in records:
+                state.apply(record)
+            if run != BUS and wanted.accepts(state) and all(any(map(test.accepts, records)) for test in wanted.holds):
+                found.append(state)
+        found.sort(key=lambda state: (state.started, state.run), reverse=True)
+        return found[:limit]
 
     async def close(self) -> None:
         if self._closed is not None:

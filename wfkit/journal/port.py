@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from wfkit.core.state import RunState
 from wfkit.errors import WfkitError
+from wfkit.journal.filters import RunFilter
 
 
 class Row(NamedTuple):
@@ -97,6 +99,10 @@ class Journal(Protocol):
 
         `rows` must hold every run that has changed since the last call.
         """
+        ...
+
+    async def list_runs(self, wanted: RunFilter, limit: int) -> list[RunState]:
+        """Return the runs that a filter accepts, each generation for itself, the one that started last first."""
         ...
 
     async def close(self) -> None:

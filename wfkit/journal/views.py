@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fnmatch
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +24,7 @@ from wfkit.core.entries import BUS, KINDS, Record, RunStarted
 from wfkit.core.state import RunState, Status, decode_state
 from wfkit.errors import JournalCorrupt, JournalUnusable, UnknownRun
 from wfkit.journal import schema, wal
+from wfkit.journal.filters import RecordTest, RunFilter
 from wfkit.journal.lock import lock_for_reading
 from wfkit.journal.store import check_format, explain
 from wfkit.journal.values import RunValues, outline
@@ -38,31 +38,6 @@ _SORTED_BY: dict[Sort, str] = {
 }
 _CANDIDATES_MAX = 5
 _SIMILAR_AMONG = 5_000
-
-
-@dataclass(frozen=True)
-class RunFilter:
-    """Which runs to list. What is None does not matter; times are microseconds UTC."""
-
-    statuses: frozenset[Status] | None = None
-    workflow: str | None = None
-    """A pattern such as `order_*`."""
-    id: str | None = None
-    """A pattern such as `order-*`."""
-    started_from: int | None = None
-    started_before: int | None = None
-    where: Callable[[RunState], bool] | None = None
-    """Anything else. It is asked last, since it needs the whole state of each run."""
-
-    def accepts(self, state: RunState) -> bool:
-        return (
-            (self.statuses is None or state.status in self.statuses)
-            and (self.workflow is None or fnmatch.fnmatchcase(state.workflow, self.workflow))
-            and (self.id is None or fnmatch.fnmatchcase(state.id, self.id))
-            and (self.started_from is None or state.started >= self.started_from)
-            and (self.started_before is None or state.started < self.started_before)
-            and (self.where is None or self.where(state))
-        )
 
 
 @dataclass(frozen=True)
@@ -134,8 +109,9 @@ def list_runs(
     """Return the runs that a filter accepts, newest first unless said otherwise. Runs without a value sort last."""
     wanted = wanted or RunFilter()
     tail = _tail(connection)
-    found = [state for state in tail.values() if wanted.accepts(state)]
-    found += _projected(connection, wanted, tail, sort, descending, limit)
+    among = _holding(connection, wanted.holds)
+    found = [state for state in tail.values() if (among is None or state.run in among) and wanted.accepts(state)]
+    found += _projected(connection, wanted, among, tail, sort, descending, limit)
     found.sort(key=lambda state: state.run, reverse=descending)
     found.sort(key=lambda state: _sort_key(getattr(state, sort), descending), reverse=descending)
     return found[:limit]
@@ -250,10 +226,38 @@ def _complete(connection: Connection, state: RunState) -> RunState:
     return complete
 
 
+def _holding(connection: Connection, tests: Sequence[RecordTest]) -> frozenset[int] | None:
+    """Return the runs whose histories pass every test; None if there is no test."""
+    runs: frozenset[int] | None = None
+    for test in tests:
+        rows = connection.execute(
+            "SELECT run, body FROM entries WHERE run <> ? AND contains(decode(body), ?)", [BUS, test.text]
+        ).fetchall()
+        passed = frozenset(run for run, body in rows if test.accepts(_readable(body)))
+        runs = passed if runs is None else runs & passed
+    return runs
+
+
+def _readable(body: bytes) -> Record:
+    """Return the record of a stored body, with those large values that it does not share with earlier records."""
+    try:
+        return RunValues().decode(body)
+    except KeyError:
+        return outline(body)
+
+
 def _projected(
-    connection: Connection, wanted: RunFilter, tail: Mapping[int, RunState], sort: Sort, descending: bool, limit: int | None
+    connection: Connection,
+    wanted: RunFilter,
+    among: frozenset[int] | None,
+    tail: Mapping[int, RunState],
+    sort: Sort,
+    descending: bool,
+    limit: int | None,
 ) -> list[RunState]:
     conditions: list[tuple[str, Any]] = [("run <> ?", BUS), ("run NOT IN (SELECT unnest(?::BIGINT[]))", list(tail))]
+    if among is not None:
+        conditions.append(("run IN (SELECT unnest(?::BIGINT[]))", sorted(among)))
     if wanted.statuses is not None:
         conditions.append(("status IN (SELECT unnest(?::VARCHAR[]))", sorted(wanted.statuses)))
     if wanted.workflow is not None:
