@@ -45,13 +45,19 @@ class Projector:
             before = changed
 
     async def write(self) -> None:
-        """Bring the projection up to date, and let go of what it holds."""
+        """Bring the projection up to date, and let go of what it holds. Put off while a run is ahead of the journal."""
         numbers = list(self._runs.changed)
-        self._runs.changed.clear()
         bus = self._runs.bus
         rows = [bus.row()] if 0 in numbers else []
         runs = [run for number in numbers if (run := self._runs.get(number)) is not None]
-        await self._journal.project([*rows, *(run.row() for run in runs)])
+        if any(run.unit is not None for run in (bus, *runs)):
+            return
+        self._runs.changed.clear()
+        try:
+            await self._journal.project([*rows, *(run.row() for run in runs)])
+        except BaseException:
+            self._runs.changed.update(dict.fromkeys(numbers))
+            raise
         for run in runs:
             if run.state.finished and self._is_spare(run):
                 self._runs.drop(run)
@@ -71,8 +77,8 @@ class Projector:
         return run.idle and run.number not in self._runs.changed
 
     async def close(self) -> None:
-        """Write what has changed, for the last time."""
+        """Write what has changed, for the last time. What was not taken up in full is left as it was."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self.write()
+            await self.write()

@@ -164,38 +164,42 @@ class Runs:
         """Return a run by number, from memory or from the journal."""
         run = self._by_number.get(number)
         if run is None:
-            run = self._adopt(await self._journal.stored(number))
+            row = await self._journal.stored(number)
+            run = None if row is None else self._adopt(row)
         return run
 
     async def find(self, id: str) -> LiveRun | None:
         """Return the newest generation of a run id, from memory or from the journal."""
         run = self._by_id.get(id)
         if run is None:
-            run = self._adopt(await self._journal.find(id))
+            row = await self._journal.find(id)
+            run = self._by_id.get(id)  # its next generation may have been started meanwhile
+            if run is None and row is not None:
+                run = self._by_id[id] = self._adopt(row)
         return run
 
-    def _adopt(self, row: RunRow | None) -> LiveRun | None:
-        if row is None:
-            return None
-        known = self._by_number.get(row.run)  # it may have been loaded by somebody else meanwhile
-        if known is None:
-            known = LiveRun(row.run, decode_state(row.state))
-            self.add(known)
-        return known
+    def _adopt(self, row: RunRow) -> LiveRun:
+        """Take up a run by its number alone: whether it is the newest generation of its id, only `find` knows."""
+        run = self._by_number.get(row.run)  # it may have been loaded by somebody else meanwhile
+        if run is None:
+            run = self._by_number[row.run] = LiveRun(row.run, decode_state(row.state))
+        return run
 
     def warm(self, run: LiveRun, machine: Machine) -> None:
-        """Give a run its code, and evict the least recently used one if there are too many."""
+        """Give a run its code. One that is being rebuilt is not evicted until that is done."""
         run.machine = machine
-        self.touch(run)
+        if run.rebuilding is None:
+            self.touch(run)
+
+    def touch(self, run: LiveRun) -> None:
+        """Note that a hot run was used, and evict the least recently used one if there are too many."""
+        self._hot[run.number] = None
+        self._hot.move_to_end(run.number)
         while len(self._hot) > self._hot_max:
             number, _ = self._hot.popitem(last=False)
             other = self._by_number.get(number)
-            if other is not None and other is not run:
+            if other is not None:
                 self.cool(other)
-
-    def touch(self, run: LiveRun) -> None:
-        self._hot[run.number] = None
-        self._hot.move_to_end(run.number)
 
     def cool(self, run: LiveRun) -> None:
         """Evict a run's code."""

@@ -388,6 +388,8 @@ class Scheduler:
         finally:
             run.rebuilding = None
             run.arrived = None
+            if run.machine is not None:
+                self._runs.touch(run)
 
     async def _revive(self, run: LiveRun, history: Sequence[Record]) -> None:
         self._runs.cool(run)
