@@ -135,7 +135,7 @@ class AttemptFailed(_Entry, frozen=True, kw_only=True):
     error: Failure
     due: int
     died: bool = False
-    """The worker died under it. Such an attempt does not count against the step's policy."""
+    """The worker died under it, or was stopped. Such an attempt does not count against the step's policy."""
 
 
 class Blocked(_Entry, frozen=True, kw_only=True):

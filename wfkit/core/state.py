@@ -72,7 +72,9 @@ class PendingStep(Struct, tag="step", tag_field="is", omit_defaults=True):
     attempt: int = 1
     """The attempt that runs, or that comes next."""
     deaths: int = 0
-    """How often the process died under it, of late."""
+    """How often in a row the process died under it."""
+    uncounted: int = 0
+    """Attempts that did not end by themselves, since the process died or was stopped; the policy does not count them."""
     started: bool = False
     """`AttemptStarted` is recorded for this attempt."""
     due: int | None = None
@@ -246,11 +248,13 @@ class RunState(Struct, omit_defaults=True):
         step = self.open.get(entry.n)
         if not isinstance(step, PendingStep):
             return
-        step.error, step.due, step.started = entry.error, entry.due, False
+        step.error, step.due, step.started, step.attempt = entry.error, entry.due, False, entry.attempt + 1
         if entry.died:
-            step.deaths += 1
+            step.uncounted += 1
+            if entry.error.type == "WorkerDied":
+                step.deaths += 1
             return
-        step.attempt, step.deaths = entry.attempt + 1, 0
+        step.deaths = 0
         after = step.command.retry.attention_after
         if after is not None and entry.attempt >= after:
             self.attention = True

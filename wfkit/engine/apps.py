@@ -76,7 +76,7 @@ def _import(app: str) -> ModuleType:
         if exc.name is not None and (name == exc.name or name.startswith(exc.name + ".")):
             raise AppError(f"there is no module {name!r} in {folder} or among the installed packages") from None
         raise _told(app, exc) from exc
-    except (Exception, SystemExit) as exc:  # noqa: BLE001  # importing runs the user's code
+    except (Exception, SystemExit) as exc:  # importing runs the user's code
         raise _told(app, exc) from exc
 
 

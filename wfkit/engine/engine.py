@@ -51,6 +51,7 @@ from wfkit.core.entries import (
 )
 from wfkit.core.keys import RUN_ID_CHARS_MAX
 from wfkit.core.machine import StepFuture
+from wfkit.core.retry import DEATHS_MAX
 from wfkit.core.state import PendingChild, PendingStep, PendingTimer, input_hash
 from wfkit.engine.apps import load_app
 from wfkit.engine.client import Client, End, IfFinished, Run
@@ -78,6 +79,10 @@ HOT_MAX = 10_000
 """Runs that keep their code in memory, about 4 kB each. Others are rebuilt by replay when something comes for them."""
 DRAIN_SECONDS = 2.0
 """How long a closing engine waits for steps in flight. What does not end by then runs again at the next start."""
+SUSPECT_DEATHS = DEATHS_MAX - 2
+"""After so many deaths in a row a step runs alone among those of which the same is true: only one of them is the cause."""
+SUSPECT_WAIT = 100_000
+"""How long a suspect waits for another one before it looks again. Microseconds."""
 SWITCH_INTERVAL_SECONDS = 0.0005
 """The journal's writer takes the interpreter's lock some 11 times a commit; with Python's default of 5 ms a busy loop
 makes a commit of 1 ms take 58 ms."""
@@ -134,6 +139,7 @@ class Engine(Client):
         self._ready: list[Callable[[], None]] = []
         self._unacknowledged: set[asyncio.Future[None]] = set()
         self._closed = False
+        self._suspect: tuple[LiveRun, int] | None = None
         self._left_alone: set[int] = set()
         """Unfinished runs of the journal that do not go on by themselves."""
         self.trouble: WfkitError | None = None
@@ -199,8 +205,10 @@ class Engine(Client):
                 await self.take_up(child)
 
     def _take_up(self, run: LiveRun) -> None:
-        found = deaths(run, self._clock.now())
-        run.cautious = bool(found) or run.state.activations > 0
+        now = self._clock.now()
+        found = deaths(run, now)
+        # An activation that killed the process was one of these: of a step's outcome, of a timer that was due, of the inbox.
+        run.cautious = bool(found or run.state.inbox) or any(due <= now for due, _ in wake_ups(run))
         for entry in found:
             if isinstance(entry, AttemptFailed):
                 self._scheduler.append_quietly(run, entry)
@@ -219,7 +227,7 @@ class Engine(Client):
         self._closed = True
         self._timers.close()
         deadline = self._loop.time() + DRAIN_SECONDS
-        while self._executor.in_flight and self._loop.time() < deadline and self.trouble is None:
+        while self._executor.in_flight and self._loop.time() < deadline and self.trouble is None:  # noqa: ASYNC110  # a poll of two seconds at most
             await asyncio.sleep(0.005)
         await self._executor.close()
         try:
@@ -231,9 +239,21 @@ class Engine(Client):
             for run in self._runs:
                 self._release(run, closed=True)
                 self._runs.cool(run)
-            if self.trouble is None:
-                await self._projector.close()
-            await self._journal.close()
+                if self.trouble is None:
+                    self._interrupt_steps(run)
+            try:
+                await self._projector.close(write=self.trouble is None)
+            finally:
+                await self._journal.close()
+
+    def _interrupt_steps(self, run: LiveRun) -> None:
+        """Record of a run's steps in flight that the engine was closed under them: the process did not die."""
+        t = self._mailbox.time_of(run)
+        for n, pending in run.state.open.items():
+            if isinstance(pending, PendingStep) and pending.due is None and not pending.cancelled:
+                error = Failure("EngineClosed", f"the engine was closed while {pending.command.name}() ran")
+                entry = AttemptFailed(t=t, n=n, attempt=pending.attempt, error=error, due=t, died=True)
+                self._scheduler.append_quietly(run, entry)
 
     def under_way(self) -> UnderWay | None:
         """Return the activation that is under way, for a watchdog."""
@@ -286,16 +306,16 @@ class Engine(Client):
         step = self._definition(run, pending.command)
         if step is not None:
             state = run.state
-            command = pending.command
-            self._executor.submit(Job(run.number, state.id, state.workflow, command, step, pending.attempt, pending.since))
+            self._executor.submit(Job(run.number, state.id, state.workflow, pending, step))
             return
         n = pending.command.n
 
         def rebuilt(_task: asyncio.Task[None]) -> None:
             now = run.state.open.get(n)
-            if isinstance(now, PendingStep) and not self._closed and not self._executor.is_running(run.number, n):
-                if self._definition(run, now.command) is not None:
-                    self._submit(run, now)
+            if not isinstance(now, PendingStep) or self._closed or self._executor.is_running(run.number, n):
+                return
+            if run.state.blocked is None:  # otherwise it waits until the run goes on
+                self._submit(run, now)
 
         self._scheduler.rebuild(run).add_done_callback(rebuilt)
 
@@ -376,9 +396,22 @@ class Engine(Client):
         if isinstance(pending, PendingTimer):
             self._scheduler.deliver(run, TimerFired(t=t, n=n))
         elif isinstance(pending, PendingStep) and pending.due is not None:
+            if pending.deaths >= SUSPECT_DEATHS:
+                if self._is_suspect_running():
+                    self._timers.add(t + SUSPECT_WAIT, run.number, n)
+                    return
+                self._suspect = (run, n)
             self._scheduler.append_quietly(
                 run, AttemptStarted(t=t, n=n, attempt=pending.attempt), lambda: self._start_attempt(run, n)
             )
+
+    def _is_suspect_running(self) -> bool:
+        """Whether a step runs under which the process died again and again: they run one at a time, to tell which it is."""
+        if self._suspect is None:
+            return False
+        run, n = self._suspect
+        pending = run.state.open.get(n)
+        return isinstance(pending, PendingStep) and pending.started and run.state.blocked is None
 
     def _start_attempt(self, run: LiveRun, n: int) -> None:
         pending = run.state.open.get(n)
@@ -442,7 +475,7 @@ class Engine(Client):
                 raise DuplicateRun(f"run id {id!r} is in use by workflow {known.state.workflow!r}")
             if if_finished != "restart" or not known.state.finished:
                 self._check_attach(known, args, if_finished)
-                if send is not None and not known.state.finished:
+                if send is not None:
                     await self.send_signal(id, *send, dedupe=None)
                 else:
                     await self._all_durable()
@@ -525,7 +558,10 @@ class Engine(Client):
                 raise EngineClosed(f"the engine was closed while run {id} was {run.state.detail}")
             waiter: asyncio.Future[None] = self._loop.create_future()
             run.waiters = [*(run.waiters or ()), waiter]
-            await waiter
+            try:
+                await waiter
+            finally:
+                run.waiters = [other for other in run.waiters or () if other is not waiter] or None
             run = await self._find(id)
         state = run.state
         if state.status == "completed" and run.value is None:
@@ -547,8 +583,9 @@ class Engine(Client):
         return run.state.status
 
     async def state_of(self, id: str, name: str) -> Raw | None:
+        value = ((await self._find(id)).state.state or {}).get(name)
         await self._all_durable()
-        return ((await self._find(id)).state.state or {}).get(name)
+        return value
 
     async def history_of(self, id: str) -> list[Record]:
         run = await self._find(id)
@@ -608,9 +645,11 @@ async def running(journal: Journal, registry: Registry, *, all_runs: bool = True
         await engine.recover(all_runs=all_runs)
         yield engine
     finally:
-        await engine.close()
-        watchdog.close()
-        sys.setswitchinterval(interval)
+        try:
+            await engine.close()
+        finally:
+            watchdog.close()
+            sys.setswitchinterval(interval)
 
 
 def run(wf: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *args: Unpack[Ts]) -> R:

@@ -7,6 +7,7 @@ attempt that is to be repeated is recorded and comes back through a timer. Back-
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import Any, Protocol
 
@@ -15,17 +16,22 @@ from msgspec import Raw
 from wfkit.api.attempt import Attempt, StepInfo
 from wfkit.api.definitions import RetryAfter, Step
 from wfkit.api.primitives import at
-from wfkit.core.commands import Failure, RunStep
+from wfkit.core.commands import Failure
 from wfkit.core.failures import failure_of, type_names
 from wfkit.core.retry import next_attempt
+from wfkit.core.state import PendingStep
 from wfkit.engine.ports import Clock, Running, StepRunner
 from wfkit.engine.resources import Resources
 from wfkit.errors import CodecError, PayloadTooLarge
 
 STEPS_MAX = 100
 """Attempts that run at the same time, unless the engine is told otherwise."""
+CLEANUP_SECONDS_MAX = 5.0
+"""How long an async attempt that took too long may go on cleaning up, before the next one starts without waiting for it."""
 COMPENSATIONS_EXTRA = 20
 """Slots beyond these that only compensations take, so that the way back is never starved by the way forward."""
+
+log = logging.getLogger("wfkit.engine")
 
 
 class Job:
@@ -35,6 +41,7 @@ class Job:
         "attempt",
         "cancelled",
         "command",
+        "counted",
         "limit",
         "run",
         "run_id",
@@ -45,16 +52,16 @@ class Job:
         "workflow",
     )
 
-    def __init__(
-        self, run: int, run_id: str, workflow: str, command: RunStep, step: Step[..., Any], attempt: int, since: int
-    ) -> None:
+    def __init__(self, run: int, run_id: str, workflow: str, pending: PendingStep, step: Step[..., Any]) -> None:
         self.run = run
         self.run_id = run_id
         self.workflow = workflow
-        self.command = command
+        self.command = pending.command
         self.step = step
-        self.attempt = attempt
-        self.since = since
+        self.attempt = pending.attempt
+        self.counted = pending.attempt - pending.uncounted
+        """The attempt's number as the retry policy counts."""
+        self.since = pending.since
         """When the command was recorded: the total timeout counts from here. Microseconds UTC."""
         self.running: Running | None = None
         self.limit: asyncio.TimerHandle | None = None
@@ -181,37 +188,55 @@ class Executor:
         now = self._clock.now()
         limit, what = command.timeout, "timeout"
         if command.total_timeout is not None:
-            left = max(job.since + command.total_timeout - now, 0)
+            left = job.since + command.total_timeout - now
             if left < limit:
                 limit, what = left, "total timeout"
+        if limit <= 0:
+            self._release()
+            job.timed_out = _too_long(job, what)
+            self._failed(job, TimeoutError())
+            return
+        info = StepInfo(job.run_id, job.workflow, step.name, command.key, job.attempt, at(now + limit))
+        attempt = Attempt(info, command.undoes, self._resources.open, self._clock.now)
         try:
             args, kwargs = step.signature.call(step.signature.decode(command.args))
+            job.running = self._runner.run(step, args, kwargs, attempt, lambda result, error: self._ended(job, result, error))
         except CodecError as exc:
             self._release()
             self._end(job)
             failure = Failure("CodecError", f"the recorded arguments do not fit {step.name}() as it is now: {exc}")
             self._outcomes.step_failed(job.run, command.n, failure, job.attempt)
-            return
-        info = StepInfo(job.run_id, job.workflow, step.name, command.key, job.attempt, at(now + limit))
-        attempt = Attempt(info, command.undoes, self._resources.open, self._clock.now)
-        job.running = self._runner.run(step, args, kwargs, attempt, lambda result, error: self._ended(job, result, error))
-        job.limit = self._loop.call_later(limit / 1e6, self._time_out, job, what)
+        except Exception as exc:  # noqa: BLE001  # a class of the user's that cannot be made, or no thread left
+            self._release()
+            self._failed(job, exc)
+        else:
+            job.limit = self._loop.call_later(limit / 1e6, self._time_out, job, what)
 
     def _time_out(self, job: Job, what: str) -> None:
         if not self._owns(job) or job.running is None:
             return
-        allowed = job.command.total_timeout if what == "total timeout" else job.command.timeout
-        job.timed_out = f"{job.step.name}() took longer than its {what} of {(allowed or 0) / 1e6:g} s (attempt {job.attempt})"
+        job.timed_out = _too_long(job, what)
         job.running.cancel()
-        if not isinstance(job.running, asyncio.Task):
-            # Nobody can stop a thread. The attempt is over all the same; its result is dropped when it comes.
-            self._failed(job, TimeoutError(), gave_up=True)
+        if isinstance(job.running, asyncio.Task):
+            job.limit = self._loop.call_later(CLEANUP_SECONDS_MAX, self._give_up, job)
+        else:
+            self._give_up(job)  # nobody can stop a thread
+
+    def _give_up(self, job: Job) -> None:
+        """End an attempt that does not end by itself. It keeps its slot until it does; its result is dropped then."""
+        if self._owns(job):
+            self._failed(job, TimeoutError())
 
     def _ended(self, job: Job, result: Any, error: BaseException | None) -> None:
         self._release()
         if job.limit is not None:
             job.limit.cancel()
-        if not self._owns(job):
+        owned = self._owns(job)
+        if error is None and (job.timed_out is not None or not owned) and not self._closed:
+            told = "a result of %s() of run %s (attempt %d) came after the attempt was given up: it is dropped"
+            log.info(told, job.step.name, job.run_id, job.attempt)
+            error = TimeoutError()
+        if not owned:
             return
         job.running = None
         if error is None:
@@ -229,9 +254,7 @@ class Executor:
             return
         self._outcomes.step_completed(job.run, job.command.n, value, job.attempt)
 
-    def _failed(self, job: Job, error: BaseException, *, gave_up: bool = False) -> None:
-        if gave_up and job.limit is not None:
-            job.limit.cancel()
+    def _failed(self, job: Job, error: BaseException) -> None:
         self._end(job)
         command, n = job.command, job.command.n
         if job.timed_out is not None:
@@ -243,10 +266,10 @@ class Executor:
         else:
             failure, types = failure_of(error), type_names(error)
             after = error.wait if isinstance(error, RetryAfter) else None
-        wait = None if job.cancelled else next_attempt(command.retry, job.attempt, command.key, types, after)
-        if wait is not None and command.total_timeout is not None:
-            if self._clock.now() + wait >= job.since + command.total_timeout:
-                wait = None
+        wait = None if job.cancelled else next_attempt(command.retry, job.counted, command.key, types, after)
+        total = command.total_timeout
+        if wait is not None and total is not None and self._clock.now() + wait >= job.since + total:
+            wait = None
         if wait is None:
             self._outcomes.step_failed(job.run, n, failure, job.attempt)
         else:
@@ -272,3 +295,8 @@ class Executor:
             self._start(self._compensations.popleft())
         elif self._queue and self._slots < self._steps_max:
             self._start(self._queue.popleft())
+
+
+def _too_long(job: Job, what: str) -> str:
+    allowed = job.command.total_timeout if what == "total timeout" else job.command.timeout
+    return f"{job.step.name}() took longer than its {what} of {(allowed or 0) / 1e6:g} s (attempt {job.attempt})"

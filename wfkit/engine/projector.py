@@ -76,9 +76,10 @@ class Projector:
     def _is_spare(self, run: LiveRun) -> bool:
         return run.idle and run.number not in self._runs.changed
 
-    async def close(self) -> None:
-        """Write what has changed, for the last time. What was not taken up in full is left as it was."""
+    async def close(self, *, write: bool) -> None:
+        """Stop, and write what has changed for the last time. What was not taken up in full is left as it was."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-            await self.write()
+            if write:
+                await self.write()

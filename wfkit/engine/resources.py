@@ -50,12 +50,10 @@ class Resources:
         generator = resource.fn()
         try:
             self.open[resource] = await anext(generator)
-        except Exception as exc:  # noqa: BLE001  # the user's code; whoever waits for the resource gets it
+        except (Exception, SystemExit, asyncio.CancelledError) as exc:  # noqa: BLE001  # whoever waits for it gets it
             del self._opened[resource]
-            if isinstance(exc, StopAsyncIteration):
-                exc = DefinitionError(f"resource {resource.name!r} yields nothing", help="it must yield its client once")
             if not opened.done():
-                opened.set_exception(exc)
+                opened.set_exception(_told(resource, exc))
             return
         opened.set_result(None)
         await self._closing.wait()
@@ -65,7 +63,17 @@ class Resources:
     async def close(self) -> None:
         """Close what was opened. An error of one does not keep the others open; the first is raised."""
         self._closing.set()
+        for resource, life in self._lives.items():
+            if resource not in self.open:
+                life.cancel()
         ends = await asyncio.gather(*self._lives.values(), return_exceptions=True)
         errors = [end for end in ends if isinstance(end, Exception)]
         if errors:
             raise errors[0]
+
+
+def _told(resource: Resource[Any], exc: BaseException) -> Exception:
+    """Return what the steps that need a resource fail with."""
+    if isinstance(exc, StopAsyncIteration):
+        return DefinitionError(f"resource {resource.name!r} yields nothing", help="it must yield its client once")
+    return exc if isinstance(exc, Exception) else RuntimeError(f"resource {resource.name!r} did not open: {exc!r}")

@@ -237,8 +237,8 @@ class Scheduler:
         if self.closed:
             return
         for effect in unit.effects:
-            for record in effect.logs:
-                logging.getLogger(record.name).callHandlers(record)
+            if effect.logs:
+                _emit(effect.logs)
             self._dispatcher.dispatch(effect)
             if effect.commands and isinstance(effect.commands[-1], ENDINGS):
                 self._dispatcher.ended(effect.run)
@@ -475,6 +475,14 @@ def _armed(left: Sequence[tuple[int, Pending]], deadline: int | None) -> tuple[i
     """Return the numbers of the wake-ups among what a run had open at its end, its deadline as 0."""
     timers = tuple(n for n, pending in left if isinstance(pending, PendingTimer))
     return timers if deadline is None else (0, *timers)
+
+
+def _emit(records: Sequence[logging.LogRecord]) -> None:
+    for record in records:
+        try:
+            logging.getLogger(record.name).callHandlers(record)
+        except Exception:  # a handler of the user's; its run goes on
+            log.exception("a log handler failed")
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
