@@ -123,7 +123,7 @@ def test_a_journal_that_is_moved_away_is_noticed(tmp_path: Path) -> None:
         journal.watch(tell)
         path.rename(tmp_path / "elsewhere")
         written = asyncio.ensure_future(write(journal, row(1, 1)))
-        await changed.wait()
+        await asyncio.wait_for(changed.wait(), 30)
         assert isinstance(told[0], JournalUnusable)
         assert not written.done()
         (tmp_path / "elsewhere").rename(path)

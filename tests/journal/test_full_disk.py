@@ -48,12 +48,12 @@ class Watched:
 
         while not is_told():
             self.changed.clear()
-            await self.changed.wait()
+            await asyncio.wait_for(self.changed.wait(), 30)
 
     async def until_reported(self) -> None:
         while len(self.reported) < self._appended:
             self.changed.clear()
-            await self.changed.wait()
+            await asyncio.wait_for(self.changed.wait(), 30)
 
     def _tell(self, error: WfkitError | None) -> None:
         self.told.append(error)

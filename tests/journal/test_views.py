@@ -25,10 +25,11 @@ from wfkit.core.entries import (
 from wfkit.core.state import RunState, encode_state
 from wfkit.errors import JournalUnusable, UnknownRun
 from wfkit.journal import views
+from wfkit.journal.backup import backup_file
 from wfkit.journal.duckdb import DuckDBJournal, open_journal
+from wfkit.journal.filters import RunFilter
 from wfkit.journal.port import Row, RunRow
 from wfkit.journal.values import RunValues
-from wfkit.journal.filters import RunFilter
 from wfkit.journal.views import open_file
 
 LARGE = json.dumps("a large value " * 1000).encode()
@@ -349,3 +350,13 @@ def test_json_needs_no_extension_from_elsewhere() -> None:
     with duckdb.connect() as connection:
         query = "SELECT install_mode FROM duckdb_extensions() WHERE extension_name = 'json' AND loaded"
         assert connection.execute(query).fetchall() == [("STATICALLY_LINKED",)]
+
+
+def test_a_file_that_no_engine_holds_can_be_backed_up(path: Path, tmp_path: Path) -> None:
+    """The copy answers like the original."""
+    assert backup_file(path, tmp_path / "copy.duckdb") == tmp_path / "copy.duckdb"
+    with open_file(path) as connection:
+        expected = views.list_runs(connection)
+    with open_file(tmp_path / "copy.duckdb") as connection:
+        assert [encode_state(state) for state in views.list_runs(connection)] == [encode_state(state) for state in expected]
+    assert not (path.parent / "exports").exists()

@@ -10,7 +10,20 @@ from pathlib import Path
 import duckdb
 
 from wfkit.errors import JournalUnusable
+from wfkit.journal.views import open_file
 from wfkit.journal.wal import sync_folder, wal_path
+
+
+def backup_file(path: Path, target: Path) -> Path:
+    """Copy a journal file that no engine holds into a new file `target`, and return its path.
+
+    Raises:
+        JournalLocked: an engine holds it: let `DuckDBJournal.backup` do it there.
+        JournalUnusable: there is no journal, or `target` exists or cannot be written.
+        JournalCorrupt, JournalTooNew, JournalFull: see their descriptions.
+    """
+    with open_file(path) as connection:
+        return write_backup(connection, path.parent / "exports", target)
 
 
 def write_backup(connection: duckdb.DuckDBPyConnection, folder: Path, target: Path) -> Path:
@@ -45,7 +58,7 @@ def write_backup(connection: duckdb.DuckDBPyConnection, folder: Path, target: Pa
 
 def _copy(connection: duckdb.DuckDBPyConnection, export: Path) -> None:
     source = connection.execute("SELECT current_database()").fetchall()[0][0].replace('"', '""')
-    connection.execute("ATTACH '" + str(export).replace("'", "''") + "' AS wfkit_backup")
+    connection.execute("ATTACH '" + str(export).replace("'", "''") + "' AS wfkit_backup (READ_WRITE)")
     try:
         connection.execute(f'COPY FROM DATABASE "{source}" TO wfkit_backup')
         connection.execute("CHECKPOINT wfkit_backup")
