@@ -34,6 +34,8 @@ async def load_runs(journal: Journal, runs: Runs) -> None:
         for record in run.read(await journal.history(number)):
             run.state.apply(record)
         runs.replace(run)
+    for run in runs:
+        run.over = run.state.finished  # what was read is durable
 
 
 def _fold(tail: Iterable[Row], runs: Runs) -> list[int]:
