@@ -43,8 +43,8 @@ _leave_task = asyncio.tasks._leave_task
 
 _process_wide_hashes = itertools.count(1)
 
-around_activations: list[tuple[Callable[[], None], Callable[[], None]]] = []
-"""What is called before and after every activation in this process; for the guard."""
+active_loops: list[RunLoop] = []
+"""The runs whose activations are under way. Empty means at a glance that no thread runs workflow code."""
 
 
 class Evicted(BaseException):
@@ -176,13 +176,11 @@ class RunLoop(asyncio.AbstractEventLoop):
         sys.set_asyncgen_hooks(self._keep_generator, None)
         _set_running_loop(self)
         self._ready = deque()
-        for enter, _ in around_activations:
-            enter()
+        active_loops.append(self)
         try:
             run(*args)
         finally:
-            for _, leave in around_activations:
-                leave()
+            active_loops.pop()
             self._ready = None
             _set_running_loop(host)
             sys.set_asyncgen_hooks(*hooks)
