@@ -445,7 +445,7 @@ def awaited_by(task: asyncio.Task[Any]) -> tuple[str, str | None]:
             )
             if frame is not None and not is_internal(frame.f_code):
                 what, line = _BARE_FUTURE, location(frame)
-            elif frame is not None and what == _BARE_FUTURE:
+            elif frame is not None and what == _BARE_FUTURE and awaited.__qualname__[0] != "_":
                 what = f"{awaited.__qualname__}()"
             awaited = (
                 getattr(awaited, "cr_await", None)
@@ -456,7 +456,7 @@ def awaited_by(task: asyncio.Task[Any]) -> tuple[str, str | None]:
         children = [child for child in getattr(future, "_children", ()) if not child.done()]
         waiting = children[0] if children else future
     if isinstance(waiting, asyncio.Task):
-        what = f"task {waiting.get_name()!r}, which waits for itself"
+        what = f"task {waiting.get_name()!r}, which waits for this one"
     return what, line
 
 
