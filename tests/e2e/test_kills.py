@@ -20,6 +20,7 @@ from fixtures.shop.audit import Books, audit, collect
 from fixtures.shop.notebook import OrderEnded
 from fixtures.shop.premises import Premises
 from fixtures.shop.services.process import Program
+from wfkit.core.entries import AttemptFailed
 
 SETTLE_S = 300.0
 """How long all that is under way may take at the end: far more than it does, so that a slow machine fails no test."""
@@ -139,6 +140,5 @@ def ended(books: Books) -> int:
 
 
 def interrupted(books: Books) -> int:
-    """Return how many attempts were cut off by a kill, so that the same attempt began once more."""
-    attempts = [(attempt.key, attempt.attempt) for attempt in books.attempts]
-    return len(attempts) - len(set(attempts))
+    """Return how many attempts of steps were cut off by a kill."""
+    return sum(isinstance(record.entry, AttemptFailed) and record.entry.died for run in books.runs for record in run.history)
