@@ -26,7 +26,7 @@ import types
 import typing
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NotRequired, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -199,11 +199,11 @@ def _compile(hint: Any, outer: tuple[Any, ...] = ()) -> Prepare:
     if not isinstance(cls, type):
         raise CodecError(f"values of type {_name(hint)} cannot travel as JSON")
     if typing.is_typeddict(cls):
-        return _typed_dict(cls, {name: _compile(of, outer) for name, of in _fields_of(cls).items()})
+        return _typed_dict(cls, {name: _compile(of, outer) for name, of in _fields_of(cls, args).items()})
     if dataclasses.is_dataclass(cls) or (issubclass(cls, msgspec.Struct) and cls is not msgspec.Struct):
-        return _record(cls, {name: _compile(of, outer) for name, of in _fields_of(cls).items()})
+        return _record(cls, {name: _compile(of, outer) for name, of in _fields_of(cls, args).items()})
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return _tuple(cls, [_compile(of, outer) for of in _fields_of(cls).values()])
+        return _tuple(cls, [_compile(of, outer) for of in _fields_of(cls, args).values()])
     if cls in _EXACT:
         return _exactly(cls)
     if issubclass(cls, enum.Enum | pathlib.PurePath | Raw):
@@ -229,16 +229,26 @@ def _classes(hint: Any) -> tuple[type, ...]:
     return _SEQUENCES.get(cls) or _SETS.get(cls) or ((cls,) if isinstance(cls, type) else (object,))
 
 
-def _fields_of(cls: Any) -> dict[str, Any]:
-    """Return the hints of a class's fields, by the names of its attributes."""
+def _fields_of(cls: Any, args: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the hints of a class's fields, by the names of its attributes. `args` are those of a generic class."""
     try:
         hints = typing.get_type_hints(cls)
     except NameError as exc:
         raise CodecError(f"a field of {_name(cls)} has a hint that cannot be resolved: {exc}") from None
     if dataclasses.is_dataclass(cls):
-        return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-    names = getattr(cls, "__struct_fields__", None) or getattr(cls, "_fields", None) or hints
-    return {name: hints.get(name, Any) for name in names}
+        names = [field.name for field in dataclasses.fields(cls)]
+    else:
+        names = getattr(cls, "__struct_fields__", None) or getattr(cls, "_fields", None) or list(hints)
+    promised = dict(zip(getattr(cls, "__parameters__", ()), args, strict=False))
+    return {name: _filled(hints.get(name, Any), promised) for name in names}
+
+
+def _filled(hint: Any, promised: dict[Any, Any]) -> Any:
+    """Return a hint with the arguments of its generic class in the place of type variables."""
+    if hint in promised:
+        return promised[hint]
+    parameters = getattr(hint, "__parameters__", ()) if promised and typing.get_origin(hint) is not None else ()
+    return hint[tuple(promised.get(parameter, parameter) for parameter in parameters)] if parameters else hint
 
 
 def _mismatch(value: Any, hint: Any) -> CodecError:
@@ -335,13 +345,17 @@ def _record(cls: type, fields: dict[str, Prepare]) -> Prepare:
 
 
 def _typed_dict(cls: Any, fields: dict[str, Prepare]) -> Prepare:
+    # `__required_keys__` cannot see NotRequired in hints that are text.
+    whole = typing.get_type_hints(cls, include_extras=True)
+    required = [name for name in fields if name in cls.__required_keys__ and typing.get_origin(whole[name]) is not NotRequired]
+
     def check(value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise _mismatch(value, cls)
         for name in value:
             if name not in fields:
                 raise CodecError(f"{_name(cls)} has no key {name!r}")
-        for name in cls.__required_keys__:
+        for name in required:
             if name not in value:
                 raise CodecError(f"{_name(cls)} lacks the key {name!r}")
         return {name: fields[name](item) for name, item in value.items()}

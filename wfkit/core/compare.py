@@ -116,11 +116,9 @@ def differences(recorded: Sequence[Command], requested: Sequence[Command], seq: 
     return found
 
 
-def divergence(
-    machine: Machine, history: Sequence[Activation], position: int, found: Sequence[Difference], length: int
-) -> NonDeterminismError:
+def divergence(machine: Machine, history: Sequence[Activation], wrong: Difference, length: int) -> NonDeterminismError:
     """Tell a divergence: what was recorded and what is requested, the user's line, the likely cause, what to do."""
-    wrong = found[-1]
+    position = next(index for index, activation in enumerate(history) if activation.seq == wrong.seq)
     machine.evict()
     sites = machine.sites if machine.sites is not None else _sites(machine, history[: position + 1])
     table = [("  recorded", wrong.recorded, _only_line_naming(machine.code.fn, wrong.recorded))]

@@ -287,17 +287,20 @@ class Machine:
             NonDeterminismError: the code asks for something else than the history holds.
         """
         differences: list[compare.Difference] = []
-        for position, (seq, entry, recorded) in enumerate(history):
-            if recorded is None:
-                break
-            requested = self.feed(entry, seq)
-            if requested == recorded:
-                continue
-            found = compare.differences(recorded, requested, seq)
-            if any(difference.breaks for difference in found):
-                raise compare.divergence(self, history, position, found, length)
-            differences += found
+        self.loop.inside(self._replay, history, differences)
+        if differences and differences[-1].breaks:
+            raise compare.divergence(self, history, differences[-1], length)
         return differences
+
+    def _replay(self, history: Sequence[Activation], differences: list[compare.Difference]) -> None:
+        for seq, entry, recorded in history:
+            if recorded is None:
+                return
+            requested = self.feed(entry, seq)
+            if requested != recorded:
+                differences += compare.differences(recorded, requested, seq)
+                if differences and differences[-1].breaks:
+                    return
 
     def evict(self) -> None:
         """Drop the run's code from memory; its `finally` blocks run with every command refused."""

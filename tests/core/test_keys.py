@@ -1,0 +1,48 @@
+"""Names that are derived."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wfkit.core.keys import RUN_ID_CHARS_MAX, child_id, idempotency_key, triggered_id
+
+ids = st.from_regex(r"[A-Za-z0-9._:/-]{1,128}", fullmatch=True)
+names = st.from_regex(r"[a-z_]{1,200}", fullmatch=True)
+calls = st.tuples(ids, st.integers(1, 5), names, st.integers(1, 5))
+
+
+def test_an_idempotency_key_never_changes() -> None:
+    """It is in the books of payment providers: this value is for ever."""
+    assert idempotency_key("order-77", 1, "charge", 1) == "e730f2aa2358a54a7ccf2e1f350b62f2"
+
+
+@given(calls, calls)
+def test_different_calls_have_different_keys(one: tuple[str, int, str, int], other: tuple[str, int, str, int]) -> None:
+    """Run, generation, step and number of the call all count."""
+    assert (idempotency_key(*one) == idempotency_key(*other)) is (one == other)
+
+
+@given(ids, st.integers(1, 3), names, st.integers(1, 99))
+def test_the_id_of_a_child_is_a_valid_run_id(run_id: str, generation: int, workflow: str, n: int) -> None:
+    """However long its parent's id is: a child of a child of a child is a run like others."""
+    assert re.fullmatch(rf"[A-Za-z0-9._:/_-]{{1,{RUN_ID_CHARS_MAX}}}", child_id(run_id, generation, workflow, n))
+
+
+@given(ids, names, st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9)), min_size=2, max_size=2, unique=True))
+def test_children_of_one_run_have_different_ids(run_id: str, workflow: str, calls: list[tuple[int, int]]) -> None:
+    """Each generation has children of its own."""
+    assert len({child_id(run_id, generation, workflow, n) for generation, n in calls}) == 2
+
+
+def test_the_id_of_a_child_is_readable() -> None:
+    """It shows where it comes from."""
+    assert child_id("order-77", 1, "ship", 3) == "order-77/ship-3"
+    assert child_id("order-77", 2, "ship", 3) == "order-77.2/ship-3"
+
+
+def test_the_id_of_a_triggered_run_names_its_signal() -> None:
+    """So one signal starts one run of a workflow, however often its delivery is repeated."""
+    assert triggered_id("audit", 12) == "audit/on-12"
