@@ -409,8 +409,10 @@ def running() -> RunLoop | None:
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
-    """Return the innermost frame of the user's code at or above `frame`."""
+    """Return the innermost frame of the user's code at or above `frame`; None if a run's loop called by itself."""
     while frame is not None and is_internal(frame.f_code):
+        if frame.f_code is RunLoop.inside.__code__:
+            return None  # beyond is whoever drives the run
         frame = frame.f_back
     return frame
 
