@@ -283,80 +283,82 @@ def test_parameters_without_a_name_are_refused(stars: str) -> None:
 # -- refused at use -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("hint", "value"),
-    [
-        (Point, Point3(1)),
-        (Point | None, Point3(1)),
-        (list[Point], [Point3(1)]),
-        (dict[str, Point], {"a": Point3(1)}),
-        (Box[Point], Box(Point3(1))),
-        (Box[list[Point]], Box([Point3(1)])),
-        (Dog, Cat(set())),
-        (Item, SpecialItem(name="a")),
-        (datetime.date, datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)),
-        (int, True),
-        (int, Level.LOW),
-        (str, Colour.RED),
-        (str, b"a"),
-        (bytes, bytearray(b"a")),
-        (float, "1"),
-        (float, True),
-        (decimal.Decimal, 1),
-        (list[str], "abc"),
-        (list[str], {"a", "b"}),
-        (list[str], ("a",)),
-        (tuple[str, ...], ["a"]),
-        (tuple[str, str], ("a",)),
-        (collections.abc.Sequence[str], "abc"),
-        (set[int], [1]),
-        (dict[str, int], [("a", 1)]),
-        (Movie, {"title": "a"}),
-        (Movie, {"title": "a", "tags": set(), "length": 1}),
-        (Movie, [("title", "a")]),
-        (Place, (1.0, 2.0)),
-        (Literal["a", "b"], "c"),
-        (Literal[1], True),
-        (int | None, "x"),
-        (None, 0),
-        (uuid.UUID, "x"),
-        (Colour, "red"),
-        (pathlib.Path, "x"),
-        (str, "\ud800"),
-    ],
-)
+REFUSED: list[tuple[Any, Any]] = [
+    (Point, Point3(1)),
+    (Point | None, Point3(1)),
+    (list[Point], [Point3(1)]),
+    (dict[str, Point], {"a": Point3(1)}),
+    (Box[Point], Box(Point3(1))),
+    (Box[list[Point]], Box([Point3(1)])),
+    (Dog, Cat(set())),
+    (Item, SpecialItem(name="a")),
+    (datetime.date, datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)),
+    (int, True),
+    (int, Level.LOW),
+    (str, Colour.RED),
+    (str, b"a"),
+    (bytes, bytearray(b"a")),
+    (float, "1"),
+    (float, True),
+    (decimal.Decimal, 1),
+    (list[str], "abc"),
+    (list[str], {"a", "b"}),
+    (list[str], ("a",)),
+    (tuple[str, ...], ["a"]),
+    (tuple[str, str], ("a",)),
+    (collections.abc.Sequence[str], "abc"),
+    (set[int], [1]),
+    (dict[str, int], [("a", 1)]),
+    (Movie, {"title": "a"}),
+    (Movie, {"title": "a", "tags": set(), "length": 1}),
+    (Movie, [("title", "a")]),
+    (Place, (1.0, 2.0)),
+    (Literal["a", "b"], "c"),
+    (Literal[1], True),
+    (int | None, "x"),
+    (None, 0),
+    (uuid.UUID, "x"),
+    (Colour, "red"),
+    (pathlib.Path, "x"),
+    (str, "\ud800"),
+]
+
+
+@pytest.mark.parametrize(("hint", "value"), REFUSED, ids=[f"{place}-{hint}" for place, (hint, _) in enumerate(REFUSED)])
 def test_a_value_that_is_not_what_the_hint_promises_is_refused(hint: Any, value: object) -> None:
     """Nothing is converted in silence, and no field of a subclass is cut off."""
     with pytest.raises(CodecError):
         codec(hint).encode(value)
 
 
+HOLDS_A_NUMBER: list[tuple[Any, Any]] = [
+    (float, lambda bad: bad),
+    (Seconds, lambda bad: bad),
+    (Annotated[float, "meta"], lambda bad: bad),
+    (float | None, lambda bad: bad),
+    (int | float | str, lambda bad: bad),
+    (Point, lambda bad: Point(1, bad)),
+    (list[Point], lambda bad: [Point(1), Point(1, bad)]),
+    (dict[str, list[float]], lambda bad: {"a": [1.0, bad]}),
+    (dict[float, str], lambda bad: {bad: "a"}),
+    (Place, lambda bad: Place(1.0, bad)),
+    (tuple[int, float], lambda bad: (1, bad)),
+    (set[float], lambda bad: {bad}),
+    (Box[float], lambda bad: Box(bad)),
+    (Item, lambda bad: Item(name="a", parts=[Item(name="b", weight=bad)])),
+    (decimal.Decimal, lambda bad: decimal.Decimal(bad)),
+    (Any, lambda bad: bad),
+    (Any, lambda bad: {"a": [{"b": (bad,)}]}),
+    (Any, lambda bad: Point(1, bad)),
+    (Any, lambda bad: [Item(name="a", weight=bad)]),
+    (list, lambda bad: [bad]),
+    (dict, lambda bad: {"a": bad}),
+]
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
-    ("hint", "wrap"),
-    [
-        (float, lambda bad: bad),
-        (Seconds, lambda bad: bad),
-        (Annotated[float, "meta"], lambda bad: bad),
-        (float | None, lambda bad: bad),
-        (int | float | str, lambda bad: bad),
-        (Point, lambda bad: Point(1, bad)),
-        (list[Point], lambda bad: [Point(1), Point(1, bad)]),
-        (dict[str, list[float]], lambda bad: {"a": [1.0, bad]}),
-        (dict[float, str], lambda bad: {bad: "a"}),
-        (Place, lambda bad: Place(1.0, bad)),
-        (tuple[int, float], lambda bad: (1, bad)),
-        (set[float], lambda bad: {bad}),
-        (Box[float], lambda bad: Box(bad)),
-        (Item, lambda bad: Item(name="a", parts=[Item(name="b", weight=bad)])),
-        (decimal.Decimal, lambda bad: decimal.Decimal(bad)),
-        (Any, lambda bad: bad),
-        (Any, lambda bad: {"a": [{"b": (bad,)}]}),
-        (Any, lambda bad: Point(1, bad)),
-        (Any, lambda bad: [Item(name="a", weight=bad)]),
-        (list, lambda bad: [bad]),
-        (dict, lambda bad: {"a": bad}),
-    ],
+    ("hint", "wrap"), HOLDS_A_NUMBER, ids=[f"{place}-{hint}" for place, (hint, _) in enumerate(HOLDS_A_NUMBER)]
 )
 def test_nan_and_infinity_are_refused_wherever_they_stand(hint: Any, wrap: Any, bad: float) -> None:
     """JSON has no word for them, and msgspec would write null."""
