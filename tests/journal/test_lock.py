@@ -25,10 +25,12 @@ def held(kind: str, journal: Path, seconds: float = 60) -> Iterator["subprocess.
     command = [sys.executable, str(CHILD), kind, str(journal), str(seconds)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)})
     with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"held\n"
-        yield child
-        child.kill()
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"held\n"
+            yield child
+        finally:
+            child.kill()
 
 
 async def open_and_close(path: Path, **options: float) -> int:
