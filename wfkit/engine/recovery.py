@@ -18,6 +18,9 @@ from wfkit.engine.runs import LiveRun, Runs
 from wfkit.journal.port import Journal, Row
 from wfkit.journal.values import RunValues
 
+SUSPECT_DEATHS = DEATHS_MAX - 2
+"""After so many deaths in a row steps run one at a time, and so are entries activated: only one of them is the cause."""
+
 log = logging.getLogger("wfkit.engine")
 
 

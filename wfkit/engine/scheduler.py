@@ -38,6 +38,7 @@ from wfkit.core.machine import Activation, Machine, activations
 from wfkit.core.retry import DEATHS_MAX
 from wfkit.core.state import Pending, PendingTimer
 from wfkit.engine.mailbox import ENDINGS, Address, Carrying, Delivery, Mailbox, Named, Numbered, WithResult, result_of
+from wfkit.engine.recovery import SUSPECT_DEATHS
 from wfkit.engine.runs import LiveRun, Runs
 from wfkit.errors import WfkitError
 from wfkit.journal.port import Journal, Row
@@ -140,6 +141,8 @@ class Scheduler:
         self._mailbox = mailbox
         self._dispatcher = dispatcher
         self._tasks: set[asyncio.Task[None]] = set()
+        self._alone = asyncio.Lock()
+        """Held during an activation under which the process may die."""
         self.closed = False
         self.activation: UnderWay | None = None
 
@@ -418,23 +421,22 @@ class Scheduler:
         self._runs.warm(run, machine)
 
     async def _activate_from_inbox(self, run: LiveRun, seq: int, entry: Fed) -> None:
-        self._runs.changed[run.number] = None
-        if run.cautious and not await self._announce(run, seq):
-            return
-        left, deadline = tuple(run.state.open.items()), run.state.deadline
-        try:
-            commands = self._feed(run, entry, seq)
-        except WfkitError as exc:
-            self._block_alone(run, exc)
-            return
-        unit = self._unit_of(run)
-        unit.cautious |= run.cautious
-        run.cautious = False
-        self._record(unit, run, Record(Activated(t=entry.t, of=seq), commands), entry, commands)
-        self._drive(unit, self._fill(unit, self._consequences(run, commands, left, deadline) or nothing()), None)
+        if not run.cautious:
+            self._activate(run, seq, entry)
+        elif run.state.activations < SUSPECT_DEATHS:
+            if await self._announce(run, seq):
+                self._activate(run, seq, entry)
+        else:
+            async with self._alone:
+                if await self._announce(run, seq):
+                    durable = asyncio.get_running_loop().create_future()
+                    self._activate(run, seq, entry, lambda: _resolve(durable))
+                    await durable
 
     async def _announce(self, run: LiveRun, seq: int) -> bool:
-        """Make it durable that an activation begins, since the process died under this run before."""
+        """Make it durable that an activation begins, since the process died under this run before. False: it must not."""
+        if run.state.finished:
+            return False
         if run.state.activations >= DEATHS_MAX:
             self._block_alone(run, WfkitError(f"the process died {DEATHS_MAX} times while entry {seq} was activated"))
             return False
@@ -442,6 +444,23 @@ class Scheduler:
         self.append_quietly(run, ActivationStarted(t=self._mailbox.time_of(run), of=seq), lambda: _resolve(durable))
         await durable
         return not run.state.finished
+
+    def _activate(self, run: LiveRun, seq: int, entry: Fed, after: Callable[[], None] | None = None) -> None:
+        """Activate the first entry of a run's inbox. `after` is called when that is durable."""
+        self._runs.changed[run.number] = None
+        left, deadline = tuple(run.state.open.items()), run.state.deadline
+        unit = self._unit_of(run)
+        unit.after += [] if after is None else [after]
+        try:
+            commands = self._feed(run, entry, seq)
+        except WfkitError as exc:
+            self._block(unit, run, exc)
+            self._finish(unit)
+            return
+        unit.cautious |= run.cautious
+        run.cautious = False
+        self._record(unit, run, Record(Activated(t=entry.t, of=seq), commands), entry, commands)
+        self._drive(unit, self._fill(unit, self._consequences(run, commands, left, deadline) or nothing()), None)
 
     # -- tasks ----------------------------------------------------------------------------------------------------------------
 
