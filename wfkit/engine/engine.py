@@ -51,7 +51,6 @@ from wfkit.core.entries import (
 )
 from wfkit.core.keys import RUN_ID_CHARS_MAX
 from wfkit.core.machine import StepFuture
-from wfkit.core.retry import DEATHS_MAX
 from wfkit.core.state import PendingChild, PendingStep, PendingTimer, input_hash
 from wfkit.engine.apps import load_app
 from wfkit.engine.client import Client, End, IfFinished, Run
@@ -59,7 +58,7 @@ from wfkit.engine.executor import STEPS_MAX, Executor, Job
 from wfkit.engine.mailbox import Carrying, Delivery, Mailbox
 from wfkit.engine.ports import Clock, Entropy, Order, StepRunner, SystemClock, SystemEntropy, as_they_came
 from wfkit.engine.projector import WARM_MAX, Projector
-from wfkit.engine.recovery import deaths, load_runs, wake_ups
+from wfkit.engine.recovery import SUSPECT_DEATHS, deaths, load_runs, wake_ups
 from wfkit.engine.resources import Resources
 from wfkit.engine.runner import HostRunner
 from wfkit.engine.runs import LiveRun, Runs
@@ -79,8 +78,6 @@ HOT_MAX = 10_000
 """Runs that keep their code in memory, about 4 kB each. Others are rebuilt by replay when something comes for them."""
 DRAIN_SECONDS = 2.0
 """How long a closing engine waits for steps in flight. What does not end by then runs again at the next start."""
-SUSPECT_DEATHS = DEATHS_MAX - 2
-"""After so many deaths in a row a step runs alone among those of which the same is true: only one of them is the cause."""
 SUSPECT_WAIT = 100_000
 """How long a suspect waits for another one before it looks again. Microseconds."""
 SWITCH_INTERVAL_SECONDS = 0.0005
@@ -617,7 +614,7 @@ async def _open(
         raise DefinitionError("an engine needs app= or workflows=, and not both")
     registry = Registry(workflows) if app is None else load_app(app)
     journal = await open_journal(path)
-    warm_max = max(WARM_MAX, hot_max)
+    warm_max = 2 * hot_max
     async with running(journal, registry, steps_max=steps_max, hot_max=hot_max, warm_max=warm_max) as engine:
         yield engine
 
