@@ -17,6 +17,8 @@ from wfkit import Engine
 
 MONTH_SECONDS = 30 * 86_400.0
 BATCH = 1_000
+IDLE_SECONDS = 10
+"""After this the projection is written, and the journal's log is folded into its file."""
 
 
 def resident_bytes() -> int:
@@ -32,9 +34,10 @@ async def measure(folder: Path, runs: int, runs_in_memory: int) -> None:
         empty = resident_bytes()
         for _ in range(0, runs, BATCH):
             await asyncio.gather(*(engine.start(flows.sleeper, MONTH_SECONDS) for _ in range(BATCH)))
-        await asyncio.sleep(6)  # the projection is written and the journal's log folded when the engine is idle
+        await asyncio.sleep(IDLE_SECONDS)
         gc.collect()
-        report(f"memory_{runs}_sleeping_{kind}", (resident_bytes() - empty) / 1e6, "MB", per_run=(resident_bytes() - empty) // runs)
+        used = resident_bytes() - empty
+        report(f"memory_{runs}_sleeping_{kind}", used / 1e6, "MB", bytes_per_run=used // runs)
     start = time.perf_counter()
     async with Engine.open(path, workflows=[flows.sleeper]):
         report(f"open_with_{runs}_sleeping", (time.perf_counter() - start) * 1e3, "ms")

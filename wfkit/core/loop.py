@@ -148,7 +148,9 @@ class RunLoop(asyncio.AbstractEventLoop):
         empty deque takes 624 bytes, which 100,000 sleeping runs need not have each."""
         self._hashes = 0
         self._names = 0
-        self._tasks: dict[Task[Any], None] = {}
+        self._tasks: list[Task[Any]] = []
+        """Strong references, oldest first; those that are done are dropped when the list has doubled."""
+        self._tasks_max = 64
         self._generators: list[AsyncGenerator[Any, Any]] | None = None
         self._random: Random | None = None
 
@@ -302,12 +304,11 @@ class RunLoop(asyncio.AbstractEventLoop):
             raise TypeError(f"a coroutine was expected, got {coro!r}")
         self._names += 1
         task = Task(coro, loop=self, name=name or f"task-{self._names}", context=context)
-        self._tasks[task] = None
-        task.add_done_callback(self._forget_task)
+        if len(self._tasks) >= self._tasks_max:
+            self._tasks = self.unfinished_tasks()
+            self._tasks_max = max(64, 2 * len(self._tasks))
+        self._tasks.append(task)
         return task
-
-    def _forget_task(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task, None)  # type: ignore[call-overload]  # only our own tasks are ever added
 
     def unfinished_tasks(self) -> list[Task[Any]]:
         """Return the run's tasks that are not done, oldest first."""

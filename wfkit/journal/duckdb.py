@@ -45,6 +45,8 @@ _LAZY_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 _IDLE_SECONDS = 5.0
 """So long must nothing be appended before a checkpoint is made in passing."""
+_NEW_IDS_MAX = 10_000
+"""So many hashes of ids are kept in a set, at 70 bytes each, before they move into the sorted array, at 8."""
 _IDLE_CHECKPOINT_BYTES = 4 * 1024 * 1024
 _GROUP_ROWS_MAX = 10_000
 """About 50 ms of writing; a longer group makes everyone in it wait without being quicker per row."""
@@ -143,6 +145,9 @@ class DuckDBJournal:
     async def project(self, rows: Sequence[RunRow]) -> None:
         await self._write(lambda: self._store.project(rows, self._store.last_pos))
         self._new_ids.update(hash(row.id) for row in rows)
+        if len(self._new_ids) > max(_NEW_IDS_MAX, len(self._ids) // 4):
+            self._ids = array("q", sorted({*self._ids, *self._new_ids}))
+            self._new_ids.clear()
 
     async def list_runs(self, wanted: RunFilter, limit: int) -> list[RunState]:
         await self._all_durable()
