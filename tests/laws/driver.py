@@ -322,3 +322,62 @@ def _portable(record: Record) -> Record:
     assert isinstance(ending, FailRun)
     ending = msgspec.structs.replace(ending, error=without_line(ending.error))
     return Record(record.entry, (*others, ending))
+
+
+class Puppet(Driver):
+    """A run whose next entry the test chooses. Time stands still unless a timer fires or the test moves `now`."""
+
+    def __init__(self, workflow: Workflow[..., Any], *args: Any, **options: Any) -> None:
+        super().__init__(Scenario(workflow, args), **options)
+        self.start()
+
+    def open_steps(self) -> dict[int, str]:
+        """Return the names of the steps that are open, by number."""
+        return {n: of.command.name for n, of in self.state.open.items() if isinstance(of, PendingStep)}
+
+    def number_of(self, step: Step[..., Any], *args: Any) -> int:
+        """Return the number of the first open call of a step, with these arguments if any are given."""
+        wanted = step.signature.encode(args, {}) if args else None
+        for n, pending in self.state.open.items():
+            if (
+                isinstance(pending, PendingStep)
+                and pending.command.name == step.name
+                and wanted in (None, pending.command.args)
+            ):
+                return n
+        raise AssertionError(f"{step.name}{args} is not open; open are {self.open_steps()}")
+
+    def complete(self, step: Step[..., Any], *args: Any) -> tuple[Command, ...]:
+        """Run an open call of a step, and feed its result."""
+        n = self.number_of(step, *args)
+        pending = self.state.open[n]
+        assert isinstance(pending, PendingStep)
+        return self.feed(StepCompleted(t=self.now, n=n, value=perform(step, pending.command, self.run_id)))
+
+    def fail(self, step: Step[..., Any], *args: Any, error: BaseException | Failure) -> tuple[Command, ...]:
+        """Fail an open call of a step for good."""
+        n = self.number_of(step, *args)
+        failure = error if isinstance(error, Failure) else failure_of(error)
+        return self.feed(StepFailed(t=self.now, n=n, error=failure))
+
+    def fire(self) -> tuple[Command, ...]:
+        """Let the timer fire that is due first."""
+        timers = {n: pending.due for n, pending in self.state.open.items() if isinstance(pending, PendingTimer)}
+        n = min(timers, key=lambda n: (timers[n], n))
+        self.now = max(self.now, timers[n])
+        return self.feed(TimerFired(t=self.now, n=n))
+
+    def send(self, name: str, payload: object, *, arrived: int | None = None) -> tuple[Command, ...]:
+        """Let a signal come."""
+        data, when = Raw(msgspec.json.encode(payload)), self.now if arrived is None else arrived
+        return self.feed(SignalReceived(t=self.now, name=name, payload=data, arrived=when))
+
+    def cancel(self, *, timeout: bool = False) -> tuple[Command, ...]:
+        """Ask for a cancel."""
+        return self.feed(CancelRequested(t=self.now, reason="asked for", timeout=timeout))
+
+    def end_child(self, status: Any, value: object = None, error: Failure | None = None) -> tuple[Command, ...]:
+        """End the only open child."""
+        (n,) = (n for n, pending in self.state.open.items() if isinstance(pending, PendingChild) and pending.awaited)
+        raw = Raw(msgspec.json.encode(value)) if status == "completed" else msgspec.UNSET
+        return self.feed(ChildEnded(t=self.now, n=n, status=status, value=raw, error=error))

@@ -20,26 +20,27 @@ from wfkit.core.matching import Arrived, Wait
 from wfkit.errors import DefinitionError
 
 A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 B = TypeVar("B")
 C = TypeVar("C")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Received(Generic[A]):
+class Received(Generic[A_co]):
     """What `wait_any` got: ask each signal whether it `came`."""
 
-    value: A
+    value: A_co
     source: Waitable[Any]
 
 
-class Waitable(Generic[A]):
+class Waitable(Generic[A_co]):
     """Something that a workflow can wait for."""
 
     name: str
     codec: Codec
 
-    def came(self, got: Received[Any], /) -> TypeIs[Received[A]]:
+    def came(self, got: Received[Any], /) -> TypeIs[Received[A_co]]:
         """Whether `got` is this one; narrows the type of `got.value`."""
         return got.source is self
 
