@@ -22,7 +22,7 @@ from fixtures.shop.premises import Premises
 from fixtures.shop.services.process import Program
 from wfkit.core.entries import AttemptFailed
 
-SETTLE_S = 300.0
+SETTLE_S = 120.0
 """How long all that is under way may take at the end: far more than it does, so that a slow machine fails no test."""
 
 STRACE = ["strace", "--follow-forks", "--quiet=all", "--trace=fsync,fdatasync"]
@@ -58,7 +58,7 @@ def test_fifty_concurrent_orders_survive_kills_at_random_moments(tmp_path: Path,
 @needs_strace
 def test_orders_survive_a_kill_at_each_fsync_of_creation_recovery_and_work(tmp_path: Path) -> None:
     """One shop, many lives of its front: it dies while it makes its journal, then while it recovers and works."""
-    creation, work = (1, 5, 20, 22), (1, 2, 3, 4, 6, 8, 11, 16, 24)
+    creation, work = (1, 5, 20, 22), (1, 8, 2, 16, 3, 6, 4, 24, 11)  # short lives among longer ones, in which steps complete
     with dying_at_fsync(Premises(tmp_path), creation[0]) as shop:
         customers = shop.customers(orders=None, at_once=8, seed=7)
         customers.start()
