@@ -546,6 +546,21 @@ def test_a_timer_set_and_cancelled_in_one_activation_leaves_no_trace() -> None:
     assert [type(command) for command in commands] == [RunStep]
 
 
+def test_a_step_asked_for_and_cancelled_in_one_activation_never_runs() -> None:
+    """Nobody has seen the command, so it is taken back: cancelling it would be too late for a step that is quick."""
+
+    @workflow
+    async def changes_its_mind() -> str:
+        task = asyncio.create_task(val("regretted"))
+        await asyncio.sleep(0)
+        task.cancel()
+        return await val("kept")
+
+    _, commands = begin(changes_its_mind)
+    assert args_of(commands) == ["kept"]
+    assert not any(isinstance(command, CancelStep) for command in commands)
+
+
 def test_a_timer_cancelled_later_is_cancelled_in_the_journal() -> None:
     """It was recorded, so its end is too."""
 

@@ -464,8 +464,12 @@ class Machine:
         return future
 
     def cancel_step(self, n: int) -> None:
-        if self.pending.pop(n, None) is not None:
+        if self.pending.pop(n, None) is None:
+            return
+        if n < self._first:
             self.emit(CancelStep(n))
+        else:
+            self._withdraw(RunStep, n)
 
     def join_step(self, n: int) -> None:
         self.emit(CancelStep(n, awaited=True))
@@ -490,9 +494,13 @@ class Machine:
             return
         if n < self._first:
             self.emit(CancelTimer(n))
-        elif not self.loop.closing:
-            # Set and cancelled in one activation: it never was, as far as anybody outside is concerned.
-            self.commands[:] = [c for c in self.commands if not (isinstance(c, StartTimer) and c.n == n)]
+        else:
+            self._withdraw(StartTimer, n)
+
+    def _withdraw(self, kind: type[RunStep | StartTimer], n: int) -> None:
+        """Take back what was asked for in this activation: it never was, as far as anybody outside is concerned."""
+        if not self.loop.closing:
+            self.commands[:] = [command for command in self.commands if not (isinstance(command, kind) and command.n == n)]
 
     def signal_buffer(self) -> SignalBuffer:
         if self.signals is None:
