@@ -307,11 +307,11 @@ def _undecorated(fn: Callable[..., Any], name: str) -> Step[..., Any]:
 def _as_function(fn: Callable[..., Any]) -> Any:
     """Wrap a bound method or another callable in a function, which is what a step runs."""
 
-    async def call_async(*args: Any) -> Any:
-        return await fn(*args)
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        return await fn(*args, **kwargs)
 
-    def call(*args: Any) -> Any:
-        return fn(*args)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs)
 
     is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
     wrapper: Any = call_async if is_async else call
@@ -335,9 +335,9 @@ class Workflow(Generic[P, R]):
         on: Signal[Any] | None = None,
         timeout: Duration | None = None,
     ) -> None:
+        _refuse_methods(fn, "workflow")
         if not inspect.iscoroutinefunction(fn):
             raise DefinitionError(f"workflow {fn.__qualname__}() is no `async def`", help="write: async def ...")
-        _refuse_methods(fn, "workflow")
         self.fn: Callable[P, Call[R]] = fn
         self.name = name or fn.__name__
         self.patches = patches

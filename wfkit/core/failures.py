@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw
 
 from wfkit.core.codec import codec
 from wfkit.core.commands import Failure, Json
-from wfkit.core.loop import is_internal
+from wfkit.core.loop import is_internal, is_library
 from wfkit.errors import CodecError, PayloadTooLarge, StepCancelled, StepError, StepTimeout, WorkerDied
 
 MESSAGE_CHARS_MAX = 8_192
@@ -59,15 +59,16 @@ def _json(value: Any) -> Json:
 
 
 def _line(exc: BaseException) -> str | None:
-    """Return the innermost line of the user's code that the exception passed."""
-    line = None
+    """Return the innermost line of the user's code that the exception passed, or of a library if it passed no other."""
+    line = library = None
     step = exc.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
         if not is_internal(code):
-            line = f"{code.co_filename}:{step.tb_lineno} in {code.co_name}"
+            at = f"{code.co_filename}:{step.tb_lineno} in {code.co_name}"
+            line, library = (line, at) if is_library(code) else (at, library)
         step = step.tb_next
-    return line
+    return line or library
 
 
 def rebuild(failure: Failure, declared: tuple[type[BaseException], ...] = ()) -> BaseException:

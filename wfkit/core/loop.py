@@ -213,6 +213,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         coroutines = [task.get_coro() for task in reversed(self._tasks)]
         generators = self._generators or []
         self.inside(_close_all, coroutines, generators)
+        if self._ready is not None:
+            self._ready.clear()
         self._tasks.clear()
         self._generators = None
 
@@ -411,11 +413,14 @@ def running() -> RunLoop | None:
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
     """Return the innermost frame of the user's code at or above `frame`; None if a run's loop called by itself."""
-    while frame is not None and is_internal(frame.f_code):
-        if frame.f_code is RunLoop.inside.__code__:
-            return None  # beyond is whoever drives the run
+    library = None
+    while frame is not None and frame.f_code is not RunLoop.inside.__code__:  # beyond is whoever drives the run
+        if not is_internal(frame.f_code):
+            if not is_library(frame.f_code):
+                return frame
+            library = library or frame
         frame = frame.f_back
-    return frame
+    return library
 
 
 _INTERNAL = (
@@ -424,11 +429,18 @@ _INTERNAL = (
     contextlib.__file__,
     "<frozen",
 )
+_STANDARD_LIBRARY = asyncio.__file__.rsplit("/asyncio/", 1)[0] + "/"
 
 
 def is_internal(code: CodeType) -> bool:
     """Whether code belongs to wfkit, asyncio or contextlib, not to the user."""
     return code.co_filename.startswith(_INTERNAL)
+
+
+def is_library(code: CodeType) -> bool:
+    """Whether code belongs to the standard library or to an installed package."""
+    name = code.co_filename
+    return name.startswith(_STANDARD_LIBRARY) or "/site-packages/" in name or "/dist-packages/" in name
 
 
 def location(frame: FrameType) -> str:
