@@ -398,7 +398,7 @@ class Scheduler:
         self._runs.cool(run)
         fed = activations(history)
         try:
-            self._replay(run, fed, len(history))
+            self._replay(run, fed, _length(history))
         except WfkitError as exc:
             if run.state.blocked is None or run.state.blocked.cause != failure_of(exc):
                 self._block_alone(run, exc)
@@ -488,6 +488,14 @@ def only(delivery: Delivery) -> Carrying:
 def nothing() -> Carrying:
     """Make a plan without a delivery, for whoever only waits until all before it is durable."""
     yield from ()
+
+
+def _length(history: Sequence[Record]) -> int:
+    """Return the number of records, as messages tell it: without those that only say that the run is blocked."""
+    length = len(history)
+    while length and isinstance(history[length - 1].entry, Blocked | Unblocked | ActivationStarted):
+        length -= 1
+    return length
 
 
 def _armed(left: Sequence[tuple[int, Pending]], deadline: int | None) -> tuple[int, ...]:
