@@ -276,7 +276,7 @@ class JournalTooNew(WfkitError):
 
 
 class JournalUnusable(WfkitError):
-    """The journal cannot be opened or written where it is: no permission, a read-only disk, not a file, or it was moved away."""
+    """The journal cannot be opened or written where it is: no permission, a read-only disk, no file, or it was moved."""
 
     code = "WF057"
     help = "choose a folder that can be written: --store PATH"

@@ -1,6 +1,7 @@
 """W1 to W6: what an engine on a journal file does in a second, and how long one thing takes."""
 
 import asyncio
+import itertools
 import statistics
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from tests.benchmarks import flows
 from tests.benchmarks.figures import report, report_times
 from wfkit import Engine
+from wfkit.core.entries import Record
 from wfkit.core.machine import Machine, activations
 from wfkit.core.records import decode_record, encode_record
 
@@ -28,7 +30,8 @@ async def sequential(engine: Engine, commit: float, steps: int = 500) -> None:
     run = await engine.start(flows.sequential, steps)
     await run.result()
     times = [record.entry.t for record in await run.history()]
-    median = report_times("W2_step_of_one_run", [(later - earlier) / 1e6 for earlier, later in zip(times, times[1:], strict=False)])
+    between = [(later - earlier) / 1e6 for earlier, later in itertools.pairwise(times)]
+    median = report_times("W2_step_of_one_run", between)
     report("W2_in_bare_commits", median / commit, "commits")
 
 
@@ -75,12 +78,13 @@ async def recovery(path: Path, steps: int = 1_000) -> None:
     async with Engine.open(str(path), workflows=[flows.waits_then_steps]) as engine:
         run = engine.get(flows.waits_then_steps, run.id)
         await run.result()
-        live = await engine._runs.find(run.id)  # noqa: SLF001  # to replay the same history again
+        live = await engine._runs.find(run.id)  # to replay the same history again
         assert live is not None
         times = []
+        history: list[Record] = []
         for _ in range(10):
             start = time.perf_counter()
-            history = live.read(await engine._journal.history(live.number))  # noqa: SLF001  # what a rebuild does
+            history = live.read(await engine._journal.history(live.number))  # what a rebuild does
             machine = Machine(flows.waits_then_steps)
             machine.replay(activations(history), length=len(history))
             times.append(time.perf_counter() - start)
