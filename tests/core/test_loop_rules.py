@@ -340,6 +340,39 @@ def test_a_run_is_free_once_it_is_evicted() -> None:
     assert weights[0]() is None
 
 
+@pytest.mark.parametrize("place", ["at its yield", "at its await"])
+def test_a_generator_is_free_once_its_run_is_evicted(place: str) -> None:
+    """Wherever it is, and even if its `finally` waits."""
+
+    class Load:
+        pass
+
+    async def loaded() -> AsyncGenerator[int, None]:
+        load = Load()
+        weights.append(weakref.ref(load))
+        try:
+            if place == "at its await":
+                await sleep("30 days")
+            yield 1
+        finally:
+            for _ in range(3):
+                with contextlib.suppress(BaseException):
+                    await asyncio.sleep(0)
+
+    @workflow
+    async def iterates() -> None:
+        async for _ in loaded():
+            await sleep("30 days")
+
+    weights: list[weakref.ref[Load]] = []
+    machine, _ = begin(iterates)
+    machine.evict()
+    machines.clear()
+    del machine
+    gc.collect()
+    assert weights[0]() is None
+
+
 def test_a_machine_that_fails_is_evicted_at_once() -> None:
     """Nobody else closes it, and its `finally` blocks must not run when the garbage collector comes."""
     log: list[str] = []

@@ -22,7 +22,6 @@ import asyncio.tasks
 import builtins
 import contextlib
 import contextvars
-import functools
 import gc
 import itertools
 import sys
@@ -385,24 +384,27 @@ frees them, and their code would run wherever that happens to be."""
 
 
 def _close_all(coroutines: Iterable[Any], generators: Iterable[Any]) -> None:
+    """Close coroutines, then generators. Their `finally` may raise, await or go on: this is a copy that nobody needs."""
     for coroutine in coroutines:
-        _close(coroutine, coroutine.close)
+        for _ in range(_CLOSINGS_MAX):
+            # `close` would leave an async generator that the coroutine is in the middle of where its `finally` awaits.
+            with contextlib.suppress(BaseException):
+                coroutine.throw(Evicted())
+            if getattr(coroutine, "cr_frame", None) is None:
+                break
+        else:
+            _undying.append(coroutine)
     for generator in generators:
-        closing = generator.aclose()
-        with contextlib.suppress(BaseException):
-            closing.send(None)
-        if generator.ag_frame is not None:
-            _close(generator, functools.partial(closing.throw, GeneratorExit))
-
-
-def _close(what: Any, attempt: Callable[[], object]) -> None:
-    """Close a coroutine or generator. Its `finally` may raise, await or go on: it is a copy of the run that nobody needs."""
-    for _ in range(_CLOSINGS_MAX):
-        with contextlib.suppress(BaseException):
-            attempt()
-        if getattr(what, "cr_frame", None) is None and getattr(what, "ag_frame", None) is None:
-            return
-    _undying.append(what)
+        for _ in range(_CLOSINGS_MAX):
+            closing = generator.aclose()
+            with contextlib.suppress(BaseException):
+                closing.send(None)
+                for _ in range(_CLOSINGS_MAX):
+                    closing.throw(Evicted())
+            if generator.ag_frame is None:
+                break
+        else:
+            _undying.append(generator)
 
 
 def running() -> RunLoop | None:
