@@ -204,7 +204,7 @@ class _Wanted:
         hint = f"; did you mean {near[0]}:?" if near else ""
         return FilterError(
             f"no filter {key!r} in `{term}`{hint}",
-            help=f"filters are {': '.join(KEYS)}:  To search for a text, put it in quotes",
+            help=f"""filters are {": ".join(KEYS)}: and a text with a colon is quoted: '"{term}"'""",
         )
 
 

@@ -1,0 +1,30 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+DEFAULT_STORE = Path(".wfkit/journal.duckdb")
+
+Store: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        "--store", envvar="WFKIT_STORE", metavar="PATH", show_default=False, help=f"The journal, otherwise {DEFAULT_STORE}."
+    ),
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+NdJson: TypeAlias = Annotated[bool, typer.Option("--ndjson", help="JSON, one object a line.")]
+RunName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="ID", help="A run: its id, the beginning of it, @last, or @failed.", show_default=False)
+]
+
+
+def with_store(command: str, store: Path) -> str:
+    """Return a command for the user to copy, with `--store` if the one at hand had it."""
+    import os
+
+    plain = store == DEFAULT_STORE or os.environ.get("WFKIT_STORE") == str(store)
+    return command if plain else f"{command} --store {store}"

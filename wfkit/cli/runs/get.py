@@ -1,0 +1,100 @@
+"""`wfkit runs get`: one run on one page."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.facts import Fact, show_facts
+from wfkit.cli.options import DEFAULT_STORE, Json, RunName, Store
+from wfkit.cli.output import ago, moment, now, rfc3339, show_json
+from wfkit.cli.runs.reading import ask, lasted, run_members
+from wfkit.cli.statuses import colour, shown, word
+from wfkit.core.entries import Record, RunStarted
+from wfkit.core.state import RunState
+from wfkit.journal.views import Connection, children, get_run, history, result
+from wfkit.replay.explain import error_text, now_at, spell
+
+app = make_app()
+
+
+class Found(NamedTuple):
+    state: RunState
+    records: list[Record]
+    children: list[RunState]
+    result: Raw | None
+
+
+@app.command(cls=PlainCommand)
+def get(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
+    """Show one run: its workflow, status, input, state, result or error."""
+    present = now()
+    found = ask(store, _read, run)
+    if as_json:
+        show_json("run", {"run": _members(found, present)})
+    else:
+        show_facts(_facts(found, present))
+
+
+def _read(connection: Connection, name: str) -> Found:
+    state = get_run(connection, name)
+    return Found(state, history(connection, state.run), children(connection, state.run), result(connection, state.run))
+
+
+def _started(found: Found) -> RunStarted:
+    entry = found.records[0].entry
+    assert isinstance(entry, RunStarted)
+    return entry
+
+
+def _members(found: Found, present: int) -> dict[str, Any]:
+    started = _started(found)
+    return run_members(found.state, present) | {
+        "input": started.args,
+        "result": found.result,
+        "state": found.state.state or {},
+        "undo": found.state.undo or [],
+        "children": [child.id for child in found.children],
+        "code": started.code,
+        "python": started.python,
+        "patches": list(started.patches),
+    }
+
+
+def _facts(found: Found, present: int) -> list[Fact]:
+    state, started = found.state, _started(found)
+    facts = [
+        Fact("run", state.id + (f" (generation {state.generation})" if state.generation > 1 else ""), state.id),
+        Fact("workflow", state.workflow),
+        Fact("status", shown(state.detail), word(state.detail), colour(state.detail)),
+        Fact("now at", "" if state.finished else now_at(state, present)),
+        Fact("error", error_text(state.error), colour="red"),
+        Fact("raised at", state.error.line if state.error is not None and state.error.line is not None else ""),
+        Fact("not undone", "; ".join(state.saga_failures), colour="red"),
+        Fact("dangling", ", ".join(f"#{n}" for n in state.dangling)),
+        Fact("started", ago(state.started), rfc3339(state.started)),
+        Fact("took" if state.finished else "so far", spell(lasted(state, present)), f"{lasted(state, present) / 1e6:.3f}"),
+        Fact(
+            "times out",
+            "" if state.deadline is None else f"after {spell(state.deadline - state.started)}",
+            moment(state.deadline),
+        ),
+        Fact("input", _text(started.args)),
+        Fact("result", "" if found.result is None else _text(found.result)),
+    ]
+    facts += [Fact(f"state {name}", _text(value)) for name, value in sorted((state.state or {}).items())]
+    facts += [
+        Fact("undo", ", ".join(state.undo or ())),
+        Fact("parent", state.parent.id if state.parent is not None else ""),
+        Fact("children", ", ".join(child.id for child in found.children)),
+        Fact("records", str(state.seq)),
+        Fact("code", f"{started.code}, Python {started.python}"),
+    ]
+    return facts
+
+
+def _text(value: Raw) -> str:
+    return msgspec.json.format(bytes(value), indent=0).decode()

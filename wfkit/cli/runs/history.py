@@ -1,0 +1,204 @@
+"""`wfkit runs history`: what happened in a run, as spans or record by record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+import typer
+from msgspec import UNSET, Raw
+
+from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.options import DEFAULT_STORE, Json, NdJson, RunName, Store
+from wfkit.cli.output import Column, moment, now, on_terminal, rfc3339, show_json, show_lines, show_table
+from wfkit.cli.runs.bars import draw
+from wfkit.cli.runs.reading import ask, failure_members, run_and_history, run_members
+from wfkit.cli.statuses import colour, shown, word
+from wfkit.core.commands import CancelRun, Command, CompleteRun, FailRun, RegisterUndo, SetState
+from wfkit.core.compare import describe
+from wfkit.core.entries import Entry, Record
+from wfkit.replay.explain import error_text, spell
+from wfkit.replay.timeline import Span, fold, spans
+
+app = make_app()
+
+CROWD = 20
+"""So many steps of one name, started together, are one row on a terminal."""
+
+
+View: TypeAlias = Literal["timeline", "compact", "all"]
+
+
+@app.command(cls=PlainCommand)
+def history(
+    run: RunName,
+    view: Annotated[
+        View,
+        typer.Option(
+            "--view",
+            metavar="VIEW",
+            help="timeline: bars; compact: one row for what belongs together; all: every record.",
+            show_default=False,
+        ),
+    ] = "timeline",
+    as_json: Json = False,
+    as_lines: NdJson = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show what happened in a run.
+
+    In a pipe, timeline and compact: kind, name, status, attempt, start, end, detail. All: number, time, what, detail.
+    """
+    state, records = ask(store, run_and_history, run)
+    present = now()
+    if view == "all":
+        if as_json:
+            show_json("history", {"run": run_members(state, present), "records": list(_records(records))})
+        elif as_lines:
+            show_lines(_records(records))
+        else:
+            show_table(_rows(records), _ALL)
+        return
+    told = spans(records)
+    if as_json:
+        show_json("timeline", {"run": run_members(state, present), "spans": [_members(span) for span in told]})
+    elif as_lines:
+        show_lines(_members(span) for span in told)
+    elif view == "timeline" and on_terminal():
+        draw(fold(told, CROWD), present)
+    else:
+        show_table(fold(told, CROWD) if on_terminal() else told, _compact(told[0].since, present))
+
+
+# -- spans ---------------------------------------------------------------------------------------------------------------
+
+
+def _compact(started: int, present: int) -> list[Column[Span]]:
+    return [
+        Column("AT", lambda span: f"+{spell(span.since - started)}", right=True, rank=2, only="terminal"),
+        Column("WHAT", lambda span: span.kind),
+        Column("NAME", lambda span: ("  " if span.compensation else "") + span.name, lambda span: span.name, cut=True),
+        Column("STATUS", lambda span: shown(span.outcome), lambda span: word(span.outcome), lambda span: colour(span.outcome)),
+        Column("TRY", tries, right=True, rank=3),
+        Column(
+            "TIME",
+            lambda span: "" if span.until == span.since else spell((span.until or present) - span.since),
+            right=True,
+            rank=1,
+            only="terminal",
+        ),
+        Column("START", lambda span: rfc3339(span.since), only="pipe"),
+        Column("END", lambda span: moment(span.until) or "", only="pipe"),
+        Column("DETAIL", detail, cut=True),
+    ]
+
+
+def tries(span: Span) -> str:
+    if span.kind != "step" or not span.attempt:
+        return ""
+    return f"{span.attempt}/{span.attempts_max or '∞'}"
+
+
+def detail(span: Span) -> str:
+    if span.error is not None:
+        return error_text(span.error).split("\n")[0]
+    return _json(span.value) if isinstance(span.value, Raw) else ""
+
+
+def _members(span: Span) -> dict[str, Any]:
+    return {
+        "kind": span.kind,
+        "name": span.name,
+        "n": span.n,
+        "outcome": span.outcome,
+        "since": moment(span.since),
+        "until": moment(span.until),
+        "due": moment(span.due),
+        "attempt": span.attempt or None,
+        "attempts_max": span.attempts_max,
+        "attempts": [
+            {
+                "number": tried.number,
+                "failed": moment(tried.failed),
+                "due": moment(tried.due),
+                "died": tried.died,
+                "error": failure_members(tried.error),
+            }
+            for tried in span.attempts
+        ],
+        "compensation": span.compensation,
+        "value": span.value,
+        "error": failure_members(span.error),
+        "records": span.records,
+    }
+
+
+# -- records -------------------------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """A record, or one of its commands."""
+
+    seq: int
+    t: int
+    offset: int
+    what: str
+    detail: str
+    is_command: bool
+
+
+def _rows(records: Sequence[Record]) -> list[Row]:
+    rows = []
+    started = records[0].entry.t
+    for seq, record in enumerate(records, 1):
+        entry = record.entry
+        rows.append(Row(seq, entry.t, entry.t - started, type(entry).__name__, _entry_text(entry), is_command=False))
+        for command in record.commands or ():
+            kind, _ = describe(command)
+            rows.append(Row(seq, entry.t, entry.t - started, f"→ {kind}", _command_text(command), is_command=True))
+    return rows
+
+
+_ALL: list[Column[Row]] = [
+    Column("#", lambda row: "" if row.is_command else str(row.seq), lambda row: str(row.seq), right=True),
+    Column("AT", lambda row: "" if row.is_command else f"+{spell(row.offset)}", lambda row: rfc3339(row.t), right=True, rank=1),
+    Column("WHAT", lambda row: row.what, lambda row: row.what.removeprefix("→ ")),
+    Column("DETAIL", lambda row: row.detail, cut=True),
+]
+
+
+def _command_text(command: Command) -> str:
+    match command:
+        case RegisterUndo():
+            return f"{command.undo}" + (f" for {command.step}" if command.step else "")
+        case SetState():
+            return f"{command.name}={_json(command.value)}"
+        case CompleteRun():
+            return _json(command.value)
+        case FailRun():
+            return error_text(command.error)
+        case CancelRun():
+            return command.reason
+        case _:
+            _, what = describe(command)
+            return what if what.startswith("#") else f"#{command.n} {what}"
+
+
+def _entry_text(entry: Entry) -> str:
+    """Return the fields of an entry that say something, as `name=value`."""
+    told = []
+    for name in entry.__struct_fields__:
+        value = getattr(entry, name)
+        if name != "t" and value is not UNSET and value not in (None, "", (), False):
+            told.append(f"#{value}" if name == "n" else f"{name}={_json(value)}")
+    return " ".join(told)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
+
+
+def _records(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
+    for seq, record in enumerate(records, 1):
+        yield {"seq": seq, "t": moment(record.entry.t), "entry": record.entry, "commands": record.commands}

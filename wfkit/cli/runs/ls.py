@@ -1,0 +1,116 @@
+"""`wfkit runs ls`: the runs of a journal, newest first, as far as a filter lets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.options import DEFAULT_STORE, Json, NdJson, Store
+from wfkit.cli.output import Column, ago, note, now, on_terminal, rfc3339, show_json, show_lines, show_table
+from wfkit.cli.runs.reading import ask, lasted, run_members
+from wfkit.cli.statuses import colour, shown, word
+from wfkit.core.state import PendingStep, RunState
+from wfkit.journal.filters import parse
+from wfkit.journal.views import Sort, list_runs
+from wfkit.replay.explain import now_at, spell
+
+app = make_app()
+
+LIMIT = 50
+
+
+_DESCENDING: tuple[Sort, ...] = ("started", "updated")
+
+
+@app.command(cls=PlainCommand)
+def ls(
+    filter: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILTER",
+            help='status:failed,waiting  wf:order_*  id:order-7*  after:10m  before:2026-08-01  step:ship  error:"503"  '
+            'input.order.id:77  "text"',
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help=f"How many at most, otherwise {LIMIT}.", show_default=False)
+    ] = LIMIT,
+    sort: Annotated[
+        Sort,
+        typer.Option(
+            "--sort", metavar="F", help=f"{', '.join(get_args(Sort))}; the latest first, or by name.", show_default=False
+        ),
+    ] = "started",
+    as_json: Json = False,
+    as_lines: NdJson = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Ids only.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """List runs, those that started last first.
+
+    In a pipe: id, workflow, status, seconds, attempt, start, where it is now; and the generation, if it is not the first.
+    """
+    present = now()
+    wanted = parse(filter or (), present)
+    found = ask(store, list_runs, wanted, sort=sort, descending=sort in _DESCENDING, limit=limit + 1)
+    more, found = len(found) > limit, found[:limit]
+    if as_json:
+        show_json("runs", {"runs": [run_members(state, present) for state in found], "more": more})
+    elif as_lines:
+        show_lines(run_members(state, present) for state in found)
+    elif quiet:
+        for id in dict.fromkeys(state.id for state in found):
+            print(id)
+    else:
+        if found:
+            show_table(found, _table(found, present))
+        if more:
+            note(f"there are more than {limit}: --limit N shows them, a FILTER finds them")
+        elif not found:
+            note(_nothing(filter, store))
+
+
+def _nothing(filter: list[str] | None, store: Path) -> str:
+    if filter:
+        return f"no run fits: {' '.join(filter)}"
+    return f"no runs yet in {store}. Start one: wfkit run app.py:order '{{\"id\": 7}}'"
+
+
+def _table(found: list[RunState], present: int) -> list[Column[RunState]]:
+    table: list[Column[RunState]] = [
+        Column("RUN", lambda state: state.id),
+        Column("WORKFLOW", lambda state: state.workflow, cut=True, rank=3),
+        Column(
+            "STATUS",
+            lambda state: shown(state.detail),
+            lambda state: word(state.detail),
+            lambda state: colour(state.detail),
+        ),
+        Column(
+            "TIME",
+            lambda state: spell(lasted(state, present)),
+            lambda state: f"{lasted(state, present) / 1e6:.3f}",
+            right=True,
+            rank=2,
+        ),
+        Column("TRY", _tries, right=True, rank=4),
+        Column("STARTED", lambda state: ago(state.started), lambda state: rfc3339(state.started), right=True, rank=1),
+        Column("NOW AT", lambda state: now_at(state, present), cut=True),
+    ]
+    if any(state.generation > 1 for state in found) or not on_terminal():
+        generation: Column[RunState] = Column("GEN", lambda state: str(state.generation), right=True, rank=5)
+        table.append(generation)
+    return table
+
+
+def _tries(state: RunState) -> str:
+    """Return the attempt of the step that has been tried most often, of how many."""
+    steps = [pending for pending in state.open.values() if isinstance(pending, PendingStep)]
+    if not steps:
+        return ""
+    step = max(steps, key=lambda step: step.attempt)
+    return f"{step.attempt}/{step.command.retry.max_attempts or '∞'}"

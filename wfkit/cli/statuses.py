@@ -1,0 +1,52 @@
+"""A status as it is shown: a sign, a word and a colour, of which the word alone says it all."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+from wfkit.cli.colours import Colour
+
+
+class Look(NamedTuple):
+    sign: str
+    plain: str
+    """The sign where only ASCII can be shown."""
+    colour: Colour
+
+
+LOOKS: dict[str, Look] = {
+    "running": Look("▶", ">", "blue"),
+    "waiting": Look("◷", "~", "cyan"),
+    "retrying": Look("↻", "r", "yellow"),
+    "compensating": Look("↶", "<", "magenta"),
+    "completed": Look("✓", "+", "green"),
+    "failed": Look("✗", "x", "red"),
+    "cancelled": Look("⊘", "c", "yellow"),
+    "terminated": Look("■", "t", "yellow"),
+    "timed_out": Look("⧗", "o", "red"),
+    "blocked": Look("▲", "!", "red"),
+    "buffered": Look("◌", "b", "yellow"),
+}
+
+
+def sign(status: str) -> str:
+    look = LOOKS[status]
+    try:
+        look.sign.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return look.plain
+    return look.sign
+
+
+def word(status: str) -> str:
+    return status.replace("_", " ")
+
+
+def shown(status: str) -> str:
+    """Return sign and word, such as `✗ failed`."""
+    return f"{sign(status)} {word(status)}"
+
+
+def colour(status: str) -> Colour:
+    return LOOKS[status].colour

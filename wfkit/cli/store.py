@@ -1,0 +1,114 @@
+"""`wfkit store`: the journal file as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.options import DEFAULT_STORE, Json, Store
+
+app = make_app(no_args_is_help=True)
+
+
+@app.callback()
+def store_commands() -> None:
+    """Look after the journal file."""
+
+
+@app.command(cls=PlainCommand)
+def info(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
+    """Show how large the journal is, and what it holds."""
+    from wfkit.cli.facts import Fact, show_facts
+    from wfkit.cli.output import show_json
+    from wfkit.cli.statuses import word
+    from wfkit.core.state import STATUSES
+    from wfkit.journal.views import open_file, store_info
+
+    with open_file(store) as connection:
+        found = store_info(connection, store)
+    runs = {status: found.runs[status] for status in STATUSES if status in found.runs}
+    if as_json:
+        members: dict[str, Any] = {
+            "path": str(found.path.absolute()),
+            "file_bytes": found.file_bytes,
+            "log_bytes": found.log_bytes,
+            "records": found.rows,
+            "runs": runs,
+            "format": found.format,
+            "wfkit": found.wfkit,
+            "epoch": found.epoch,
+        }
+        show_json("store", members)
+        return
+    counts = ", ".join(f"{count:,} {word(status)}" for status, count in runs.items())
+    show_facts(
+        [
+            Fact("journal", str(found.path)),
+            Fact("file", _size(found.file_bytes), str(found.file_bytes)),
+            Fact("log", _size(found.log_bytes), str(found.log_bytes)),
+            Fact("records", f"{found.rows:,}", str(found.rows)),
+            Fact("runs", f"{sum(runs.values()):,}" + (f": {counts}" if counts else "")),
+            Fact("format", str(found.format)),
+            Fact("written by", f"wfkit {found.wfkit}"),
+            Fact("opened", f"{found.epoch:,} times", str(found.epoch)),
+        ]
+    )
+
+
+@app.command(cls=PlainCommand)
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write a consistent copy of the journal into a new file."""
+    from wfkit.cli.output import note
+    from wfkit.journal.backup import write_backup
+    from wfkit.journal.views import open_file
+
+    with open_file(store) as connection:
+        write_backup(connection, store.parent / "exports", file)
+    note(f"wrote {file} ({_size(file.stat().st_size)})")
+
+
+@app.command(cls=PlainCommand)
+def repair(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
+    """Save what can be read of a damaged journal. The damaged files are kept beside it."""
+    from wfkit.cli.facts import Fact, show_facts
+    from wfkit.cli.output import show_json
+    from wfkit.journal.repair import repair as mend
+
+    done = mend(store)
+    if as_json:
+        members: dict[str, Any] = {
+            "path": str(store.absolute()),
+            "kept": [str(path.absolute()) for path in done.kept],
+            "records": done.rows,
+            "dropped": done.dropped,
+            "unreadable": done.unreadable,
+            "log_bytes_cut": done.log_bytes_cut,
+        }
+        show_json("repair", members)
+        return
+    show_facts(
+        [
+            Fact("journal", str(store)),
+            Fact("records", f"{done.rows:,}", str(done.rows)),
+            Fact("dropped", f"{done.dropped:,} that follow a gap in their run, or were there twice", str(done.dropped)),
+            Fact("unreadable", f"{done.unreadable:,}", str(done.unreadable)),
+            Fact("cut off", f"{_size(done.log_bytes_cut)} of the log", str(done.log_bytes_cut)),
+            *(Fact("kept as it was", str(path)) for path in done.kept),
+        ]
+    )
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes for people."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError

@@ -1,0 +1,1 @@
+"""Reads histories and never writes: what happened in a run, and what it waits for."""
