@@ -78,8 +78,8 @@ HOT_MAX = 10_000
 """Runs that keep their code in memory, about 4 kB each. Others are rebuilt by replay when something comes for them."""
 DRAIN_SECONDS = 2.0
 """How long a closing engine waits for steps in flight. What does not end by then runs again at the next start."""
-SUSPECT_WAIT = 100_000
-"""How long a suspect waits for another one before it looks again. Microseconds."""
+SUSPECT_LOOK_SECONDS = 0.05
+"""How often it is looked whether the attempt of a suspect has ended, for the next suspect's turn."""
 SWITCH_INTERVAL_SECONDS = 0.0005
 """The journal's writer takes the interpreter's lock some 11 times a commit; with Python's default of 5 ms a busy loop
 makes a commit of 1 ms take 58 ms."""
@@ -136,7 +136,6 @@ class Engine(Client):
         self._ready: list[Callable[[], None]] = []
         self._unacknowledged: set[asyncio.Future[None]] = set()
         self._closed = False
-        self._suspect: tuple[LiveRun, int] | None = None
         self._left_alone: set[int] = set()
         """Unfinished runs of the journal that do not go on by themselves."""
         self.trouble: WfkitError | None = None
@@ -394,21 +393,24 @@ class Engine(Client):
             self._scheduler.deliver(run, TimerFired(t=t, n=n))
         elif isinstance(pending, PendingStep) and pending.due is not None:
             if pending.deaths >= SUSPECT_DEATHS:
-                if self._is_suspect_running():
-                    self._timers.add(t + SUSPECT_WAIT, run.number, n)
-                    return
-                self._suspect = (run, n)
-            self._scheduler.append_quietly(
-                run, AttemptStarted(t=t, n=n, attempt=pending.attempt), lambda: self._start_attempt(run, n)
-            )
+                self._scheduler.spawn(self._try_alone(run, n))
+            else:
+                self._try_again(run, n, pending)
 
-    def _is_suspect_running(self) -> bool:
-        """Whether a step runs under which the process died again and again: they run one at a time, to tell which it is."""
-        if self._suspect is None:
-            return False
-        run, n = self._suspect
-        pending = run.state.open.get(n)
-        return isinstance(pending, PendingStep) and pending.started and run.state.blocked is None
+    def _try_again(self, run: LiveRun, n: int, pending: PendingStep) -> None:
+        entry = AttemptStarted(t=self._mailbox.time_of(run), n=n, attempt=pending.attempt)
+        self._scheduler.append_quietly(run, entry, lambda: self._start_attempt(run, n))
+
+    async def _try_alone(self, run: LiveRun, n: int) -> None:
+        """Try a step again, while nothing else runs under which the process has died as often."""
+        async with self._scheduler.alone:
+            pending = run.state.open.get(n)
+            if not isinstance(pending, PendingStep) or pending.due is None or self._closed:
+                return
+            self._try_again(run, n, pending)
+            # An attempt has many ends, and this is rare: it is looked for, not told of.
+            while run.state.open.get(n) is pending and pending.started and run.state.blocked is None:  # noqa: ASYNC110
+                await asyncio.sleep(SUSPECT_LOOK_SECONDS)
 
     def _start_attempt(self, run: LiveRun, n: int) -> None:
         pending = run.state.open.get(n)

@@ -19,7 +19,7 @@ from wfkit.journal.port import Journal, Row
 from wfkit.journal.values import RunValues
 
 SUSPECT_DEATHS = DEATHS_MAX - 2
-"""After so many deaths in a row steps run one at a time, and so are entries activated: only one of them is the cause."""
+"""What the process died under so many times in a row, steps and activations alike, goes one at a time: one is the cause."""
 
 log = logging.getLogger("wfkit.engine")
 

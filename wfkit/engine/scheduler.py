@@ -141,8 +141,8 @@ class Scheduler:
         self._mailbox = mailbox
         self._dispatcher = dispatcher
         self._tasks: set[asyncio.Task[None]] = set()
-        self._alone = asyncio.Lock()
-        """Held during an activation under which the process may die."""
+        self.alone = asyncio.Lock()
+        """Held by an activation, or an attempt of a step, under which the process has died so often that it is a suspect."""
         self.closed = False
         self.activation: UnderWay | None = None
 
@@ -427,7 +427,7 @@ class Scheduler:
             if await self._announce(run, seq):
                 self._activate(run, seq, entry)
         else:
-            async with self._alone:
+            async with self.alone:
                 if await self._announce(run, seq):
                     durable = asyncio.get_running_loop().create_future()
                     self._activate(run, seq, entry, lambda: _resolve(durable))
