@@ -102,21 +102,34 @@ def filled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def filled(filled_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wfkit:
-    """Calls `wfkit` in this process, which is quicker, beside a journal that holds runs of every kind; only to be read."""
-    monkeypatch.chdir(filled_folder)
+def call_here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wfkit:
+    """Call `wfkit` in this process, which is quicker."""
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("CI", "NO_COLOR", "FORCE_COLOR", "WFKIT_STORE"):
         monkeypatch.delenv(name, raising=False)
 
     def call(*arguments: str) -> Answer:
+        monkeypatch.delitem(sys.modules, "app", raising=False)
         monkeypatch.setattr(sys, "argv", ["wfkit", *arguments])
         capsys.readouterr()
         status = main()
         return Answer(status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def quick(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wfkit:
+    """Calls `wfkit` in this process, in a folder with the app and without a journal."""
+    return call_here(folder, monkeypatch, capsys)
+
+
+@pytest.fixture
+def filled(filled_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wfkit:
+    """Calls `wfkit` in this process, beside a journal that holds runs of every kind; only to be read."""
+    return call_here(filled_folder, monkeypatch, capsys)
 
 
 def fill1() -> None:

@@ -83,7 +83,8 @@ def _by_name(workflow: Workflow[..., Any], parameters: dict[str, Any], only: str
         try:
             return {only: _decode(workflow, only, parameters[only], given)}
         except CodecError as error:
-            if "$" in str(error):  # it is the right kind of value, with something wrong inside
+            wrong_kind = "got `object`" in str(error) and "$" not in str(error)
+            if list(by_name) != [only] and not wrong_kind:
                 raise
     for name in by_name:
         if name not in parameters:

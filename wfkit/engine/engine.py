@@ -191,12 +191,16 @@ class Engine(Client):
         self._projector.start()
 
     async def take_up(self, id: str) -> None:
-        """Let a run go on that was left alone at the start, and the children that it awaits. Any other id is ignored."""
+        """Let a run go on that was left alone at the start, and the children that it awaits. Any other id is ignored.
+
+        Its code is replayed at once, so that a divergence shows now and not when the run is next due.
+        """
         run = await self._runs.find(id)
         if run is not None and run.number in self._left_alone:
             self._left_alone.remove(run.number)
             children = [pending.id for pending in run.state.open.values() if isinstance(pending, PendingChild)]
             self._take_up(run)
+            self._scheduler.rebuild(run)
             for child in children:
                 await self.take_up(child)
 

@@ -1,0 +1,156 @@
+"""What a terminal shows: tables that fit, whole ids, colours only where they are wanted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import environment
+from wfkit.cli.facts import Fact, lines
+from wfkit.cli.output import Column, fit, visible
+from wfkit.cli.runs.bars import axis, bar
+from wfkit.cli.statuses import LOOKS
+from wfkit.core.commands import Failure
+from wfkit.replay.timeline import Attempt, Span
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_terminal(folder: Path, *arguments: str, columns: int = 80, env: dict[str, str] | None = None) -> str:
+    """Return what a command shows on a terminal of this size."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    kept = {name: value for name, value in environment(**{"TERM": "xterm-256color"} | (env or {})).items() if name != "COLUMNS"}
+    with subprocess.Popen([sys.executable, "-m", "wfkit", *arguments], cwd=folder, env=kept, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # what Linux says when the other side is closed
+                break
+            if not part:
+                break
+            shown += part
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_a_table_fits_the_terminal_and_cuts_no_id(filled_folder: Path, columns: int) -> None:
+    """What does not fit is cut or left out, ids never."""
+    shown = ESCAPE.sub("", on_terminal(filled_folder, "runs", columns=columns)).splitlines()
+    assert all(len(line) <= columns for line in shown)
+    assert shown[0].split()[:3] == ["RUN", "WORKFLOW", "STATUS"]
+    assert any(line.startswith("family-1/parcel-3 ") for line in shown)
+    assert any("✗ failed" in line and line.startswith("pay-declined ") for line in shown)
+    assert any("↶ compensating" in line for line in shown)
+    assert ("GEN" in shown[0]) is (columns == 160)
+
+
+def test_colours_are_for_terminals_that_want_them(filled_folder: Path) -> None:
+    """NO_COLOR and TERM=dumb are honoured; the words stay."""
+    assert "\x1b[31m✗ failed" in on_terminal(filled_folder, "runs", "status:failed")
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        shown = on_terminal(filled_folder, "runs", "status:failed", env=env)
+        assert "\x1b" not in shown
+        assert "✗ failed" in shown
+
+
+def test_colours_can_be_forced_into_a_pipe(filled_folder: Path) -> None:
+    """FORCE_COLOR colours what is for people; a table in a pipe stays data."""
+    environ = environment(FORCE_COLOR="1")
+    command = [sys.executable, "-m", "wfkit", "runs"]
+    error = subprocess.run([*command, "get", "nobody"], cwd=filled_folder, env=environ, capture_output=True, check=False).stderr
+    assert error.startswith(b"\x1b[1;31merror[WF012]:\x1b[0m no run 'nobody'")
+    assert b"\x1b" not in subprocess.check_output(command, cwd=filled_folder, env=environ)
+
+
+def test_a_stream_without_unicode_gets_ascii_signs(filled_folder: Path) -> None:
+    """Instead of an error or of question marks."""
+    shown = on_terminal(filled_folder, "runs", "status:failed", env={"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"})
+    assert "x failed" in shown
+
+
+def test_a_timeline_draws_bars_and_folds_crowds(filled_folder: Path) -> None:
+    """30 steps of a gather are one row with counts."""
+    shown = on_terminal(filled_folder, "runs", "history", "batch-30", env={"NO_COLOR": "1"}).splitlines()
+    assert len(shown) == 3
+    assert shown[1].startswith("✓ batch ")
+    assert "█" in shown[1]
+    assert shown[2].startswith("✓ sync ×30: 30 completed")
+    assert all(len(line) <= 80 for line in shown)
+
+
+def test_every_status_has_a_sign_of_its_own() -> None:
+    """No meaning by colour alone."""
+    assert len({look.sign for look in LOOKS.values()}) == len({look.plain for look in LOOKS.values()}) == len(LOOKS)
+
+
+def columns_of(**flags: dict[str, object]) -> list[Column[str]]:
+    return [Column(title, str, **options) for title, options in flags.items()]  # type: ignore[arg-type]  # of any kind
+
+
+def test_columns_that_may_be_cut_give_way_before_others_are_left_out() -> None:
+    """The widest first, down to ten cells; then the highest rank goes."""
+    table = columns_of(ID={}, NAME={"cut": True}, TEXT={"cut": True}, TIME={"rank": 1}, TRY={"rank": 2})
+    natural = {"ID": 20, "NAME": 15, "TEXT": 60, "TIME": 8, "TRY": 4}
+    assert fit(table, natural, 200) == natural
+    assert fit(table, natural, 80) == natural | {"TEXT": 80 - 20 - 15 - 8 - 4 - 8}
+    assert fit(table, natural, 55) == {"ID": 20, "NAME": 10, "TEXT": 11, "TIME": 8}
+    assert fit(table, natural, 50) == {"ID": 20, "NAME": 13, "TEXT": 13}
+    assert fit(table, natural, 30) == {"ID": 20, "NAME": 10, "TEXT": 10}
+
+
+def test_facts_go_on_in_their_own_column() -> None:
+    """A long text is wrapped between words, not cut."""
+    shown = lines([Fact("a", "one two three"), Fact("label", "x"), Fact("empty", "y" * 30)], 28)
+    assert shown == ["a      one two three", "label  x", "empty  " + "y" * 21, " " * 7 + "y" * 9]
+
+
+def test_control_characters_are_written_out() -> None:
+    """A payload must not move the cursor."""
+    assert visible("a\tb\nc\x1b[31m é ✓") == r"a\tb\nc\x1b[31m é ✓"
+
+
+SECOND = 1_000_000
+
+
+def test_a_bar_begins_and_ends_in_proportion() -> None:
+    """With eighths of a cell at its end, and marks where attempts failed."""
+    span = Span("step", "charge", 10 * SECOND, 15 * SECOND, "completed")
+    assert bar(span, 0, 20 * SECOND, 0, 20) == " " * 10 + "█" * 5
+    assert bar(span, 0, 20 * SECOND, 0, 10) == " " * 5 + "██▌"
+    span.attempts.append(Attempt(1, 12 * SECOND, Failure("E"), None))
+    assert bar(span, 0, 20 * SECOND, 0, 20) == " " * 10 + "██✗██"
+    waiting = Span("timer", "2 days", 0, None, "waiting")
+    assert bar(waiting, 0, 20 * SECOND, 20 * SECOND, 10) == "░" * 10
+
+
+def test_a_bar_is_never_nothing_and_never_too_long() -> None:
+    """A step of a millisecond in a run of days is seen; a moment is a dot."""
+    short = Span("step", "charge", 0, 1_000, "completed")
+    assert bar(short, 0, 86_400 * SECOND, 0, 40) == "▏"
+    late = Span("step", "charge", 20 * SECOND, 20 * SECOND + 1, "completed")
+    assert len(bar(late, 0, 20 * SECOND + 1, 0, 40)) <= 40
+    assert bar(Span("signal", "s", 5 * SECOND, 5 * SECOND), 0, 10 * SECOND, 0, 10) == " " * 5 + "·"
+
+
+@pytest.mark.parametrize(
+    ("length", "marks"),
+    [(1 * SECOND, ["0s", "200ms", "400ms", "600ms", "800ms"]), (7200 * SECOND, ["0s", "20m", "40m", "1h", "1h20m", "1h40m"])],
+)
+def test_the_axis_has_round_marks(length: int, marks: list[str]) -> None:
+    """At their places."""
+    shown = axis(length, 60)
+    assert shown.split() == marks
+    assert shown.index(marks[1]) == 60 * (200_000 if marks[1] == "200ms" else 1200 * SECOND) // length
