@@ -56,6 +56,24 @@ def test_fifty_concurrent_orders_survive_kills_at_random_moments(tmp_path: Path,
 
 
 @needs_strace
+def test_what_is_acknowledged_is_written_however_slow_the_disk(tmp_path: Path) -> None:
+    """Each write to the journal takes 20 ms longer: an answer that does not wait for it is lost in a kill."""
+    rng = Random(5)
+    with writing_slowly(Premises(tmp_path)) as shop:
+        customers = shop.customers(orders=None, at_once=20, seed=5)
+        customers.start()
+        for life in range(5):
+            shop.unfinished()
+            time.sleep(rng.uniform(0.0, 0.8))
+            shop.front.kill()
+            (shop if life < 4 else surviving(shop)).front.start()
+        books = closed(shop, customers)
+
+    assert audit(books) == []
+    assert interrupted(books) > 0
+
+
+@needs_strace
 def test_orders_survive_a_kill_at_each_fsync_of_creation_recovery_and_work(tmp_path: Path) -> None:
     """One shop, many lives of its front: it dies while it makes its journal, then while it recovers and works."""
     creation, work = (1, 5, 20, 22), (1, 8, 2, 16, 3, 6, 4, 24, 11)  # short lives among longer ones, in which steps complete
@@ -97,6 +115,13 @@ def dying_at_fsync(shop: Premises, when: int) -> Premises:
     return shop
 
 
+def writing_slowly(shop: Premises) -> Premises:
+    """Let all lives of the front wait 20 ms before each write to the journal's log."""
+    slow = ["--trace=write,pwrite64", "--inject=write,pwrite64:delay_enter=20ms", f"--trace-path={shop.journal}.wal"]
+    shop.front.under = ["strace", "--follow-forks", "--quiet=all", "--output=/dev/null", *slow]
+    return shop
+
+
 def surviving(shop: Premises) -> Premises:
     """Let the next life of the front be undisturbed."""
     shop.front.under = ()
@@ -128,7 +153,7 @@ def fsyncs_of_three_orders(folder: Path) -> int:
 def closed(shop: Premises, customers: Program) -> Books:
     """Let the customers finish what they began, and return the books."""
     customers.tell_to_stop()
-    assert customers.wait(SETTLE_S) == 0
+    assert customers.wait(SETTLE_S) == 0, customers.last_words()
     shop.settle(SETTLE_S)
     shop.front.stop()
     return asyncio.run(collect(shop))
