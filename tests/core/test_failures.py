@@ -167,7 +167,22 @@ def test_an_undeclared_exception_is_a_step_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["os.system", "Path", "print", "type", "object", "__import__", "BaseException", "SystemExit", "int", ""]
+    "name",
+    [
+        "os.system",
+        "JSONDecodeError",
+        "json.JSONDecodeError",
+        "Declined",
+        "Path",
+        "print",
+        "type",
+        "object",
+        "__import__",
+        "BaseException",
+        "SystemExit",
+        "int",
+        "",
+    ],
 )
 def test_a_name_that_is_no_builtin_exception_makes_nothing(name: str) -> None:
     """Whatever a history from a stranger says, only builtin exceptions and declared ones are looked up."""
@@ -175,6 +190,13 @@ def test_a_name_that_is_no_builtin_exception_makes_nothing(name: str) -> None:
     back = rebuild(Failure(name, "message"))
     assert type(back) is StepError
     assert set(sys.modules) == modules
+
+
+def test_arguments_that_a_class_no_longer_takes_come_all_the_same() -> None:
+    """A failure without its arguments still shows its message, whatever the class wants."""
+    for cls in (UnicodeDecodeError, CardDeclined, Picky, DiskError):
+        back = rebuild(Failure(cls.__name__, "the message"), (cls,))
+        assert (type(back), back.args) == (cls, ("the message",))
 
 
 def test_a_declared_class_goes_before_a_builtin_one() -> None:

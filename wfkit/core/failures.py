@@ -116,8 +116,6 @@ def _make(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
         made = base.__new__(cls)
     with contextlib.suppress(TypeError, ValueError):
         base.__init__(made, *args)
-    if not isinstance(made, OSError):  # which keeps its file names apart from its `args`
-        BaseException.args.__set__(made, args)  # type: ignore[attr-defined]  # a slot of C
     return made
 
 
