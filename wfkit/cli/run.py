@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ from wfkit.replay.explain import now_at
 
 app = make_app()
 
+_ID_BYTES = 10  # as many as an engine gives a run without an id
 _LOOK_SECONDS = 0.1
 _QUIET_SECONDS = 0.3
 """What takes no longer needs no progress."""
@@ -118,48 +120,55 @@ class _Call:
         self._workflow = workflow
         self._registry = registry
         self._store = store
-        self.id = id
+        self.id = id or secrets.token_hex(_ID_BYTES)
+        self._named = id is not None
         self.records: list[Record] = []
         """The run's history, as far as it went."""
 
     async def to_end(self, given: Raw | None) -> Blocked | None:
         """Run until the run and its children have ended. Returns why it is blocked, if that is so."""
-        args = None if given is None and self.id is not None else arguments(self._workflow, given)
+        args = None if given is None and self._named else arguments(self._workflow, given)
         journal = await open_journal(self._store)
         async with running(journal, self._registry, all_runs=False) as engine:
-            self.id = id = await self._start(engine, args)
             try:
-                return await self._await_end(engine, id)
-            finally:
-                self.records = await engine.history_of(id)
+                await self._start(engine, args)
+                blocked = await self._await_end(engine)
+            except BaseException:
+                with suppress(WfkitError):  # what went wrong first is what counts
+                    self.records = await engine.history_of(self.id)
+                raise
+            self.records = await engine.history_of(self.id)
+            return blocked
 
-    async def _start(self, engine: Engine, args: Raw | None) -> str:
-        if self.id is not None:
-            await engine.take_up(self.id)
-        if args is None and self.id is not None:
+    async def _start(self, engine: Engine, args: Raw | None) -> None:
+        """Start the run, or go on with the one of this id."""
+        await engine.take_up(self.id)
+        if args is None:
             with suppress(UnknownRun):
                 known, _ = _fold(await engine.history_of(self.id))
                 if known.workflow != self._workflow.name:
                     raise DuplicateRun(f"run id {self.id!r} is in use by workflow {known.workflow!r}")
-                return self.id
+                return
             try:
                 args = arguments(self._workflow, None)
             except UsageError as error:
                 raise UsageError(f"no run {self.id!r} to go on with, and to start it: {error}", error.help) from None
-        assert args is not None
-        return await engine.start_run(self._workflow.name, args, self.id, "attach", None)
+        await engine.start_run(self._workflow.name, args, self.id, "attach", None)
 
-    async def _await_end(self, engine: Engine, id: str) -> Blocked | None:
-        with _progress(id) as tell:
-            async with asyncio.TaskGroup() as tasks:
-                end = tasks.create_task(_end_of_all(engine, id))
+    async def _await_end(self, engine: Engine) -> Blocked | None:
+        end = asyncio.ensure_future(_end_of_all(engine, self.id))
+        try:
+            with _progress(self.id) as tell:
                 while not end.done():
                     await asyncio.wait([end], timeout=_LOOK_SECONDS)
                     if not end.done():
                         await tell(engine)
-                    if await engine.status_of(id) == "blocked" and (blocked := await engine.blocked(id)) is not None:
-                        end.cancel()
+                    if await engine.status_of(self.id) == "blocked" and (blocked := await engine.blocked(self.id)) is not None:
                         return blocked
+            await end
+        finally:
+            end.cancel()
+            await asyncio.gather(end, return_exceptions=True)
         return None
 
     def tell_interruption(self) -> None:
