@@ -40,7 +40,7 @@ def test_children_of_one_run_have_different_ids(run_id: str, workflow: str, call
 def test_the_id_of_a_child_is_readable() -> None:
     """It shows where it comes from."""
     assert child_id("order-77", 1, "ship", 3) == "order-77/ship-3"
-    assert child_id("order-77", 2, "ship", 3) == "order-77.2/ship-3"
+    assert child_id("order-77", 2, "ship", 3) == "order-77/ship-3/g2"
 
 
 def test_the_id_of_a_triggered_run_names_its_signal() -> None:

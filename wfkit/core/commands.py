@@ -158,6 +158,8 @@ class CompleteRun(_Command, frozen=True):
     value: Raw
     dangling: tuple[int, ...] = ()
     """Numbers of the steps and awaited children that were still pending when the workflow returned."""
+    saga_failures: tuple[str, ...] = ()
+    """What could not be undone, in a saga whose exception the workflow caught."""
 
 
 class FailRun(_Command, frozen=True):

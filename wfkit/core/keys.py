@@ -14,8 +14,10 @@ def idempotency_key(run_id: str, generation: int, step: str, nth: int) -> str:
 
 def child_id(run_id: str, generation: int, workflow: str, n: int) -> str:
     """Return the id of a child run that was started without one: readable where it fits, and unique in any case."""
-    chain = run_id if generation == 1 else f"{run_id}.{generation}"
-    name = f"{chain}/{workflow}-{n}"
+    name = f"{run_id}/{workflow}-{n}"
+    if generation > 1:
+        # Behind a slash, where no other derived id has a name without a number: `a.2` may be a run of its own.
+        name += f"/g{generation}"
     if len(name) <= RUN_ID_CHARS_MAX:
         return name
     return f"{run_id[:60]}/{workflow[:30]}-{blake2b(name.encode(), digest_size=12).hexdigest()}"

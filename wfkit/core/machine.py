@@ -389,7 +389,7 @@ class Machine:
         exc = main.exception()
         if exc is None:
             value = self.code.encode_result(main.result())
-            return lambda dangling: CompleteRun(value, dangling)
+            return lambda dangling: CompleteRun(value, dangling, failures)
         if is_programming_error(exc):
             raise _programming_error(exc)
         failure = failure_of(exc)

@@ -286,7 +286,8 @@ class RunState(Struct, omit_defaults=True):
             case RegisterUndo():
                 self.undo = [*(self.undo or ()), command.undo]
             case CompleteRun():
-                self.dangling = command.dangling
+                self.dangling, self.saga_failures = command.dangling, command.saga_failures
+                self.attention = bool(command.saga_failures)
                 self._end("completed", None)
             case FailRun():
                 self.dangling, self.saga_failures = command.dangling, command.saga_failures
