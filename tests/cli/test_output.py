@@ -79,6 +79,10 @@ def test_a_stream_without_unicode_gets_ascii_signs(filled_folder: Path) -> None:
     """Instead of an error or of question marks."""
     shown = on_terminal(filled_folder, "runs", "status:failed", env={"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"})
     assert "x failed" in shown
+    shown = on_terminal(filled_folder, "runs", "history", "pay-2", env={"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"})
+    assert "+ pay " in shown
+    assert "##" in shown
+    assert "?" not in shown
 
 
 def test_a_timeline_draws_bars_and_folds_crowds(filled_folder: Path) -> None:
@@ -101,14 +105,14 @@ def columns_of(**flags: dict[str, object]) -> list[Column[str]]:
 
 
 def test_columns_that_may_be_cut_give_way_before_others_are_left_out() -> None:
-    """The widest first, down to ten cells; then the highest rank goes."""
+    """The widest first, down to twelve cells; then the highest rank goes."""
     table = columns_of(ID={}, NAME={"cut": True}, TEXT={"cut": True}, TIME={"rank": 1}, TRY={"rank": 2})
     natural = {"ID": 20, "NAME": 15, "TEXT": 60, "TIME": 8, "TRY": 4}
     assert fit(table, natural, 200) == natural
     assert fit(table, natural, 80) == natural | {"TEXT": 80 - 20 - 15 - 8 - 4 - 8}
-    assert fit(table, natural, 55) == {"ID": 20, "NAME": 10, "TEXT": 11, "TIME": 8}
+    assert fit(table, natural, 60) == {"ID": 20, "NAME": 13, "TEXT": 13, "TIME": 8}
     assert fit(table, natural, 50) == {"ID": 20, "NAME": 13, "TEXT": 13}
-    assert fit(table, natural, 30) == {"ID": 20, "NAME": 10, "TEXT": 10}
+    assert fit(table, natural, 30) == {"ID": 20, "NAME": 12, "TEXT": 12}
 
 
 def test_facts_go_on_in_their_own_column() -> None:
@@ -132,6 +136,8 @@ def test_a_bar_begins_and_ends_in_proportion() -> None:
     assert bar(span, 0, 20 * SECOND, 0, 10) == " " * 5 + "██▌"
     span.attempts.append(Attempt(1, 12 * SECOND, Failure("E"), None))
     assert bar(span, 0, 20 * SECOND, 0, 20) == " " * 10 + "██✗██"
+    span.outcome = "retrying"
+    assert bar(span, 0, 20 * SECOND, 0, 20) == " " * 10 + "██✗░░"
     waiting = Span("timer", "2 days", 0, None, "waiting")
     assert bar(waiting, 0, 20 * SECOND, 20 * SECOND, 10) == "░" * 10
 

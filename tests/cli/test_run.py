@@ -23,6 +23,7 @@ def test_the_result_is_the_only_thing_on_stdout(wfkit: Wfkit) -> None:
     answer = wfkit("run", "app.py:pay", ORDER)
     assert (answer.status, answer.out) == (0, '"ch-7"\n')
     assert "this is printed by the user's code" in answer.err
+    assert "and this by what it calls" in answer.err
     assert "INFO: paying for 7" in answer.err
 
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 DOCUMENT_VERSION = 1
 """Of all JSON documents; it changes when a member changes its meaning or goes."""
-_FLEXIBLE_MIN = 10
+_FLEXIBLE_MIN = 12
 """Cells to which a column that may be cut is cut before columns are left out."""
 _GAP = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

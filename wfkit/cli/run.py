@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import sys
 import time
@@ -208,7 +209,7 @@ class _Progress:
 
     def __init__(self, id: str) -> None:
         self._id = id
-        self._in_place = is_terminal(sys.stderr)
+        self._in_place = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
         self._due = time.monotonic() + (_QUIET_SECONDS if self._in_place else _LINE_SECONDS)
         self._drawn = False
 

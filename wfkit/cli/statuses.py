@@ -32,11 +32,16 @@ LOOKS: dict[str, Look] = {
 
 def sign(status: str) -> str:
     look = LOOKS[status]
+    return look.sign if can_show(look.sign) else look.plain
+
+
+def can_show(text: str) -> bool:
+    """Whether stdout can show these characters."""
     try:
-        look.sign.encode(sys.stdout.encoding or "ascii")
+        text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
-        return look.plain
-    return look.sign
+        return False
+    return True
 
 
 def word(status: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from wfkit.cli.colours import paint
 from wfkit.cli.output import columns, visible
-from wfkit.cli.statuses import colour, sign
+from wfkit.cli.statuses import can_show, colour, sign
 from wfkit.replay.explain import spell
 from wfkit.replay.timeline import Span
 
@@ -24,6 +24,7 @@ _STEPS = (
     *(count * _DAY for count in (1, 2, 5, 10, 30, 100, 365)),
 )
 """Microseconds between two marks on the axis."""
+_ASCII = str.maketrans("▏▎▍▌▋▊▉█░✗·", "########.x.")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -41,6 +42,8 @@ def draw(told: Sequence[Span], present: int) -> None:
     for span, name, tail in zip(told, names, tails, strict=True):
         shown = name if cell_len(name) <= name_cells else set_cell_size(name, name_cells - 1) + "…"
         line = bar(span, began, ended, present, bar_cells)
+        if not can_show(line):
+            line = line.translate(_ASCII)
         print(
             paint(sign(span.outcome), colour(span.outcome), stream=sys.stdout),
             set_cell_size(shown, name_cells),
@@ -63,6 +66,8 @@ def bar(span: Span, began: int, ended: int, present: int, cells: int) -> str:
     for tried in span.attempts:
         place = min(int((tried.failed - began) * scale), len(drawn) - 1)
         drawn[place] = "✗"
+        if tried is span.attempts[-1] and span.outcome == "retrying":
+            drawn[place + 1 :] = "░" * (len(drawn) - place - 1)
     return "".join(drawn)[:cells]
 
 
@@ -79,7 +84,7 @@ def _name(span: Span) -> str:
 
 
 def _tries(span: Span) -> str:
-    return f"{span.attempt}×" if span.attempt > 1 else ""
+    return f"{span.attempt}x" if span.attempt > 1 else ""
 
 
 def _length(span: Span, present: int) -> str:

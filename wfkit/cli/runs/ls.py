@@ -52,7 +52,7 @@ def ls(
 ) -> None:
     """List runs, those that started last first.
 
-    In a pipe: id, workflow, status, seconds, attempt, start, where it is now; and the generation, if it is not the first.
+    In a pipe: id, workflow, status, seconds, attempt, start, where it is now, generation.
     """
     present = now()
     wanted = parse(filter or (), present)
@@ -83,7 +83,7 @@ def _nothing(filter: list[str] | None, store: Path) -> str:
 def _table(found: list[RunState], present: int) -> list[Column[RunState]]:
     table: list[Column[RunState]] = [
         Column("RUN", lambda state: state.id),
-        Column("WORKFLOW", lambda state: state.workflow, cut=True, rank=3),
+        Column("WORKFLOW", lambda state: state.workflow, cut=True),
         Column(
             "STATUS",
             lambda state: shown(state.detail),
@@ -100,11 +100,13 @@ def _table(found: list[RunState], present: int) -> list[Column[RunState]]:
         Column("TRY", _tries, right=True, rank=4),
         Column("STARTED", lambda state: ago(state.started), lambda state: rfc3339(state.started), right=True, rank=1),
         Column("NOW AT", lambda state: now_at(state, present), cut=True),
+        Column("GEN", lambda state: str(state.generation), right=True, rank=5),
     ]
-    if any(state.generation > 1 for state in found) or not on_terminal():
-        generation: Column[RunState] = Column("GEN", lambda state: str(state.generation), right=True, rank=5)
-        table.append(generation)
-    return table
+    if not on_terminal():
+        return table
+    # There a column that says nothing only takes room.
+    empty = {"TRY": not any(map(_tries, found)), "GEN": all(state.generation == 1 for state in found)}
+    return [column for column in table if not empty.get(column.title)]
 
 
 def _tries(state: RunState) -> str:
