@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
@@ -119,8 +119,8 @@ class Runs:
         self.changed: dict[int, None] = {}
         """Runs whose row in the projection is out of date."""
         self.bus = LiveRun(0, RunState(0))
-        self.dropped = False
-        """Some run has left memory for the journal alone."""
+        self.dropped = 0
+        """How often a run has left memory for the journal alone."""
 
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(list(self._by_number.values()))
@@ -164,7 +164,7 @@ class Runs:
         """Return a run by number, from memory or from the journal."""
         run = self._by_number.get(number)
         if run is None:
-            row = await self._journal.stored(number)
+            row = await self._read(lambda: self._journal.stored(number))
             run = None if row is None else self._adopt(row)
         return run
 
@@ -172,11 +172,19 @@ class Runs:
         """Return the newest generation of a run id, from memory or from the journal."""
         run = self._by_id.get(id)
         if run is None:
-            row = await self._journal.find(id)
+            row = await self._read(lambda: self._journal.find(id))
             run = self._by_id.get(id)  # its next generation may have been started meanwhile
             if run is None and row is not None:
                 run = self._by_id[id] = self._adopt(row)
         return run
+
+    async def _read(self, read: Callable[[], Awaitable[RunRow | None]]) -> RunRow | None:
+        """Read a row that is not older than what has left memory since the reading began."""
+        while True:
+            dropped = self.dropped
+            row = await read()
+            if dropped == self.dropped:
+                return row
 
     def _adopt(self, row: RunRow) -> LiveRun:
         """Take up a run by its number alone: whether it is the newest generation of its id, only `find` knows."""
@@ -210,7 +218,7 @@ class Runs:
 
     def drop(self, run: LiveRun) -> None:
         """Forget a run whose row in the projection is up to date."""
-        self.dropped = True
+        self.dropped += 1
         self.cool(run)
         self._by_number.pop(run.number, None)
         if self._by_id.get(run.state.id) is run:

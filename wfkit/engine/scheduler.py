@@ -205,7 +205,7 @@ class Scheduler:
                 return address.run if address.run.value is not None or address.run.state.status != "completed" else None
 
     def _may_be_stored(self, address: Address) -> bool:
-        return not isinstance(address, Named) or self._journal.last_run > 0 or self._runs.dropped
+        return not isinstance(address, Named) or self._journal.last_run > 0 or self._runs.dropped > 0
 
     @staticmethod
     def _unit_of(run: LiveRun) -> Unit:
