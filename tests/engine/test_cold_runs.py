@@ -189,7 +189,7 @@ def test_letters_survive_crashes(seed: int) -> None:
 
     crashes = 0
     for _ in range(10):
-        world.disk.crash_before = len(world.disk.units) + chance.randrange(100, 250)
+        world.disk.crash_before = len(world.disk.units) + chance.randrange(60, 180)
         crashes += world.crash_at_write(story, *ALL, **COLD)
     world.live(story, *ALL, **COLD)
     assert crashes > 3

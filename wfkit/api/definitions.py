@@ -119,6 +119,8 @@ class Step(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(fn)
         self.undoes = undoes
         self.undoable = False
+        self.inline = False
+        """Made by `run_step`: its name leads to no definition."""
         if undoes is not None:
             undoes.undoable = True
         self._retry = retry
@@ -165,6 +167,7 @@ class Step(Generic[P, R]):
                 self._total_timeout,
                 undoes,
                 compensation=way == "back",
+                inline=self.inline,
             )
 
         return machine.run_step(
@@ -301,7 +304,9 @@ def run_step(name: str, fn: Callable[[Unpack[Ts]], Any], /, *args: Unpack[Ts]) -
 def _undecorated(fn: Callable[..., Any], name: str) -> Step[..., Any]:
     if not isinstance(fn, FunctionType) or _is_method(fn):
         fn = _as_function(fn)
-    return _make_step(fn, {"name": name})
+    made = _make_step(fn, {"name": name})
+    made.inline = True
+    return made
 
 
 def _as_function(fn: Callable[..., Any]) -> Any:

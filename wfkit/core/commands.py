@@ -73,6 +73,8 @@ class RunStep(_Command, frozen=True):
     undoes: Undoes | None = None
     compensation: bool = False
     """It belongs to a saga's way back: it is never starved by other steps."""
+    inline: bool = False
+    """The function has no definition of this name: only the run's own code knows it."""
 
 
 class CancelStep(_Command, frozen=True):

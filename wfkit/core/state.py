@@ -54,6 +54,7 @@ from wfkit.core.entries import (
     TimerFired,
     Unblocked,
 )
+from wfkit.core.retry import DEATHS_MAX
 from wfkit.errors import InternalError
 
 Status: TypeAlias = Literal["running", "completed", "failed", "cancelled", "terminated", "timed_out", "blocked"]
@@ -202,7 +203,7 @@ class RunState(Struct, omit_defaults=True):
             case AttemptFailed():
                 self._attempt_failed(entry)
             case Blocked():
-                self.status, self.blocked = "blocked", entry
+                self.status, self.blocked, self.activations = "blocked", entry, 0
             case Unblocked():
                 self.status, self.blocked, self.activations = "running", None, 0
             case RunTerminated():
@@ -253,6 +254,8 @@ class RunState(Struct, omit_defaults=True):
             step.uncounted += 1
             if entry.error.type == "WorkerDied":
                 step.deaths += 1
+            if step.deaths >= DEATHS_MAX:
+                self.attention = True
             return
         step.deaths = 0
         after = step.command.retry.attention_after

@@ -66,10 +66,10 @@ def _import(app: str) -> ModuleType:
         name, folder = _module_of(path.resolve())
     else:
         name, folder = app, Path.cwd()
-    if str(folder) not in sys.path:
+    if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except WfkitError:
         raise
     except ModuleNotFoundError as exc:
@@ -78,6 +78,10 @@ def _import(app: str) -> ModuleType:
         raise _told(app, exc) from exc
     except (Exception, SystemExit) as exc:  # importing runs the user's code
         raise _told(app, exc) from exc
+    loaded = getattr(module, "__file__", None)
+    if app.endswith(".py") and (loaded is None or Path(loaded).resolve() != path.resolve()):
+        raise AppError(f"{app} is not what `import {name}` finds, which is {loaded}", help="rename the file")
+    return module
 
 
 def _module_of(path: Path) -> tuple[str, Path]:

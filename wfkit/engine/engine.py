@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple, Unpack, assert_never, cast
 
 from msgspec import Raw
@@ -65,7 +65,16 @@ from wfkit.engine.runs import LiveRun, Runs
 from wfkit.engine.scheduler import Effect, Scheduler, UnderWay, nothing
 from wfkit.engine.timers import Timers
 from wfkit.engine.watchdog import Watchdog
-from wfkit.errors import DefinitionError, DuplicateRun, EngineClosed, RunEnded, UnknownRun, UnsupportedPlatform, WfkitError
+from wfkit.errors import (
+    DefinitionError,
+    DuplicateRun,
+    EngineClosed,
+    RunEnded,
+    UnknownRun,
+    UnsupportedPlatform,
+    WfkitError,
+    by_code,
+)
 from wfkit.journal.duckdb import open_journal
 from wfkit.journal.filters import parse
 from wfkit.journal.memory import MemoryDisk
@@ -126,6 +135,8 @@ class Engine(Client):
         self._clock = clock or SystemClock()
         self._entropy = entropy or SystemEntropy()
         self._order = order
+        if hot_max < 1:
+            raise ValueError(f"at least 1 run must fit into memory, got {hot_max}")
         self._runs = Runs(journal, hot_max)
         self._resources = Resources(resources)
         self._executor = Executor(runner or HostRunner(self._loop), self._clock, self._resources, self, steps_max)
@@ -136,6 +147,7 @@ class Engine(Client):
         self._ready: list[Callable[[], None]] = []
         self._unacknowledged: set[asyncio.Future[None]] = set()
         self._closed = False
+        self._recovered = False
         self._left_alone: set[int] = set()
         """Unfinished runs of the journal that do not go on by themselves."""
         self.trouble: WfkitError | None = None
@@ -189,6 +201,7 @@ class Engine(Client):
         else:
             self._left_alone = {run.number for run in unfinished}
         self._projector.start()
+        self._recovered = True
 
     async def take_up(self, id: str) -> None:
         """Let a run go on that was left alone at the start, and the children that it awaits. Any other id is ignored.
@@ -226,25 +239,32 @@ class Engine(Client):
             return
         self._closed = True
         self._timers.close()
+        # Whatever fails or is cancelled on the way, the rest is still done, from the last line to the first.
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._journal.close)
+            stack.push_async_callback(self._write_last)
+            stack.push_async_callback(self._scheduler.close)
+            stack.callback(self._deliver_ready)
+            stack.push_async_callback(self._resources.close)
+            stack.push_async_callback(self._executor.close)
+            await self._drain()
+
+    async def _drain(self) -> None:
         deadline = self._loop.time() + DRAIN_SECONDS
         while self._executor.in_flight and self._loop.time() < deadline and self.trouble is None:  # noqa: ASYNC110  # a poll of two seconds at most
             await asyncio.sleep(0.005)
-        await self._executor.close()
-        try:
-            await self._resources.close()
-        finally:
-            await self._scheduler.close()
-            for future in list(self._unacknowledged):
-                _refuse(future, EngineClosed("the engine was closed before the request was durable"))
-            for run in self._runs:
-                self._release(run, closed=True)
-                self._runs.cool(run)
-                if self.trouble is None:
-                    self._interrupt_steps(run)
-            try:
-                await self._projector.close(write=self.trouble is None)
-            finally:
-                await self._journal.close()
+
+    async def _write_last(self) -> None:
+        """Refuse whoever still waits, and bring the projection up to date; but only if all runs were read, and all is well."""
+        for future in list(self._unacknowledged):
+            _refuse(future, EngineClosed("the engine was closed before the request was durable"))
+        well = self._recovered and self.trouble is None
+        for run in self._runs:
+            self._release(run, closed=True)
+            self._runs.cool(run)
+            if well and run.number not in self._left_alone:
+                self._interrupt_steps(run)
+        await self._projector.close(write=well)
 
     def _interrupt_steps(self, run: LiveRun) -> None:
         """Record of a run's steps in flight that the engine was closed under them: the process did not die."""
@@ -297,9 +317,16 @@ class Engine(Client):
         """Tell those who wait for the run, and stop what it still has in flight."""
         run.over = True
         self._executor.forget(run.number)
-        for n in run.left:
-            self._timers.cancel(run.number, n)
+        for n, pending in run.left:
+            if isinstance(pending, PendingTimer | PendingStep) and pending.due is not None:
+                self._timers.cancel(run.number, n)
+        if run.deadline_left:
+            self._timers.cancel(run.number, 0)
         run.left = ()
+        self._release(run)
+
+    def blocked_now(self, run: LiveRun) -> None:
+        """Tell those who wait for the run."""
         self._release(run)
 
     def _submit(self, run: LiveRun, pending: PendingStep) -> None:
@@ -323,7 +350,7 @@ class Engine(Client):
         future = run.machine.pending.get(command.n) if run.machine is not None else None
         if isinstance(future, StepFuture) and isinstance(future.definition, Step):
             return future.definition
-        return self._registry.steps.get(command.name)
+        return None if command.inline else self._registry.steps.get(command.name)
 
     def _cancel_step(self, run: LiveRun, command: CancelStep) -> None:
         if self._executor.is_running(run.number, command.n):
@@ -370,7 +397,10 @@ class Engine(Client):
     def _deliver_ready(self) -> None:
         ready, self._ready = self._ready, []
         for deliver in ready if len(ready) == 1 else self._order(ready):
-            deliver()
+            try:
+                deliver()
+            except Exception:  # a bug of ours, which must not cost the other runs their outcomes
+                log.exception("the engine failed inside")
 
     def _wake(self, number: int, n: int) -> None:
         run = self._runs.get(number)
@@ -557,14 +587,7 @@ class Engine(Client):
         """Wait for the end of a run."""
         run = await self._find(id)
         while not run.over:
-            if self._closed:
-                raise EngineClosed(f"the engine was closed while run {id} was {run.state.detail}")
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            run.waiters = [*(run.waiters or ()), waiter]
-            try:
-                await waiter
-            finally:
-                run.waiters = [other for other in run.waiters or () if other is not waiter] or None
+            await self._change_of(run)
             run = await self._find(id)
         state = run.state
         if state.status == "completed" and run.value is None:
@@ -600,6 +623,17 @@ class Engine(Client):
         workflows = {state.id: self._registry.workflows.get(state.workflow) for state in found}
         return list(workflows.items())
 
+    async def _change_of(self, run: LiveRun) -> None:
+        """Wait until a run has ended, durably, or is blocked."""
+        if self._closed:
+            raise EngineClosed(f"the engine was closed while run {run.state.id} was {run.state.detail}")
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        run.waiters = [*(run.waiters or ()), waiter]
+        try:
+            await waiter
+        finally:
+            run.waiters = [other for other in run.waiters or () if other is not waiter] or None
+
     async def blocked(self, id: str) -> Blocked | None:
         """Return why a run is blocked, once an attempt to go on that is under way has ended.
 
@@ -610,6 +644,20 @@ class Engine(Client):
         if run.rebuilding is not None:
             await asyncio.wait([run.rebuilding])
         return run.state.blocked
+
+    async def end_or_block(self, id: str) -> None:
+        """Wait until a run has ended, or does not go on without an edit of its code.
+
+        Raises:
+            WfkitError: it is blocked; the error is the one that blocked it.
+        """
+        run = await self._find(id)
+        while not run.over:
+            if run.state.blocked is not None:
+                blocked = run.state.blocked
+                error = by_code().get(blocked.code, WfkitError)
+                raise error.__new__(error, blocked.cause.message)
+            await self._change_of(run)
 
 
 @asynccontextmanager
@@ -635,24 +683,25 @@ async def running(journal: Journal, registry: Registry, *, all_runs: bool = True
         all_runs: whether unfinished runs go on by themselves; see `Engine.recover`.
         options: those of `Engine`.
     """
+    interval = sys.getswitchinterval()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(journal.close)  # once more after the engine's own: nothing is left open if there is none
+        _check_platform()
+        guard.install()
+        stack.callback(sys.setswitchinterval, interval)
+        sys.setswitchinterval(min(interval, SWITCH_INTERVAL_SECONDS))
+        engine = Engine(journal, registry, **options)
+        stack.callback(Watchdog(engine.under_way).close)
+        stack.push_async_callback(engine.close)
+        await engine.recover(all_runs=all_runs)
+        yield engine
+
+
+def _check_platform() -> None:
     if sys.platform not in ("linux", "darwin") or sys.implementation.name != "cpython":
         raise UnsupportedPlatform(
             f"wfkit runs on CPython on Linux and macOS, not on {sys.implementation.name} on {sys.platform}"
         )
-    guard.install()
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(min(interval, SWITCH_INTERVAL_SECONDS))
-    engine = Engine(journal, registry, **options)
-    watchdog = Watchdog(engine.under_way)
-    try:
-        await engine.recover(all_runs=all_runs)
-        yield engine
-    finally:
-        try:
-            await engine.close()
-        finally:
-            watchdog.close()
-            sys.setswitchinterval(interval)
 
 
 def run(wf: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *args: Unpack[Ts]) -> R:
@@ -660,6 +709,7 @@ def run(wf: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *args: Unpack[Ts]) -
 
     Raises:
         RunFailed, RunCancelled, RunTimedOut: it did not complete.
+        ProgrammingError, DeterminismViolation, StuckRun: its code cannot go on.
     """
     if not isinstance(wf, Workflow):
         raise DefinitionError(f"run takes a @workflow, got {wf!r}")
@@ -667,6 +717,7 @@ def run(wf: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *args: Unpack[Ts]) -
     async def once() -> R:
         async with running(MemoryDisk().open(), Registry([wf])) as engine:
             handle: Run[R] = await engine.start(cast("Any", wf), *args)
+            await engine.end_or_block(handle.id)
             return await handle.result()
 
     return asyncio.run(once())

@@ -93,6 +93,8 @@ class Executor:
     def __init__(
         self, runner: StepRunner, clock: Clock, resources: Resources, outcomes: Outcomes, steps_max: int = STEPS_MAX
     ) -> None:
+        if steps_max < 1:
+            raise ValueError(f"steps_max is at least 1, got {steps_max}")
         self._runner = runner
         self._clock = clock
         self._resources = resources
@@ -103,6 +105,7 @@ class Executor:
         self._queue: deque[Job] = deque()
         self._compensations: deque[Job] = deque()
         self._slots = 0
+        self._admitting = False
         self._preparing: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -164,7 +167,9 @@ class Executor:
         self._slots += 1
         missing = self._resources.missing(job.step.fn)
         if missing:
+            limit, what = self._limit(job)
             task = self._loop.create_task(self._prepare(job, missing))
+            job.limit = self._loop.call_later(max(limit, 0) / 1e6, self._time_out_opening, job, what, task)
             self._preparing.add(task)
             task.add_done_callback(self._preparing.discard)
         else:
@@ -178,19 +183,34 @@ class Executor:
             if self._owns(job):
                 self._failed(job, exc)
             return
+        if job.limit is not None:
+            job.limit.cancel()
         if self._owns(job):
             self._run(job)
         else:
             self._release()
 
+    def _time_out_opening(self, job: Job, what: str, opening: asyncio.Task[None]) -> None:
+        """End an attempt whose resources do not open in time; they go on opening for the next one."""
+        opening.cancel()
+        self._release()
+        if self._owns(job):
+            job.timed_out = _too_long(job, what)
+            self._failed(job, TimeoutError())
+
+    def _limit(self, job: Job) -> tuple[int, str]:
+        """Return what an attempt that starts now may take, in microseconds, and which limit that is."""
+        command = job.command
+        if command.total_timeout is not None:
+            left = job.since + command.total_timeout - self._clock.now()
+            if left < command.timeout:
+                return left, "total timeout"
+        return command.timeout, "timeout"
+
     def _run(self, job: Job) -> None:
         command, step = job.command, job.step
         now = self._clock.now()
-        limit, what = command.timeout, "timeout"
-        if command.total_timeout is not None:
-            left = job.since + command.total_timeout - now
-            if left < limit:
-                limit, what = left, "total timeout"
+        limit, what = self._limit(job)
         if limit <= 0:
             self._release()
             job.timed_out = _too_long(job, what)
@@ -288,13 +308,21 @@ class Executor:
                 queue.remove(job)
 
     def _release(self) -> None:
+        """Give a slot back, and start what waits for one. A job that fails as it starts gives its own back in here."""
         self._slots -= 1
-        if self._closed:
+        if self._admitting:
             return
-        if self._compensations and self._slots < self._steps_max + COMPENSATIONS_EXTRA:
-            self._start(self._compensations.popleft())
-        elif self._queue and self._slots < self._steps_max:
-            self._start(self._queue.popleft())
+        self._admitting = True
+        try:
+            while not self._closed:
+                if self._compensations and self._slots < self._steps_max + COMPENSATIONS_EXTRA:
+                    self._start(self._compensations.popleft())
+                elif self._queue and self._slots < self._steps_max:
+                    self._start(self._queue.popleft())
+                else:
+                    break
+        finally:
+            self._admitting = False
 
 
 def _too_long(job: Job, what: str) -> str:

@@ -194,6 +194,8 @@ class Mailbox:
         for number in self._receivers(name, payload):
             yield Numbered(number)
         bus = self._runs.bus
+        if bus.state.knows(dedupe):
+            return
         t, number, receivers = self.time_of(bus), bus.state.seq + 1, self._receivers(name, payload)
         started = self._registry.triggered_by(name)
         took = len(receivers) + len(started)
@@ -207,6 +209,8 @@ class Mailbox:
                 yield Delivery(target, entry)
         for workflow in started:
             id = triggered_id(workflow.name, number)
+            if (yield Named(id)) is not None:  # a user has given this id to a run
+                id = f"{id}-{self._entropy.bits()}"
             yield self.new_run(workflow, id, Raw(b"[" + bytes(payload) + b"]"), trigger=number)
 
     def _receivers(self, name: str, payload: Raw) -> dict[int, None]:

@@ -37,12 +37,11 @@ class Projector:
     async def _work(self) -> None:
         before = -1
         while True:
-            await asyncio.sleep(IDLE_SECONDS / 4)
-            changed = len(self._runs.changed)
-            if changed and (changed == before or changed > CHANGED_MAX):
+            await asyncio.sleep(IDLE_SECONDS)
+            appended = self._runs.appended
+            if self._runs.changed and (appended == before or len(self._runs.changed) > CHANGED_MAX):
                 await self.write()
-                changed = len(self._runs.changed)
-            before = changed
+            before = appended
 
     async def write(self) -> None:
         """Bring the projection up to date, and let go of what it holds. Put off while a run is ahead of the journal."""

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 
 from wfkit.core.commands import Failure
 from wfkit.core.entries import AttemptFailed, StepFailed
-from wfkit.core.retry import DEATHS_MAX
+from wfkit.core.retry import DEATHS_MAX, backoff
 from wfkit.core.state import PendingStep, PendingTimer, RunState, decode_state
 from wfkit.engine.runs import LiveRun, Runs
 from wfkit.journal.port import Journal, Row
-from wfkit.journal.values import RunValues
+from wfkit.journal.values import RunValues, is_large
 
 SUSPECT_DEATHS = DEATHS_MAX - 2
 """What the process died under so many times in a row, steps and activations alike, goes one at a time: one is the cause."""
@@ -54,6 +54,8 @@ def _fold(tail: Iterable[Row], runs: Runs) -> list[int]:
             run = LiveRun(row.run, RunState(row.run))
         try:
             run.state.apply(values.setdefault(row.run, RunValues()).decode(row.body))
+            if is_large(row.body):
+                run.values = values[row.run]
         except KeyError:
             unreadable[row.run] = None
         if row.run != runs.bus.number:
@@ -64,8 +66,9 @@ def _fold(tail: Iterable[Row], runs: Runs) -> list[int]:
 def deaths(run: LiveRun, now: int) -> list[AttemptFailed | StepFailed]:
     """Return what to record of a run's steps over which the process died.
 
-    A step that the process died under too often is held to be the cause. Deaths are counted from the one that makes an
-    attempt write down that it starts: one that was only waiting for its turn is never blamed.
+    A step that the process died under too often is held to be the cause, unless it is to be retried for ever. Deaths are
+    counted from the one that makes an attempt write down that it starts: one that was only waiting for its turn is never
+    blamed.
     """
     found: list[AttemptFailed | StepFailed] = []
     t = max(run.state.updated, now)
@@ -77,12 +80,16 @@ def deaths(run: LiveRun, now: int) -> list[AttemptFailed | StepFailed]:
             error = Failure("StepCancelled", f"the process died while {name}() was being cancelled")
             found.append(StepFailed(t=t, n=n, error=error, attempt=pending.attempt))
         elif pending.deaths == 0 or pending.started:
-            if pending.deaths + 1 >= DEATHS_MAX:
-                error = Failure("WorkerDied", f"the process died {DEATHS_MAX} times while {name}() ran")
+            died = pending.deaths + 1
+            retry = pending.command.retry
+            if died >= DEATHS_MAX and retry.max_attempts is not None:
+                error = Failure("WorkerDied", f"the process died {died} times while {name}() ran")
                 found.append(StepFailed(t=t, n=n, error=error, attempt=pending.attempt))
             else:
+                # One that is retried without end is never given up, but it waits longer each time.
+                wait = backoff(retry, died - DEATHS_MAX + 1, pending.command.key) if died >= DEATHS_MAX else 0
                 error = Failure("WorkerDied", f"the process died while {name}() ran")
-                found.append(AttemptFailed(t=t, n=n, attempt=pending.attempt, error=error, due=t, died=True))
+                found.append(AttemptFailed(t=t, n=n, attempt=pending.attempt, error=error, due=t + wait, died=True))
     return found
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from wfkit.api.resources import Resource, resources_of
 from wfkit.errors import DefinitionError
+
+CLOSING_SECONDS_MAX = 5.0
+"""A resource that takes longer to close is given up: whoever stops an engine should not wait for a dead server."""
+
+_needs = functools.lru_cache(maxsize=1_024)(resources_of)
 
 
 class Resources:
@@ -22,13 +28,10 @@ class Resources:
         self._closing = asyncio.Event()
         self._lives: dict[Resource[Any], asyncio.Task[None]] = {}
         self._opened: dict[Resource[Any], asyncio.Future[None]] = {}
-        self._needs: dict[Callable[..., Any], tuple[Resource[Any], ...]] = {}
 
     def missing(self, fn: Callable[..., Any]) -> tuple[Resource[Any], ...]:
         """Return the resources that a step's function names and that are not open."""
-        needs = self._needs.get(fn)
-        if needs is None:
-            needs = self._needs[fn] = resources_of(fn)
+        needs = _needs(fn)
         if not needs:
             return ()
         return tuple(resource for resource in needs if resource not in self.open)
@@ -66,8 +69,12 @@ class Resources:
         for resource, life in self._lives.items():
             if resource not in self.open:
                 life.cancel()
-        ends = await asyncio.gather(*self._lives.values(), return_exceptions=True)
-        errors = [end for end in ends if isinstance(end, Exception)]
+        if not self._lives:
+            return
+        done, late = await asyncio.wait(self._lives.values(), timeout=CLOSING_SECONDS_MAX)
+        for life in late:
+            life.cancel()
+        errors = [error for life in done if not life.cancelled() and (error := life.exception()) is not None]
         if errors:
             raise errors[0]
 

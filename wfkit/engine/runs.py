@@ -16,7 +16,7 @@ from msgspec import Raw
 from wfkit.core.entries import KINDS, Fed, Record
 from wfkit.core.machine import Machine
 from wfkit.core.records import encode_record
-from wfkit.core.state import RunState, decode_state, encode_state
+from wfkit.core.state import Pending, RunState, decode_state, encode_state
 from wfkit.journal.port import Journal, Row, RunRow
 from wfkit.journal.values import LARGE_BYTES, RunValues
 
@@ -30,6 +30,7 @@ class LiveRun:
     __slots__ = (
         "arrived",
         "cautious",
+        "deadline_left",
         "left",
         "machine",
         "number",
@@ -57,8 +58,10 @@ class LiveRun:
         """The process died under it: entries become durable before they are activated."""
         self.values: RunValues | None = None
         """The large values that its history holds, once it has any."""
-        self.left: tuple[int, ...] = ()
-        """Numbers of the timers that were armed when it ended."""
+        self.left: tuple[tuple[int, Pending], ...] = ()
+        """What was open when it ended, by command number."""
+        self.deadline_left = False
+        """Its deadline was armed when it ended."""
         self.value: Raw | None = None
         """The result, once it completed in this process."""
         self.waiters: list[asyncio.Future[None]] | None = None
@@ -73,6 +76,11 @@ class LiveRun:
             self.values = self.values or RunValues()
             body = self.values.encode(record)
         return Row(self.number, self.state.seq, KINDS[type(entry)], entry.t, body)
+
+    def keep_left(self) -> None:
+        """Keep what is open, just before the record that ends the run: its end is to be told to all of these."""
+        self.left = tuple(self.state.open.items())
+        self.deadline_left = self.state.deadline is not None
 
     def read(self, rows: Sequence[Row]) -> list[Record]:
         """Return the records of the run's whole history."""
@@ -118,6 +126,8 @@ class Runs:
         self._last = journal.last_run
         self.changed: dict[int, None] = {}
         """Runs whose row in the projection is out of date."""
+        self.appended = 0
+        """How many units were appended; it only grows."""
         self.bus = LiveRun(0, RunState(0))
         self.dropped = 0
         """How often a run has left memory for the journal alone."""

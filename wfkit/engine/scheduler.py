@@ -36,7 +36,6 @@ from wfkit.core.entries import (
 from wfkit.core.failures import failure_of
 from wfkit.core.machine import Activation, Machine, activations
 from wfkit.core.retry import DEATHS_MAX
-from wfkit.core.state import Pending, PendingTimer
 from wfkit.engine.mailbox import ENDINGS, Address, Carrying, Delivery, Mailbox, Named, Numbered, WithResult, result_of
 from wfkit.engine.recovery import SUSPECT_DEATHS
 from wfkit.engine.runs import LiveRun, Runs
@@ -44,6 +43,9 @@ from wfkit.errors import WfkitError
 from wfkit.journal.port import Journal, Row
 
 log = logging.getLogger("wfkit.engine")
+
+READ_AGAIN_SECONDS = 1.0
+"""After this a read of the journal that failed is tried again, as its writer does."""
 
 
 Filling: TypeAlias = Generator[Address, LiveRun | None, None]
@@ -114,6 +116,10 @@ class Dispatcher(Protocol):
         """The run has ended, durably."""
         ...
 
+    def blocked_now(self, run: LiveRun) -> None:
+        """The run does not go on without an edit of its code."""
+        ...
+
 
 class UnderWay(NamedTuple):
     """The activation that is under way, for whoever watches that it ends."""
@@ -179,16 +185,26 @@ class Scheduler:
         unit.tied = len(unit.rows)
 
     async def _drive_later(self, unit: Unit, filling: Filling, address: Address) -> None:
-        found: LiveRun | None
+        while not self.closed:
+            try:
+                found = await self._load(address)
+            except WfkitError as exc:
+                # The unit is not given up: its runs have moved on in memory, and what they asked for must be written.
+                log.warning("[%s] %s; the journal is read again in %g s", exc.code, exc, READ_AGAIN_SECONDS)
+                await asyncio.sleep(READ_AGAIN_SECONDS)
+            else:
+                self._drive(unit, filling, found)
+                return
+
+    async def _load(self, address: Address) -> LiveRun | None:
         match address:
             case Named():
-                found = await self._runs.find(address.id)
+                return await self._runs.find(address.id)
             case Numbered():
-                found = await self._runs.load(address.number)
+                return await self._runs.load(address.number)
             case WithResult():
-                found = address.run
-                await self.fetch_result(found)
-        self._drive(unit, filling, found)
+                await self.fetch_result(address.run)
+                return address.run
 
     async def fetch_result(self, run: LiveRun) -> None:
         """Read the result of a completed run from its last record."""
@@ -223,6 +239,7 @@ class Scheduler:
         for run in unit.runs:
             run.unit = None
         if unit.rows or unit.after:
+            self._runs.appended += 1
             self._journal.append(unit.rows, lambda: self._settle(unit))
         for written in unit.written:
             _resolve(written)
@@ -230,6 +247,7 @@ class Scheduler:
     def append_quietly(self, run: LiveRun, entry: Entry, after: Callable[[], None] | None = None) -> None:
         """Write a bookkeeping entry. Without `after` it is not urgent."""
         self._runs.changed[run.number] = None
+        self._runs.appended += 1
         if run.unit is None:
             self._journal.append([run.record(Record(entry))], after)
         else:
@@ -270,20 +288,15 @@ class Scheduler:
         run, entry = delivery
         if run.unit is not None and run.unit is not unit.root():
             unit.root().join(run.unit)
-        state = run.state
-        if state.finished:
-            return None
-        left, deadline = tuple(state.open.items()), state.deadline
-        return self._consequences(run, self._take(unit.root(), run, entry), left, deadline)
-
-    def _consequences(
-        self, run: LiveRun, commands: tuple[Command, ...], left: Sequence[tuple[int, Pending]], deadline: int | None
-    ) -> Carrying | None:
-        """Return what an activation brings to other runs; `left` and `deadline` are what was open just before it."""
         if run.state.finished:
-            self._mailbox.forget(run, left)
-            run.left = _armed(left, deadline)
-            return self._mailbox.ended(run, commands, left)
+            return None
+        return self._consequences(run, self._take(unit.root(), run, entry))
+
+    def _consequences(self, run: LiveRun, commands: tuple[Command, ...]) -> Carrying | None:
+        """Return what an activation brings to other runs."""
+        if run.state.finished:
+            self._mailbox.forget(run, run.left)
+            return self._mailbox.ended(run, commands, run.left)
         return self._mailbox.carry(run, commands) if commands else None
 
     def _take(self, unit: Unit, run: LiveRun, entry: Entry) -> tuple[Command, ...]:
@@ -300,7 +313,7 @@ class Scheduler:
         if isinstance(entry, CancelRequested) and state.cancelling:
             return ()
         if isinstance(entry, RunStarted):
-            self._load(run, state.workflow or entry.workflow)
+            self._warm(run, state.workflow or entry.workflow)
         run.cautious |= unit.cautious
         if run.machine is None or state.inbox or state.blocked or run.cautious or run.rebuilding is not None:
             self._put_in_inbox(unit, run, entry)  # type: ignore[arg-type]  # FED are the classes of Fed
@@ -319,6 +332,8 @@ class Scheduler:
         machine = run.machine
         assert machine is not None
         self._mailbox.note(run, commands)
+        if commands and isinstance(commands[-1], ENDINGS):
+            run.keep_left()
         unit.rows.append(run.record(record))
         unit.effects.append(Effect(run, entry, commands, machine.logs))
         if run.state.finished:
@@ -335,10 +350,11 @@ class Scheduler:
 
     def _terminate(self, unit: Unit, run: LiveRun, entry: RunTerminated) -> None:
         self._runs.cool(run)
+        run.keep_left()
         unit.rows.append(run.record(Record(entry)))
         unit.after.append(lambda: self._dispatcher.ended(run))
 
-    def _load(self, run: LiveRun, workflow: str) -> None:
+    def _warm(self, run: LiveRun, workflow: str) -> None:
         code = self._registry.workflows.get(workflow)
         if code is not None:
             self._runs.warm(run, Machine(code))
@@ -352,13 +368,16 @@ class Scheduler:
             self.rebuild(run)
 
     def _block(self, unit: Unit, run: LiveRun, exc: WfkitError) -> None:
-        """Park a run at the first entry of its inbox."""
+        """Park a run at the first entry of its inbox. One that is parked already for the same cause gets no new record."""
         self._runs.cool(run)
+        if run.state.blocked is not None and run.state.blocked.cause == failure_of(exc):
+            return
         inbox = run.state.inbox
         at = inbox[0] if inbox else run.state.seq
         entry = Blocked(t=self._mailbox.time_of(run), at=at, cause=failure_of(exc), code=exc.code)
         unit.rows.append(run.record(Record(entry)))
-        log.warning("run %s is blocked at entry %d: [%s] %s", run.state.id, at, exc.code, exc)
+        log.warning("run %s is blocked: [%s] %s", run.state.id, exc.code, exc)
+        self._dispatcher.blocked_now(run)
 
     def _block_alone(self, run: LiveRun, exc: WfkitError) -> None:
         self._runs.changed[run.number] = None
@@ -388,6 +407,9 @@ class Scheduler:
             rows = await self._journal.history(run.number)
             if not self.closed and not run.state.finished:
                 await self._revive(run, run.read(rows))
+        except WfkitError as exc:  # the journal cannot be read here
+            if not self.closed and not run.state.finished:
+                self._block_alone(run, exc)
         finally:
             run.rebuilding = None
             run.arrived = None
@@ -400,16 +422,15 @@ class Scheduler:
         try:
             self._replay(run, fed, _length(history))
         except WfkitError as exc:
-            if run.state.blocked is None or run.state.blocked.cause != failure_of(exc):
-                self._block_alone(run, exc)
+            self._block_alone(run, exc)
             return
-        if run.state.blocked is not None:
-            self.append_quietly(run, Unblocked(t=self._mailbox.time_of(run)))
         entries = {activation.seq: activation.entry for activation in fed}
-        while run.state.inbox and run.state.blocked is None and not self.closed:
+        while run.state.inbox and run.machine is not None and not self.closed:
             seq = run.state.inbox[0]
             entry = entries.get(seq) or (run.arrived or {})[seq]
             await self._activate_from_inbox(run, seq, entry)
+        if run.state.blocked is not None and run.machine is not None:
+            self.append_quietly(run, Unblocked(t=self._mailbox.time_of(run)))
 
     def _replay(self, run: LiveRun, fed: Sequence[Activation], length: int) -> None:
         machine = Machine(self._registry.workflow(run.state.workflow))
@@ -448,7 +469,6 @@ class Scheduler:
     def _activate(self, run: LiveRun, seq: int, entry: Fed, after: Callable[[], None] | None = None) -> None:
         """Activate the first entry of a run's inbox. `after` is called when that is durable."""
         self._runs.changed[run.number] = None
-        left, deadline = tuple(run.state.open.items()), run.state.deadline
         unit = self._unit_of(run)
         unit.after += [] if after is None else [after]
         try:
@@ -459,8 +479,10 @@ class Scheduler:
             return
         unit.cautious |= run.cautious
         run.cautious = False
+        if run.state.blocked is not None:
+            unit.rows.append(run.record(Record(Unblocked(t=self._mailbox.time_of(run)))))
         self._record(unit, run, Record(Activated(t=entry.t, of=seq), commands), entry, commands)
-        self._drive(unit, self._fill(unit, self._consequences(run, commands, left, deadline) or nothing()), None)
+        self._drive(unit, self._fill(unit, self._consequences(run, commands) or nothing()), None)
 
     # -- tasks ----------------------------------------------------------------------------------------------------------------
 
@@ -496,12 +518,6 @@ def _length(history: Sequence[Record]) -> int:
     while length and isinstance(history[length - 1].entry, Blocked | Unblocked | ActivationStarted):
         length -= 1
     return length
-
-
-def _armed(left: Sequence[tuple[int, Pending]], deadline: int | None) -> tuple[int, ...]:
-    """Return the numbers of the wake-ups among what a run had open at its end, its deadline as 0."""
-    timers = tuple(n for n, pending in left if isinstance(pending, PendingTimer))
-    return timers if deadline is None else (0, *timers)
 
 
 def _emit(records: Sequence[logging.LogRecord]) -> None:
