@@ -403,9 +403,12 @@ class Engine(Client):
                 log.exception("the engine failed inside")
 
     def _wake(self, number: int, n: int) -> None:
+        self._outcome(lambda: self._due(number, n))
+
+    def _due(self, number: int, n: int) -> None:
         run = self._runs.get(number)
         if run is not None:
-            self._outcome(lambda: self._woken(run, n))
+            self._woken(run, n)
         else:
             self._scheduler.spawn(self._load_and_wake(number, n))
 
