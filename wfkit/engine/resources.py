@@ -57,6 +57,7 @@ class Resources:
             del self._opened[resource]
             if not opened.done():
                 opened.set_exception(_told(resource, exc))
+                opened.exception()  # whoever waited for it may have been given up
             return
         opened.set_result(None)
         await self._closing.wait()
