@@ -310,6 +310,48 @@ def test_past_the_pivot_the_way_is_forward() -> None:
     assert not any(command.compensation for command in commands)
 
 
+def test_the_pivot_holds_for_the_whole_saga() -> None:
+    """Whichever task passed it: a step that cannot be undone any more is retried without end in every other one."""
+
+    @workflow
+    async def pivots_in_a_task() -> None:
+        async with saga() as s:
+
+            async def pivot() -> None:
+                s.pivot()
+
+            await asyncio.gather(pivot())
+            await s.do(charge, "a", undo=refund)
+
+    (command,) = (command for command in drive(pivots_in_a_task).commands if isinstance(command, RunStep))
+    assert (command.retry.max_attempts, command.retry.attention_after) == (None, 4)
+
+
+def test_what_is_retried_without_end_has_no_total_timeout() -> None:
+    """It would leave a saga half done; so it counts only before the pivot, and in a compensation with a policy."""
+    unhurried = note.with_options(total_timeout="1h")
+    hurried = unhurried.with_options(retry=Retry(max_attempts=2))
+
+    @workflow
+    async def forward() -> None:
+        async with saga() as s:
+            await s.do(ship, "a", undo=refund)
+            s.pivot()
+            await s.do(ship, "b", undo=refund)
+            await ship("c")
+
+    @workflow
+    async def back() -> None:
+        async with saga() as s:
+            s.undo(unhurried, "a")
+            s.undo(hurried, "b")
+            raise Cancelled
+
+    limits = [[of.total_timeout for of in drive(wf).commands if isinstance(of, RunStep)] for wf in (forward, back)]
+    hour = 3_600_000_000
+    assert limits == [[hour, None, None], [hour, None]]
+
+
 def test_past_the_pivot_nothing_is_undone() -> None:
     """An exception leaves the block, and the steps stay done."""
 

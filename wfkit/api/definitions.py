@@ -92,7 +92,9 @@ ATTENTION_AFTER = 10
 
 _DEFAULT_RETRY = Retry()
 
-course: ContextVar[Literal["forward", "back"] | None] = ContextVar("wfkit_course", default=None)
+Way = Literal["forward", "back"]
+
+course: ContextVar[Way | None] = ContextVar("wfkit_course", default=None)
 """Past a saga's pivot the way is forward, in its compensations it is back; both are retried without end."""
 
 
@@ -140,7 +142,9 @@ class Step(Generic[P, R]):
         result = self.fn(*args, **kwargs)
         return cast("R", await result if self.is_async else result)
 
-    def schedule(self, machine: Machine, args: Raw, *, undoes: Undoes | None = None, joined: bool = False) -> StepFuture:
+    def schedule(
+        self, machine: Machine, args: Raw, *, undoes: Undoes | None = None, joined: bool = False, way: Way | None = None
+    ) -> StepFuture:
         """Ask for one call of the step, with encoded arguments.
 
         Args:
@@ -148,8 +152,9 @@ class Step(Generic[P, R]):
             args: a JSON array of the arguments.
             undoes: what the call compensates; found by itself for a step declared with `undoes=`.
             joined: whoever cancels the call waits for its end, and the call can be undone.
+            way: that of the saga which asks; by default the one of the task that does.
         """
-        way = course.get()
+        way = way or course.get()
         if undoes is None and self.undoes is not None:
             call = machine.undoable_call(self.undoes.name, args)
             if call is not None:
@@ -164,7 +169,7 @@ class Step(Generic[P, R]):
                 key,
                 self._policy(way),
                 self._timeout,
-                self._total_timeout,
+                None if self._is_endless(way) else self._total_timeout,
                 undoes,
                 compensation=way == "back",
                 inline=self.inline,
@@ -182,9 +187,13 @@ class Step(Generic[P, R]):
             joined=joined,
         )
 
-    def _policy(self, way: Literal["forward", "back"] | None) -> RetryPolicy:
+    def _is_endless(self, way: Way | None) -> bool:
+        """Whether a call on this way is retried until it succeeds. A compensation may have a policy of its own."""
+        return way == "forward" or (way == "back" and self._retry is None)
+
+    def _policy(self, way: Way | None) -> RetryPolicy:
         policy = (self._retry or _DEFAULT_RETRY).policy
-        if way is None or (way == "back" and self._retry is not None):
+        if not self._is_endless(way):
             return policy
         attention = ATTENTION_AFTER if way == "back" else policy.max_attempts or ATTENTION_AFTER
         return msgspec.structs.replace(policy, max_attempts=None, non_retryable=(), attention_after=attention)
@@ -270,7 +279,8 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         name: the journaled name; the function's unless given.
         retry: how failures are retried; by default 4 attempts after 1 s, 2 s and 4 s.
         timeout: for one attempt; by default 10 minutes.
-        total_timeout: for all attempts and the waits between them; by default none.
+        total_timeout: for all attempts and the waits between them; by default none. It does not count where a saga
+            retries without end: past its pivot, and in a compensation without a `retry=`.
         raises: exception classes that the workflow may catch as themselves; builtin ones need no declaration.
         undoes: the step that this one compensates, for undo code written by hand.
 

@@ -71,7 +71,7 @@ class Saga:
         machine = self._machine
         encoded = forward.signature.encode(args, {})
         if self._pivoted:
-            return cast("R", await forward.schedule(machine, encoded))
+            return cast("R", await forward.schedule(machine, encoded, way="forward"))  # whichever task passed the pivot
         undo_args = back.signature.encode(args, {})
         machine.emit(RegisterUndo(forward.name, back.name, undo_args, of=machine.number + 1))
         future = forward.schedule(machine, encoded, joined=True)
