@@ -436,6 +436,18 @@ def test_a_started_child_is_not_awaited() -> None:
     assert run.ending.dangling == ()
 
 
+@pytest.mark.parametrize("id", ["", "a b", "x" * 129])
+def test_a_child_has_a_valid_run_id(id: str) -> None:
+    """As a run that is started from outside: the mistake blocks its parent, and is not journaled."""
+
+    @workflow
+    async def starts() -> None:
+        start_child(half, 2, id=id)
+
+    with pytest.raises(DefinitionError, match="is no run id"):
+        Puppet(starts)
+
+
 def test_only_workflows_are_children() -> None:
     """A step is called, not started."""
 

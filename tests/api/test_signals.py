@@ -314,6 +314,17 @@ def test_a_subscription_is_open_for_its_block() -> None:
     assert run.failure.type == "ValueError"
 
 
+def test_a_signal_goes_to_a_valid_run_id() -> None:
+    """What can name no run is a mistake of the code: it blocks the run, and no signal is lost."""
+
+    @workflow
+    async def sends() -> None:
+        send("run 2", paid, 5)
+
+    with pytest.raises(DefinitionError, match="'run 2' is no run id"):
+        Puppet(sends)
+
+
 def test_sending_is_a_command_that_nobody_awaits() -> None:
     """Typed payloads are checked, untyped ones travel as they are."""
 

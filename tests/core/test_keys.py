@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wfkit.core.keys import RUN_ID_CHARS_MAX, child_id, idempotency_key, triggered_id
+from wfkit.core.keys import check_run_id, child_id, idempotency_key, triggered_id
+from wfkit.errors import DefinitionError
 
 ids = st.from_regex(r"[A-Za-z0-9._:/-]{1,128}", fullmatch=True)
-names = st.from_regex(r"[a-z_]{1,200}", fullmatch=True)
+names = st.from_regex(r"[a-z_]{1,200}", fullmatch=True) | st.text(min_size=1)
 calls = st.tuples(ids, st.integers(1, 5), names, st.integers(1, 5))
 
 
@@ -25,10 +25,25 @@ def test_different_calls_have_different_keys(one: tuple[str, int, str, int], oth
     assert (idempotency_key(*one) == idempotency_key(*other)) is (one == other)
 
 
+@given(ids)
+def test_an_id_is_a_name_for_a_command_line_and_an_address(id: str) -> None:
+    """Letters, digits and a few signs, at most 128 of them."""
+    check_run_id(id)
+
+
+@pytest.mark.parametrize("id", ["", "a b", "a\n", "höhe", "x" * 129, "*"])
+def test_what_is_no_run_id_is_refused(id: str) -> None:
+    """It says what an id is made of."""
+    with pytest.raises(DefinitionError, match="is no run id") as raised:
+        check_run_id(id)
+    assert "1 to 128 of the characters A-Z a-z 0-9" in raised.value.help
+
+
 @given(ids, st.integers(1, 3), names, st.integers(1, 99))
-def test_the_id_of_a_child_is_a_valid_run_id(run_id: str, generation: int, workflow: str, n: int) -> None:
-    """However long its parent's id is: a child of a child of a child is a run like others."""
-    assert re.fullmatch(rf"[A-Za-z0-9._:/_-]{{1,{RUN_ID_CHARS_MAX}}}", child_id(run_id, generation, workflow, n))
+def test_a_derived_id_is_a_valid_run_id(run_id: str, generation: int, workflow: str, n: int) -> None:
+    """However long its parent's id is and whatever its workflow is called: such a run is one like others."""
+    check_run_id(child_id(run_id, generation, workflow, n))
+    check_run_id(triggered_id(workflow, n))
 
 
 @given(ids, names, st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9)), min_size=2, max_size=2, unique=True))

@@ -20,7 +20,7 @@ from wfkit.api.definitions import Workflow
 from wfkit.core.codec import codec
 from wfkit.core.commands import SetState, StartChild
 from wfkit.core.durations import Duration, microseconds
-from wfkit.core.keys import child_id
+from wfkit.core.keys import check_run_id, child_id
 from wfkit.core.loop import running
 from wfkit.core.machine import current, current_or_none
 from wfkit.errors import DefinitionError
@@ -204,12 +204,17 @@ def start_child(
         args: its arguments.
         id: its run id; one in use attaches, as `start` does. Derived from the parent's id unless given.
         on_parent_end: whether it lives on or is cancelled when this run ends.
+
+    Raises:
+        DefinitionError: `wf` is no workflow, or `id` no run id: 1 to 128 of the characters `A-Z a-z 0-9 . _ : / -`.
     """
     if not isinstance(wf, Workflow):
         raise DefinitionError(f"start_child takes a @workflow, got {wf!r}")
+    if id is not None:
+        check_run_id(id)
     machine = current()
     n = machine.next_number()
-    run_id = id or child_id(machine.start.id, machine.start.generation, wf.name, n)
+    run_id = id if id is not None else child_id(machine.start.id, machine.start.generation, wf.name, n)
     encoded = wf.signature.encode(args, {})
     machine.start_child(n, StartChild(n, wf.name, run_id, encoded, awaited=False, on_parent_end=on_parent_end), wf.decode_end)
     return Child(run_id)

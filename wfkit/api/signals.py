@@ -15,6 +15,7 @@ from typing_extensions import TypeForm, TypeIs
 from wfkit.core.codec import Codec, codec
 from wfkit.core.commands import Json, PublishSignal, SendSignal, StopAwaiting, Subscribe
 from wfkit.core.durations import Duration, microseconds
+from wfkit.core.keys import check_run_id
 from wfkit.core.machine import Machine, current
 from wfkit.core.matching import Arrived, Wait
 from wfkit.errors import DefinitionError
@@ -167,8 +168,13 @@ def send(run_id: str, signal: Signal[T], payload: T) -> None: ...
 @overload
 def send(run_id: str, signal: str, payload: object) -> None: ...
 def send(run_id: str, signal: Signal[Any] | str, payload: Any) -> None:
-    """Send a signal to another run. It is journaled with this activation and delivered once; nothing is awaited."""
+    """Send a signal to another run. It is journaled with this activation and delivered once; nothing is awaited.
+
+    Raises:
+        DefinitionError: `run_id` cannot be the id of a run.
+    """
     machine = current()
+    check_run_id(run_id)
     signal = as_signal(signal)
     payload = signal.codec.encode(payload)
     machine.emit(SendSignal(machine.next_number(), run_id, signal.name, payload))

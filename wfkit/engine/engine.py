@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -49,7 +48,7 @@ from wfkit.core.entries import (
     StepFailed,
     TimerFired,
 )
-from wfkit.core.keys import RUN_ID_CHARS_MAX
+from wfkit.core.keys import check_run_id
 from wfkit.core.machine import StepFuture
 from wfkit.core.state import PendingChild, PendingStep, PendingTimer, input_hash
 from wfkit.engine.apps import load_app
@@ -92,8 +91,6 @@ SUSPECT_LOOK_SECONDS = 0.05
 SWITCH_INTERVAL_SECONDS = 0.0005
 """The journal's writer takes the interpreter's lock some 11 times a commit; with Python's default of 5 ms a busy loop
 makes a commit of 1 ms take 58 ms."""
-
-_RUN_ID = re.compile(rf"[A-Za-z0-9._:/-]{{1,{RUN_ID_CHARS_MAX}}}")
 
 log = logging.getLogger("wfkit.engine")
 
@@ -501,10 +498,7 @@ class Engine(Client):
         if id is None:
             id = self._entropy.bits()[:20]
         else:
-            if not _RUN_ID.fullmatch(id):
-                raise DefinitionError(
-                    f"{id!r} is no run id", help=f"use 1 to {RUN_ID_CHARS_MAX} of the characters A-Z a-z 0-9 . _ : / -"
-                )
+            check_run_id(id)
             known = await self._runs.find(id)
         if known is not None:
             if known.state.workflow != workflow:
