@@ -116,7 +116,7 @@ def expected_letters(count: int, letters: int, seed: int) -> list[int]:
 @pytest.fixture(autouse=True)
 def _chill(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs go as soon as nothing needs them, many times a second."""
-    monkeypatch.setattr(projector, "IDLE_SECONDS", 0.008)
+    monkeypatch.setattr(projector, "IDLE_SECONDS", 0.002)
     monkeypatch.setattr(projector, "CHANGED_MAX", 0)
 
 

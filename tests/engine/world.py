@@ -132,8 +132,7 @@ class _SlowJournal(MemoryJournal):
     _disk: SlowDisk
 
     async def _moment(self) -> None:
-        for _ in range(self._disk.chance.choice((0, 1, 2, 5, 20))):
-            await asyncio.sleep(0)
+        await asyncio.sleep(self._disk.chance.choice((0, 0, 0.001, 0.003, 0.01, 0.03)))
 
     async def history(self, run: int, after: int = 0) -> list[Row]:
         found = await super().history(run, after)
