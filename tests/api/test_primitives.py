@@ -340,6 +340,18 @@ def test_unsafe_lifts_the_guard_for_its_block() -> None:
         pass
 
 
+def test_an_unsafe_block_must_not_await() -> None:
+    """It would lift the guard for the run's other tasks as well, until it ends."""
+
+    @workflow
+    async def careless() -> None:
+        with unsafe("to wait"):
+            await sleep("1s")
+
+    with pytest.raises(WorkflowLoopError, match="an `unsafe` block awaits"):
+        Puppet(careless)
+
+
 # -- children -------------------------------------------------------------------------------------------------------------
 
 

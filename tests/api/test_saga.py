@@ -661,3 +661,20 @@ def test_steps_of_undecorated_functions_are_part_of_it() -> None:
             return await run_step("shout", str.upper, "x")
 
     assert drive(mixed).result == "X"
+
+
+def test_a_call_that_was_withdrawn_is_not_undone() -> None:
+    """It was cancelled in the moment that asked for it, so nothing was charged; the one before it is meant."""
+
+    @workflow
+    async def takes_one_back() -> str:
+        await charge("a")
+        second = asyncio.ensure_future(charge("a"))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.sleep(0)
+        return await refund_by_hand("a")
+
+    run = drive(takes_one_back)
+    assert run.steps == ["charge", "refund_by_hand"]
+    assert run.result == "completed receipt for a"

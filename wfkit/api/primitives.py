@@ -127,6 +127,7 @@ def unsafe(reason: str) -> Iterator[None]:
 
     Raises:
         ValueError: no reason is given.
+        WorkflowLoopError: the block awaits; the run is blocked.
     """
     if not reason:
         raise ValueError("unsafe() wants a reason")

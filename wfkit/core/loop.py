@@ -138,7 +138,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         """Microseconds UTC of the last entry."""
         self.seed = 0
         self.unsafe = 0
-        """How many `unsafe` blocks the code that runs just now is in."""
+        """How many `unsafe` blocks the code that runs just now is in; none when an activation ends."""
         self.violation: BaseException | None = None
         """The first thing that this run may not do and did; kept here since user code may swallow the exception."""
         self.closing = False

@@ -52,7 +52,7 @@ from wfkit.core.failures import failure_of
 from wfkit.core.keys import idempotency_key
 from wfkit.core.loop import Evicted, Future, RunLoop, Task, TimerHandle, awaited_by, location, running, user_frame
 from wfkit.core.matching import Arrived, SignalBuffer, Wait, Wanted
-from wfkit.errors import CodecError, DefinitionError, ProgrammingError, StuckRun, WfkitError, WorkflowLoopError
+from wfkit.errors import CodecError, PayloadTooLarge, DefinitionError, ProgrammingError, StuckRun, WfkitError, WorkflowLoopError
 
 PROGRAMMING_ERRORS = (NameError, AttributeError, TypeError, ImportError, CodecError, DefinitionError, WorkflowLoopError)
 """What only an edit of the workflow's code can mend: such an error blocks the run instead of failing it."""
@@ -267,6 +267,11 @@ class Machine:
         loop.activate(self._apply, entry)
         if loop.violation is not None:
             raise loop.violation
+        if loop.unsafe:
+            raise WorkflowLoopError(
+                "an `unsafe` block awaits: until it ends, nothing in this run would be guarded",
+                help="take the await out of the block",
+            )
         main = self._main
         if main is not None and main.done():
             self._finish(main)
@@ -388,7 +393,10 @@ class Machine:
             return lambda dangling: CancelRun(requested.reason, requested.timeout, failures, dangling)
         exc = main.exception()
         if exc is None:
-            value = self.code.encode_result(main.result())
+            try:
+                value = self.code.encode_result(main.result())
+            except (CodecError, PayloadTooLarge) as refused:
+                raise type(refused)(f"{self.code.name}() returned what cannot be recorded: {refused}") from refused
             return lambda dangling: CompleteRun(value, dangling, failures)
         if is_programming_error(exc):
             raise _programming_error(exc)
@@ -464,12 +472,15 @@ class Machine:
         return future
 
     def cancel_step(self, n: int) -> None:
-        if self.pending.pop(n, None) is None:
+        future = self.pending.pop(n, None)
+        if future is None:
             return
         if n < self._first:
             self.emit(CancelStep(n))
-        else:
-            self._withdraw(RunStep, n)
+            return
+        self._withdraw(RunStep, n)
+        if isinstance(future, StepFuture) and future.call is not None and self.calls is not None:
+            self.calls.remove(future.call)
 
     def join_step(self, n: int) -> None:
         self.emit(CancelStep(n, awaited=True))
