@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 @contextmanager
 def held(kind: str, journal: Path, seconds: float = 60) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, str(CHILD), kind, str(journal), str(seconds)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)})
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)})
     with child:
         try:
             assert child.stdout is not None
@@ -67,6 +68,14 @@ def test_a_killed_holder_does_not_leave_the_journal_locked(journal: Path) -> Non
         assert asyncio.run(open_and_close(journal)) == 3
 
 
+def test_a_forked_child_does_not_keep_the_journal_locked(journal: Path) -> None:
+    """It lives on when the writer was killed, here until its standard input ends: the lock died with the writer."""
+    with held("fork", journal) as child:
+        child.kill()
+        child.wait()
+        assert asyncio.run(open_and_close(journal)) == 3
+
+
 def test_a_starting_engine_waits_for_a_reader(journal: Path) -> None:
     """A command line that reads just now delays the start, and does not prevent it."""
     with held("read", journal, seconds=0.3):
@@ -96,6 +105,24 @@ def test_the_same_process_cannot_open_a_journal_twice(journal: Path) -> None:
         await first.close()
 
     asyncio.run(twice())
+
+
+def test_an_opening_that_is_cancelled_leaves_the_journal_free(journal: Path) -> None:
+    """Its thread may be beyond recall, as here where it waits for a reader; what it opens is closed again."""
+
+    async def open_and_cancel() -> None:
+        with open_file(journal):
+            opening = asyncio.ensure_future(open_journal(journal))
+            await asyncio.sleep(0.1)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+
+    asyncio.run(open_and_cancel())
+    for thread in threading.enumerate():
+        if thread.name.startswith("wfkit-journal"):
+            thread.join()
+    assert asyncio.run(open_and_close(journal)) == 3
 
 
 def test_a_foreign_tool_that_holds_the_file_is_named(journal: Path) -> None:

@@ -20,7 +20,7 @@ import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -74,11 +74,11 @@ async def open_journal(
         JournalUnusable: the path cannot be written, or is no journal.
     """
     reader = ThreadPoolExecutor(1, thread_name_prefix="wfkit-journal-reader")
+    opening = reader.submit(_open, Path(path), reader_wait_seconds, checkpoint_bytes)
     try:
-        store, ids = await asyncio.get_running_loop().run_in_executor(
-            reader, _open, Path(path), reader_wait_seconds, checkpoint_bytes
-        )
+        store, ids = await asyncio.wrap_future(opening)
     except BaseException:
+        opening.add_done_callback(_close_unclaimed)
         reader.shutdown(wait=False)
         raise
     return DuckDBJournal(store, ids, reader)
@@ -400,3 +400,10 @@ def _open(path: Path, reader_wait_seconds: float, checkpoint_bytes: int) -> tupl
         store.close()
         raise
     return store, ids
+
+
+def _close_unclaimed(opening: Future[tuple[Store, array[int]]]) -> None:
+    """Close what was opened for somebody who has not waited for it."""
+    if not opening.cancelled() and opening.exception() is None:
+        store, _ = opening.result()
+        store.close()
