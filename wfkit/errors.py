@@ -89,11 +89,11 @@ class NonDeterminismError(WfkitError):
 
     Usual causes: the code was edited while runs were in flight; a branch on the wall clock, on random numbers or on
     the environment; iteration over a set. The run is blocked and nothing is lost: mend the code, or guard the new
-    branch with `has_patch("...")`, and the run goes on.
+    branch with `has_patch("...")`, declared in `@workflow(patches=("...",))`, and the run goes on.
     """
 
     code = "WF021"
-    help = "guard the change: if has_patch('...'): ...   or bring the old code back"
+    help = "declare @workflow(patches=('...',)) and guard the change: if has_patch('...'): ...   or bring the old code back"
 
     def render(self) -> str:
         """Return the error as the command line prints it, with its help in the column of the other lines."""

@@ -50,8 +50,6 @@ def test_the_engine_in_a_program_is_used_as_shown(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     app = blocks[0].replace('sleep("20s")', 'sleep("10ms")')
     (tmp_path / "app.py").write_text(app)
-    snippet = "".join(f"    {line}\n" for line in blocks[1].splitlines())
-    imports = "import asyncio\nfrom app import purchase\nfrom wfkit import Engine\n"
-    (tmp_path / "program.py").write_text(f"{imports}\nasync def main():\n{snippet}\nasyncio.run(main())\n")
+    (tmp_path / "program.py").write_text(blocks[1])
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "payment-cbbe72"

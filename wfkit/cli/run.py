@@ -21,7 +21,7 @@ from wfkit.api.registry import Registry
 from wfkit.cli.apps import load, user_output_on_stderr
 from wfkit.cli.colours import is_terminal
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.failures import DIVERGED, NO, UsageError
+from wfkit.cli.failures import DIVERGED, NO, UsageError, tell
 from wfkit.cli.inputs import arguments, read_input
 from wfkit.cli.options import DEFAULT_STORE, Json, Store, with_store
 from wfkit.cli.output import note, now, show_json, show_value
@@ -91,10 +91,13 @@ def run(
         show_json("result", {"run": run_members(state, now()), "result": value})
     elif value is not None:
         show_value(value)
-    if value is None:
-        if as_json:
-            raise typer.Exit(DIVERGED if blocked is not None and blocked.code == NonDeterminismError.code else NO)
-        raise no_result(state, store) if blocked is None else _blocked_error(blocked, state, store)
+    if value is not None:
+        return
+    if blocked is None:
+        raise typer.Exit(NO) if as_json else no_result(state, store)
+    if not as_json:
+        tell(_blocked_error(blocked, state, target, store), debug=False)
+    raise typer.Exit(DIVERGED if blocked.code == NonDeterminismError.code else NO)
 
 
 def _load(target: str) -> tuple[Registry, Workflow[..., Any]]:
@@ -105,11 +108,10 @@ def _load(target: str) -> tuple[Registry, Workflow[..., Any]]:
     return registry, registry.workflow(name)
 
 
-def _blocked_error(blocked: Blocked, state: RunState, store: Path) -> WfkitError:
+def _blocked_error(blocked: Blocked, state: RunState, target: str, store: Path) -> WfkitError:
     error = by_code().get(blocked.code, WfkitError)(blocked.cause.message)
-    if error.help:
-        return error
-    error.help = f"see more: {with_store(f'wfkit runs why {state.id}', store)}"
+    go_on = with_store(f"wfkit run {target} --id {state.id}", store)
+    error.help = f"{error.help or 'mend the code'}\n  blocked  nothing is lost; once it is mended: {go_on}"
     return error
 
 

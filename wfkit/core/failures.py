@@ -20,6 +20,8 @@ MESSAGE_CHARS_MAX = 8_192
 """A longer message is cut: some libraries put a whole response body into it."""
 
 _OWN = {cls.__name__: cls for cls in (StepTimeout, StepCancelled, WorkerDied)}
+_UNRECORDABLE = {cls.__name__: cls for cls in (CodecError, PayloadTooLarge)}
+"""How a step fails whose result cannot be recorded: the workflow catches it by the class that it knows from here."""
 _any = codec(Any)
 
 
@@ -33,7 +35,14 @@ def failure_of(exc: BaseException) -> Failure:
     # What OSError shows of its file names stands in no argument, but in those that it is pickled with.
     args = OSError.__reduce__(exc)[1] if isinstance(exc, OSError) else exc.args
     attributes = {name: value for name, value in getattr(exc, "__dict__", {}).items() if not name.startswith("_")}
-    return Failure(type(exc).__name__, message, _json(list(args)), _json_of_each(attributes), _line(exc))
+    return Failure(type(exc).__name__, message, _json(list(args)), _json_of_each(attributes), _line(exc), _bases(exc))
+
+
+def _bases(exc: BaseException) -> tuple[str, ...]:
+    if type(exc).__module__ == "builtins":
+        return ()
+    _, *bases = type_names(exc)
+    return tuple(bases[: bases.index("Exception")]) if "Exception" in bases else ()
 
 
 def _text(exc: BaseException) -> str:
@@ -72,17 +81,22 @@ def _line(exc: BaseException) -> str | None:
 
 
 def rebuild(failure: Failure, declared: tuple[type[BaseException], ...] = ()) -> BaseException:
-    """Make an exception of a failure: the declared or builtin class of that name, otherwise a `StepError`.
+    """Make an exception of a failure: the declared or builtin class of that name, or the nearest declared base of it.
+
+    Any other failure becomes a `StepError`.
 
     The class's `__init__` is not called, since its signature is unknown: the object is made by `__new__`, its `args` and
     attributes are set from data. `args` are plain JSON values; so are attributes, unless the class has hints for them.
     """
+    if failure.type in _UNRECORDABLE:
+        return _UNRECORDABLE[failure.type](failure.message)
     own = _OWN.get(failure.type)
     if own is not None:
         error = own.__new__(own)
         StepError.__init__(error, failure.type, failure.message)
         return error
-    cls = next((cls for cls in declared if cls.__name__ == failure.type), None) or _builtin(failure.type)
+    by_name = {cls.__name__: cls for cls in reversed(declared)}
+    cls = by_name.get(failure.type) or _builtin(failure.type) or next(filter(None, map(by_name.get, failure.bases)), None)
     if cls is None:
         data = failure.args if failure.data is UNSET else failure.data
         return StepError(failure.type, failure.message, None if data is UNSET else msgspec.json.decode(data))

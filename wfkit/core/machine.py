@@ -52,7 +52,7 @@ from wfkit.core.failures import failure_of
 from wfkit.core.keys import idempotency_key
 from wfkit.core.loop import Evicted, Future, RunLoop, Task, TimerHandle, awaited_by, location, running, user_frame
 from wfkit.core.matching import Arrived, SignalBuffer, Wait, Wanted
-from wfkit.errors import CodecError, PayloadTooLarge, DefinitionError, ProgrammingError, StuckRun, WfkitError, WorkflowLoopError
+from wfkit.errors import CodecError, DefinitionError, PayloadTooLarge, ProgrammingError, StuckRun, WfkitError, WorkflowLoopError
 
 PROGRAMMING_ERRORS = (NameError, AttributeError, TypeError, ImportError, CodecError, DefinitionError, WorkflowLoopError)
 """What only an edit of the workflow's code can mend: such an error blocks the run instead of failing it."""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from wfkit.api.registry import Registry
 from wfkit.core.commands import Command
+from wfkit.core.compare import describe
 from wfkit.core.entries import (
     FED,
     Activated,
@@ -435,11 +436,16 @@ class Scheduler:
     def _replay(self, run: LiveRun, fed: Sequence[Activation], length: int) -> None:
         machine = Machine(self._registry.workflow(run.state.workflow))
         try:
-            machine.replay(fed, length=length)
+            differences = machine.replay(fed, length=length)
         except WfkitError:
             machine.evict()
             raise
         self._runs.warm(run, machine)
+        if differences:
+            told = "run %s: the code asks for other arguments than its history holds, %d times, first at entry %d: %s; %s"
+            first = differences[0]
+            kept = "what was recorded is what counts"
+            log.warning(told, run.state.id, len(differences), first.seq, " ".join(describe(first.recorded)), kept)
 
     async def _activate_from_inbox(self, run: LiveRun, seq: int, entry: Fed) -> None:
         if not run.cautious:
