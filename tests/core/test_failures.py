@@ -157,6 +157,37 @@ def test_an_odd_class_comes_back_too(exc: Exception) -> None:
     assert getattr(back, "errno", None) == getattr(exc, "errno", None)
 
 
+class Lost(CardDeclined, ConnectionError):
+    """A subclass of what steps declare."""
+
+
+@pytest.mark.parametrize(
+    ("declared", "cls"),
+    [
+        ((Declined, CardDeclined), CardDeclined),
+        ((Declined,), Declined),
+        ((OSError, Picky), OSError),
+        ((Lost, Declined), Lost),
+        ((Picky,), StepError),
+        ((Exception,), StepError),
+    ],
+)
+def test_a_subclass_comes_back_as_its_nearest_declared_base(
+    declared: tuple[type[Exception], ...], cls: type[Exception]
+) -> None:
+    """An `except` block that names a class gets its subclasses too, as anywhere; every error is an Exception anyway."""
+    back = travelled(Lost(51, amount=Decimal("9.90")), *declared)
+    assert type(back) is cls
+    assert "declined with code 51" in str(back)
+
+
+def test_only_a_class_of_the_users_travels_with_its_bases() -> None:
+    """A builtin one is looked up by its own name."""
+    assert failure_of(Lost(51, amount=Decimal(1))).bases == ("CardDeclined", "Declined", "ConnectionError", "OSError")
+    assert failure_of(ConnectionResetError()).bases == ()
+    assert failure_of(Declined()).bases == ()
+
+
 def test_an_undeclared_exception_is_a_step_error() -> None:
     """With its class's name, its text and its data; nothing is ever imported by name."""
     back = travelled(CardDeclined(51, amount=Decimal(1)))

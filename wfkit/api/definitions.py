@@ -281,7 +281,8 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         timeout: for one attempt; by default 10 minutes.
         total_timeout: for all attempts and the waits between them; by default none. It does not count where a saga
             retries without end: past its pivot, and in a compensation without a `retry=`.
-        raises: exception classes that the workflow may catch as themselves; builtin ones need no declaration.
+        raises: exception classes that the workflow may catch as themselves, and subclasses of them as these; builtin
+            ones need no declaration.
         undoes: the step that this one compensates, for undo code written by hand.
 
     Raises:

@@ -24,6 +24,8 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     data: Json = UNSET
     line: str | None = None
     """Where it was raised, `file:line in function`, for people."""
+    bases: tuple[str, ...] = ()
+    """Names of the bases of a class that is not builtin, nearest first, up to `Exception`."""
 
 
 class RetryPolicy(Struct, frozen=True, omit_defaults=True):
