@@ -135,7 +135,7 @@ def test_a_step_asks_for_its_own_wait(world: World) -> None:
 
 @pytest.mark.parametrize("error", [NonRetryable("no"), Declined("no"), DeclinedForGood("no")])
 def test_what_is_not_to_be_retried_ends_the_step_at_once(world: World, error: Exception) -> None:
-    """`NonRetryable`, a class that the policy names, and its subclasses."""
+    """`NonRetryable`, a class that the policy names, and its subclasses, which arrive as that class."""
 
     @step(retry=Retry(non_retryable=(Declined,)))
     async def pay() -> None:
@@ -155,7 +155,7 @@ def test_what_is_not_to_be_retried_ends_the_step_at_once(world: World, error: Ex
     async def story(engine: Engine) -> str:
         return await (await engine.start(main)).result()
 
-    told = {"NonRetryable": "NonRetryable: no", "Declined": "declined: no", "DeclinedForGood": "DeclinedForGood: no"}
+    told = {"NonRetryable": "NonRetryable: no", "Declined": "declined: no", "DeclinedForGood": "declined: no"}
     assert world.live(story, main) == told[type(error).__name__]
     assert calls == [1]
 
