@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from tests.laws.driver import Puppet, drive, perform
+from tests.laws.driver import Driver, Puppet, drive, perform
 from wfkit.api.definitions import ATTENTION_AFTER, NonRetryable, Retry, run_step, step, workflow
 from wfkit.api.primitives import sleep, timeout
 from wfkit.api.saga import saga, undoes
-from wfkit.core.commands import CancelRun, CancelStep, Command, FailRun, Failure, RegisterUndo, RunStep, Undoes
+from wfkit.core.commands import CancelRun, CancelStep, Command, FailRun, Failure, RegisterUndo, ReleaseUndos, RunStep, Undoes
 from wfkit.core.entries import StepCompleted
 from wfkit.errors import DefinitionError, ProgrammingError, StepError, WorkflowLoopError
 
@@ -73,6 +73,11 @@ def steps_in(commands: tuple[Command, ...]) -> list[str]:
     return [command.name for command in commands if isinstance(command, RunStep)]
 
 
+def undos_of(run: Driver) -> list[str]:
+    """Return what would be undone if the run failed now."""
+    return run.state.undo or []
+
+
 @workflow
 async def order() -> str:
     async with saga() as s:
@@ -83,8 +88,10 @@ async def order() -> str:
 
 
 def test_a_saga_that_succeeds_undoes_nothing() -> None:
-    """Its compensations are registered all the same, for those who watch."""
+    """Its compensations are registered all the same, for those who watch, and released at its end."""
     run = drive(order)
+    assert [command for command in run.commands if isinstance(command, ReleaseUndos)] == [ReleaseUndos(("release", "refund"))]
+    assert undos_of(run) == []
     assert run.result == "done"
     assert run.steps == ["reserve", "charge", "note", "note"]
 
@@ -350,6 +357,37 @@ def test_what_is_retried_without_end_has_no_total_timeout() -> None:
     limits = [[of.total_timeout for of in drive(wf).commands if isinstance(of, RunStep)] for wf in (forward, back)]
     hour = 3_600_000_000
     assert limits == [[hour, None, None], [hour, None]]
+
+
+def test_the_pivot_releases_what_was_registered() -> None:
+    """What is registered behind it will not run either, so it is not shown."""
+
+    @workflow
+    async def pivots() -> None:
+        async with saga() as s:
+            await s.do(reserve, "a", undo=release)
+            s.pivot()
+            s.undo(note, "b")
+            await note("c")
+
+    run = Puppet(pivots)
+    assert undos_of(run) == ["release"]
+    assert run.complete(reserve)[0] == ReleaseUndos(("release",))
+    assert undos_of(run) == []
+    run.complete(note)
+    assert not any(isinstance(command, RegisterUndo) for command in run.commands[2:])
+
+
+def test_what_is_being_undone_is_no_longer_to_be_undone() -> None:
+    """The list of a run's undos shrinks with each compensation that begins."""
+    run = Puppet(order)
+    run.complete(reserve)
+    run.complete(charge)
+    run.fail(note, error=Cancelled())
+    assert undos_of(run) == ["release"]
+    run.complete(refund)
+    assert undos_of(run) == []
+    run.machine.evict()
 
 
 def test_past_the_pivot_nothing_is_undone() -> None:

@@ -18,6 +18,7 @@ from wfkit.core.commands import (
     FailRun,
     Failure,
     RegisterUndo,
+    ReleaseUndos,
     RetryPolicy,
     RunStep,
     SetState,
@@ -251,6 +252,26 @@ def test_state_and_undos_are_kept_for_display() -> None:
     assert (state.state, state.undo) == ({"a": Raw(b"2"), "b": Raw(b"3")}, ["u1", "u2"])
 
 
+def test_an_undo_is_listed_as_long_as_it_would_run() -> None:
+    """Not once it runs, and not once its saga has ended well: so a run of a thousand sagas lists no thousand undos."""
+    undos = [RegisterUndo("s", name, Raw(b"[]")) for name in ("a", "b", "a", "c")]
+    undoing = RunStep(1, "a", Raw(b"[]"), "key", compensation=True)
+    state = folded(started(*undos, undoing, RunStep(2, "b", Raw(b"[]"), "key")))
+    assert state.undo == ["a", "b", "c"]
+    state.apply(Record(TimerFired(t=1, n=9), (ReleaseUndos(("a", "c")),)))
+    assert state.undo == ["b"]
+    state.apply(Record(TimerFired(t=1, n=9), (ReleaseUndos(("b",)),)))
+    assert state.undo is None
+
+
+def test_only_a_child_that_matters_at_the_end_is_kept() -> None:
+    """One that nobody awaits and that lives on is no business of its parent's any more."""
+    awaited = StartChild(1, "w2", "a", Raw(b"[]"))
+    abandoned = StartChild(2, "w2", "b", Raw(b"[]"), awaited=False)
+    bound = StartChild(3, "w2", "c", Raw(b"[]"), awaited=False, on_parent_end="cancel")
+    assert sorted(folded(started(awaited, abandoned, bound)).open) == [1, 3]
+
+
 def test_a_dedupe_id_is_remembered_even_in_the_inbox() -> None:
     """A signal that arrived twice is known before it is activated, and after a restart of the chain."""
     state = folded(started(), SignalReceived(t=110, name="s", payload=Raw(b"1"), arrived=110, dedupe="d1"))
@@ -288,6 +309,7 @@ commands = st.one_of(
     st.builds(CancelChild, st.integers(1, 5)),
     st.builds(SetState, st.sampled_from("ab"), st.just(Raw(b"null"))),
     st.builds(RegisterUndo, st.just("s"), st.just("u"), st.just(Raw(b"[]"))),
+    st.builds(ReleaseUndos, st.lists(st.just("u"), max_size=2).map(tuple)),
 )
 entries: st.SearchStrategy[Entry] = st.one_of(
     st.builds(StepCompleted, t=st.integers(0, 999), n=st.integers(1, 5), value=st.just(Raw(b"null"))),

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw
 
 from wfkit.api.attempt import attempt
 from wfkit.api.definitions import Step, course
-from wfkit.core.commands import RegisterUndo
+from wfkit.core.commands import RegisterUndo, ReleaseUndos
 from wfkit.core.failures import failure_of
 from wfkit.core.loop import Evicted
 from wfkit.core.machine import Machine, StepCall, StepFuture, current, is_programming_error
@@ -48,9 +48,11 @@ class Saga:
 
     async def __aexit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
         course.set(self._outer)
-        if exc is not None and is_programming_error(exc):
+        if exc is None:
+            self._release_undos()
+        elif is_programming_error(exc):
             self._machine.block(exc)
-        elif exc is not None and not isinstance(exc, _ENDS_THE_PROCESS) and not self._pivoted:
+        elif not isinstance(exc, _ENDS_THE_PROCESS) and not self._pivoted:
             await self._unwind()
         self._closed = True
 
@@ -83,6 +85,8 @@ class Saga:
         """Register a compensation by hand."""
         self._must_be_open()
         back = _step(comp, "undo")
+        if self._pivoted:
+            return
         undo_args = back.signature.encode(args, {})
         self._machine.emit(RegisterUndo("", back.name, undo_args))
         self._registered.append(_Registered(back, undo_args, None))
@@ -90,7 +94,13 @@ class Saga:
     def pivot(self) -> None:
         """Pass the point of no return: from here to the end of the block, failures are retried without end, not undone."""
         self._pivoted = True
+        self._release_undos()
         course.set("forward")
+
+    def _release_undos(self) -> None:
+        if self._registered:
+            self._machine.emit(ReleaseUndos(tuple(undo.step.name for undo in self._registered)))
+            self._registered.clear()
 
     def _must_be_open(self) -> None:
         if self._closed:

@@ -158,6 +158,13 @@ class RegisterUndo(_Command, frozen=True):
     """The number of the `RunStep` that it undoes."""
 
 
+class ReleaseUndos(_Command, frozen=True):
+    """A saga ended well, or passed its pivot: these compensations will not run. As little compared as `RegisterUndo`."""
+
+    undos: tuple[str, ...]
+    """Their names, in the order in which they were registered."""
+
+
 class CompleteRun(_Command, frozen=True):
     value: Raw
     dangling: tuple[int, ...] = ()
@@ -183,6 +190,6 @@ class CancelRun(_Command, frozen=True):
 
 Opening: TypeAlias = RunStep | StartTimer | AwaitSignal | Subscribe | SendSignal | PublishSignal | StartChild
 Closing: TypeAlias = CancelStep | CancelTimer | StopAwaiting | CancelChild
-Informational: TypeAlias = SetState | RegisterUndo
+Informational: TypeAlias = SetState | RegisterUndo | ReleaseUndos
 Ending: TypeAlias = CompleteRun | FailRun | CancelRun
 Command: TypeAlias = Opening | Closing | Informational | Ending

@@ -22,6 +22,7 @@ from wfkit.core.commands import (
     FailRun,
     PublishSignal,
     RegisterUndo,
+    ReleaseUndos,
     RunStep,
     SendSignal,
     SetState,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from wfkit.core.machine import Activation, Machine
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-_INFORMATIONAL = (SetState, RegisterUndo)
+_INFORMATIONAL = (SetState, RegisterUndo, ReleaseUndos)
 
 
 class Difference(NamedTuple):
@@ -86,6 +87,7 @@ _WORDS = {
     "CancelRun": "cancel",
     "SetState": "set state",
     "RegisterUndo": "register undo",
+    "ReleaseUndos": "release undos",
 }
 
 

@@ -27,6 +27,7 @@ from wfkit.core.commands import (
     Json,
     PublishSignal,
     RegisterUndo,
+    ReleaseUndos,
     RunStep,
     SendSignal,
     SetState,
@@ -36,6 +37,7 @@ from wfkit.core.commands import (
     Subscribe,
 )
 from wfkit.core.entries import (
+    FED,
     Activated,
     ActivationStarted,
     AttemptFailed,
@@ -126,14 +128,14 @@ class RunState(Struct, omit_defaults=True):
     """When the workflow's own timeout cancels it."""
     parent: Parent | None = None
     open: dict[int, Pending] = field(default_factory=dict)
-    """What the run waits for, by command number."""
+    """What the run waits for, by command number, and children that nobody awaits but that are cancelled at its end."""
     inbox: list[int] | None = None
     """Numbers of the entries that are durable but not activated."""
     activations: int = 0
     """How often the activation of the inbox's first entry was begun and the process died."""
     state: dict[str, Raw] | None = None
     undo: list[str] | None = None
-    """Names of the compensations that are registered, in order, for display."""
+    """Names of the compensations that would run if the run failed now, in the order of their registration, for display."""
     blocked: Blocked | None = None
     attention: bool = False
     cancelling: bool = False
@@ -211,7 +213,7 @@ class RunState(Struct, omit_defaults=True):
             case SignalReceived() | SignalPublished():
                 pass
         if record.commands is None:
-            if isinstance(entry, _NEEDS_ACTIVATION) and not self.finished:
+            if isinstance(entry, FED) and not self.finished:
                 self.inbox = [*(self.inbox or ()), self.seq]
             return
         for command in record.commands:
@@ -266,12 +268,16 @@ class RunState(Struct, omit_defaults=True):
         match command:
             case RunStep():
                 self.open[command.n] = PendingStep(command, t)
+                if command.compensation:
+                    self._drop_undo(command.name)
             case StartTimer():
                 self.open[command.n] = PendingTimer(t + command.delay, t)
             case AwaitSignal():
                 self.open[command.n] = PendingWait(command.name, t, command.where)
             case Subscribe():
                 self.open[command.n] = PendingWait(command.name, t, command.where, subscription=True)
+            case StartChild(awaited=False, on_parent_end="abandon"):
+                pass
             case StartChild():
                 self.open[command.n] = PendingChild(command.workflow, command.id, t, command.awaited, command.on_parent_end)
             case CancelTimer() | StopAwaiting():
@@ -288,6 +294,9 @@ class RunState(Struct, omit_defaults=True):
                 self.state = {**(self.state or {}), command.name: command.value}
             case RegisterUndo():
                 self.undo = [*(self.undo or ()), command.undo]
+            case ReleaseUndos():
+                for name in reversed(command.undos):
+                    self._drop_undo(name)
             case CompleteRun():
                 self.dangling, self.saga_failures = command.dangling, command.saga_failures
                 self.attention = bool(command.saga_failures)
@@ -303,6 +312,14 @@ class RunState(Struct, omit_defaults=True):
             case SendSignal() | PublishSignal():
                 pass
 
+    def _drop_undo(self, name: str) -> None:
+        """Take out the last undo of a name: which one of a name it is makes no difference to a list of names."""
+        undos = self.undo or []
+        for index in reversed(range(len(undos))):
+            if undos[index] == name:
+                self.undo = [*undos[:index], *undos[index + 1 :]] or None
+                return
+
     def _end(self, status: Status, error: Failure | None) -> None:
         self.status, self.error = status, error
         self.open = {}
@@ -314,8 +331,6 @@ def input_hash(args: Raw) -> str:
     canonical = msgspec.json.encode(msgspec.json.decode(args), order="deterministic")
     return blake2b(canonical, digest_size=8).hexdigest()
 
-
-_NEEDS_ACTIVATION = (RunStarted, StepCompleted, StepFailed, TimerFired, SignalReceived, ChildEnded, CancelRequested)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(RunState)

@@ -26,6 +26,7 @@ from wfkit.core.commands import (
     Failure,
     PublishSignal,
     RegisterUndo,
+    ReleaseUndos,
     RunStep,
     SendSignal,
     SetState,
@@ -303,7 +304,7 @@ class Engine(Client):
                         self._scheduler.spawn(self.take_up(command.id))
                 case AwaitSignal() | Subscribe() | StopAwaiting() | SendSignal() | PublishSignal() | CancelChild():
                     pass  # the mailbox has carried these already, in the same commit
-                case SetState() | RegisterUndo():
+                case SetState() | RegisterUndo() | ReleaseUndos():
                     pass
                 case _:
                     assert_never(command)

@@ -27,6 +27,7 @@ from wfkit.core.commands import (
     Json,
     PublishSignal,
     RegisterUndo,
+    ReleaseUndos,
     RunStep,
     SendSignal,
     SetState,
@@ -239,7 +240,7 @@ class _Reading:
             case CancelRun():
                 error = Failure("Cancelled", command.reason) if command.reason else None
                 self._end_run(seq, t, "timed_out" if command.timed_out else "cancelled", error)
-            case SetState() | RegisterUndo():
+            case SetState() | RegisterUndo() | ReleaseUndos():
                 pass
 
     def _stop_awaiting(self, command: StopAwaiting, seq: int, t: int) -> None:

@@ -15,7 +15,7 @@ from wfkit.cli.output import Column, moment, now, on_terminal, rfc3339, show_jso
 from wfkit.cli.runs.bars import draw
 from wfkit.cli.runs.reading import ask, failure_members, run_and_history, run_members
 from wfkit.cli.statuses import colour, shown, word
-from wfkit.core.commands import CancelRun, Command, CompleteRun, FailRun, RegisterUndo, SetState
+from wfkit.core.commands import CancelRun, Command, CompleteRun, FailRun, RegisterUndo, ReleaseUndos, SetState
 from wfkit.core.compare import describe
 from wfkit.core.entries import Entry, Record
 from wfkit.replay.explain import error_text, spell
@@ -172,6 +172,8 @@ def _command_text(command: Command) -> str:
     match command:
         case RegisterUndo():
             return f"{command.undo}" + (f" for {command.step}" if command.step else "")
+        case ReleaseUndos():
+            return ", ".join(command.undos)
         case SetState():
             return f"{command.name}={_json(command.value)}"
         case CompleteRun():
