@@ -158,3 +158,33 @@ def test_an_engine_says_what_its_trouble_is(world: World) -> None:
         await until(lambda: engine.trouble is None)
 
     world.live(story, take)
+
+
+def test_a_projection_that_had_no_room_is_written_later(world: World) -> None:
+    """By itself, also if nothing happens any more."""
+
+    async def story(engine: Engine) -> None:
+        await engine.start(take)
+        world.disk.fill()
+        await asyncio.sleep(30)
+        assert world.disk._projected == 0
+        world.disk.free()
+        await until(lambda: world.disk._projected == len(world.disk.rows))
+
+    world.live(story, take)
+
+
+def test_an_engine_can_be_closed_without_room_for_the_projection(world: World) -> None:
+    """All that was acknowledged is durable, so that is no error, and the next engine goes on with it."""
+
+    async def first(engine: Engine) -> None:
+        await engine.start(take, id="one")
+        world.disk.fill()
+
+    async def second(engine: Engine) -> int:
+        await engine.get(take, "one").send(go, 3)
+        return await engine.get(take, "one").result()
+
+    world.live(first, take)
+    world.disk.full = False
+    assert world.live(second, take) == 3

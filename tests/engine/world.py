@@ -213,6 +213,7 @@ class World:
         if self._engine is not None:
             for run in self._engine._runs:
                 self._engine._runs.cool(run)
+            self._engine._executor._runner.close()
             self._engine = None
         loop.close()
 
