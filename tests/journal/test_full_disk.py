@@ -11,7 +11,7 @@ import pytest
 
 from wfkit.errors import JournalFull, WfkitError
 from wfkit.journal.duckdb import DuckDBJournal, open_journal
-from wfkit.testing.journal_contract import row, write
+from wfkit.testing.journal_contract import row, run_row, write
 
 BODY = b"x" * 2000
 
@@ -125,6 +125,50 @@ def test_a_journal_that_is_closed_while_the_disk_is_full_says_so(small_disk: Pat
     reported = asyncio.run(scenario())
     first, second = asyncio.run(seqs(path))
     assert first == second == list(range(1, reported + 1))
+
+
+def test_a_projection_does_not_wait_for_room(small_disk: Path) -> None:
+    """Commits that fail before it or while it waits fail it as well, at once; it succeeds when there is room."""
+    path = small_disk / "journal.duckdb"
+
+    async def scenario() -> None:
+        journal = await open_journal(path)
+        watched = Watched(journal)
+        filler = fill(small_disk)
+        watched.append(500)
+        with pytest.raises(JournalFull):
+            await journal.project([run_row(1, "a")])
+        await watched.until_told(JournalFull)
+        with pytest.raises(JournalFull):
+            await journal.project([run_row(1, "a")])
+        filler.unlink()
+        await watched.until_reported()
+        await journal.project([run_row(1, "a")])
+        assert await journal.find("a") == run_row(1, "a")
+        assert await journal.since_projection() == []
+        await journal.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+def test_a_journal_whose_projection_has_no_room_can_be_closed(small_disk: Path) -> None:
+    """It raises `JournalFull` without a commit that failed; closing succeeds, since all that was appended is durable."""
+    path = small_disk / "journal.duckdb"
+
+    async def scenario() -> None:
+        journal = await open_journal(path)
+        watched = Watched(journal)
+        watched.append(20)
+        await watched.until_reported()
+        fill(small_disk)
+        with pytest.raises(JournalFull):
+            await journal.project([run_row(run, "a" * 2000) for run in range(1, 2000)])
+        await journal.close()
+        assert watched.told == []
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+    (small_disk / "filler").unlink()
+    assert asyncio.run(seqs(path)) == (list(range(1, 21)), list(range(1, 21)))
 
 
 def test_a_fatal_checkpoint_is_survived(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:

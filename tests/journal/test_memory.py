@@ -6,7 +6,7 @@ import pytest
 
 from wfkit.errors import InternalError, JournalFull, JournalLocked, WfkitError
 from wfkit.journal.memory import MemoryDisk
-from wfkit.testing.journal_contract import row
+from wfkit.testing.journal_contract import row, run_row
 
 
 def test_units_that_are_not_flushed_are_lost_in_a_crash() -> None:
@@ -84,6 +84,46 @@ def test_a_full_disk_holds_units_back_until_it_is_freed() -> None:
         assert disk.rows == [row(1, seq) for seq in (1, 2, 3)]
 
     asyncio.run(scenario())
+
+
+def test_a_projection_does_not_wait_for_room() -> None:
+    """With rows before it or without, it raises `JournalFull`, and succeeds when there is room."""
+
+    async def scenario() -> None:
+        disk = MemoryDisk()
+        journal = disk.open()
+        disk.fill()
+        with pytest.raises(JournalFull):
+            await journal.project([run_row(1, "a")])
+        journal.append([row(1, 1)])
+        for _ in range(2):
+            with pytest.raises(JournalFull):
+                await journal.project([run_row(1, "a")])
+        assert await journal.stored(1) is None
+        disk.free()
+        await journal.project([run_row(1, "a")])
+        assert await journal.stored(1) == run_row(1, "a")
+        assert await journal.since_projection() == []
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+def test_a_journal_that_is_closed_while_the_disk_is_full_says_so() -> None:
+    """What was not flushed is not there at the next opening, and closing again does nothing."""
+
+    async def scenario() -> None:
+        disk = MemoryDisk()
+        journal = disk.open()
+        journal.append([row(1, 1)], lambda: None)
+        await journal.history(1)
+        disk.fill()
+        journal.append([row(1, 2)], lambda: None)
+        with pytest.raises(JournalFull):
+            await journal.close()
+        await journal.close()
+        assert await disk.open().history(1) == [row(1, 1)]
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
 def test_a_record_out_of_its_order_is_a_bug_of_the_engine() -> None:

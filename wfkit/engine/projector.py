@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from wfkit.core.state import PendingStep
 from wfkit.engine.runs import LiveRun, Runs
+from wfkit.errors import WfkitError
 from wfkit.journal.port import Journal
 
 IDLE_SECONDS = 1.0
@@ -14,6 +16,8 @@ CHANGED_MAX = 5_000
 """So many changed runs are written even if the engine is busy: recovery folds what is not."""
 WARM_MAX = 20_000
 """Unfinished runs whose state stays in memory, about 1 kB each. Others are read from the journal when they are due."""
+
+log = logging.getLogger("wfkit.engine")
 
 
 class Projector:
@@ -30,6 +34,7 @@ class Projector:
         self._runs = runs
         self._warm_max = warm_max
         self._task: asyncio.Task[None] | None = None
+        self._failing = False
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._work())
@@ -44,7 +49,10 @@ class Projector:
             before = appended
 
     async def write(self) -> None:
-        """Bring the projection up to date, and let go of what it holds. Put off while a run is ahead of the journal."""
+        """Bring the projection up to date, and let go of what it holds. Put off while a run is ahead of the journal.
+
+        That the journal cannot write it is no error, since nothing is lost: the next call makes up for it.
+        """
         numbers = list(self._runs.changed)
         bus = self._runs.bus
         rows = [bus.row()] if 0 in numbers else []
@@ -54,9 +62,15 @@ class Projector:
         self._runs.changed.clear()
         try:
             await self._journal.project([*rows, *(run.row() for run in runs)])
-        except BaseException:
+        except BaseException as error:
             self._runs.changed.update(dict.fromkeys(numbers))
-            raise
+            if not isinstance(error, WfkitError):
+                raise
+            if not self._failing:
+                log.warning("[%s] the projection is put off: %s", error.code, error)
+            self._failing = True
+            return
+        self._failing = False
         for run in runs:
             if run.state.finished and self._is_spare(run):
                 self._runs.drop(run)

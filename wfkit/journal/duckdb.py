@@ -4,8 +4,9 @@ Group commit without a timer: what was appended while one group was being commit
 one autocommitted flush. So one run alone pays one commit a record, and a thousand runs share one. The loop's thread only
 puts units into a queue; a group's callbacks come back in one call on the loop.
 
-Jobs of other kinds (the projection, a checkpoint) travel in the same queue, so they see exactly the rows that were
-appended before them. The writer repeats a job that fails until it succeeds: nothing is dropped and nothing overtakes.
+The writer repeats a commit that fails until it succeeds: nothing is dropped and nothing overtakes. Jobs of other kinds (the
+projection, a checkpoint) travel in the same queue, so they see exactly the rows that were appended before them. One that
+fails is not repeated: whoever asked for it is told.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import queue
 import threading
 import time
@@ -21,6 +21,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -37,12 +38,20 @@ from wfkit.journal.views import list_runs
 
 T = TypeVar("T")
 _Unit: TypeAlias = tuple[Sequence[Row], Callable[[], None] | None]
-_Job: TypeAlias = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    act: Callable[[], None]
+    done: asyncio.Future[None]
+
+
 _Item: TypeAlias = "_Unit | _Job | None"
 """What the writer is given: rows, something else to do, or None to stop."""
 
 _LAZY_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
+"""Between two attempts at a commit that fails: an attempt takes about 1 ms, and whoever made room sees it go on at once."""
 _IDLE_SECONDS = 5.0
 """So long must nothing be appended before a checkpoint is made in passing."""
 _NEW_IDS_MAX = 10_000
@@ -101,8 +110,11 @@ class DuckDBJournal:
         self._appended = 0
         self._reported = 0
         self._watchers: list[Callable[[WfkitError | None], None]] = []
+        self._trouble: WfkitError | None = None
+        """Why commits fail just now."""
         self._closed = False
         self._jobs: set[asyncio.Future[None]] = set()
+        self._projecting: set[asyncio.Future[None]] = set()
         self._ids = ids
         self._new_ids: set[int] = set()
         self._writer = _Writer(store, self._queue, self._on_loop, self._report, self._tell)
@@ -143,8 +155,13 @@ class DuckDBJournal:
         return [Row._make(row) for row in rows]
 
     async def project(self, rows: Sequence[RunRow]) -> None:
-        await self._write(lambda: self._store.project(rows, self._store.last_pos))
+        if self._trouble is not None:
+            raise self._trouble.with_traceback(None)
         self._new_ids.update(hash(row.id) for row in rows)
+        written = self._give(lambda: self._store.project(rows, self._store.last_pos))
+        self._projecting.add(written)
+        written.add_done_callback(self._projecting.discard)
+        await written
         if len(self._new_ids) > max(_NEW_IDS_MAX, len(self._ids) // 4):
             self._ids = array("q", sorted({*self._ids, *self._new_ids}))
             self._new_ids.clear()
@@ -222,19 +239,17 @@ class DuckDBJournal:
             await self._write(lambda: None)
 
     async def _write(self, act: Callable[[], None]) -> None:
-        """Let the writer do something, after all that was appended before."""
+        """Let the writer do something, after all that was appended before. Raises what prevents it."""
+        await self._give(act)
+
+    def _give(self, act: Callable[[], None]) -> asyncio.Future[None]:
         if self._closed:
             raise EngineClosed(f"the journal is closed: {self.path}")
         done: asyncio.Future[None] = self._loop.create_future()
         self._jobs.add(done)
         done.add_done_callback(self._jobs.discard)
-
-        def job() -> None:
-            act()
-            self._on_loop(_finish, done)
-
-        self._put(job)
-        await done
+        self._put(_Job(act, done))
+        return done
 
     def _on_loop(self, call: Callable[..., object], *arguments: object) -> None:
         # If the loop is closed, nobody is left to hear it, and what was written stays written.
@@ -251,12 +266,16 @@ class DuckDBJournal:
                     self._loop.call_exception_handler({"message": "a journal callback failed", "exception": error})
 
     def _tell(self, error: WfkitError | None) -> None:
+        self._trouble = error
+        if error is not None:
+            for written in list(self._projecting):
+                _settle(written, error)
         for changed in self._watchers:
             changed(error)
 
 
 class _Writer(threading.Thread):
-    """Takes units and jobs from the queue in order, and stays at each one until it has succeeded."""
+    """Takes units and jobs from the queue in order, and stays at a unit until it is durable."""
 
     def __init__(
         self,
@@ -286,7 +305,7 @@ class _Writer(threading.Thread):
                 if isinstance(item, tuple):
                     self._commit(self._gather(item))
                 else:
-                    self._insist(item)
+                    self._on_loop(_settle, item.done, self._try(item.act))
         finally:
             self._store.close()
 
@@ -340,22 +359,10 @@ class _Writer(threading.Thread):
             raise JournalCorrupt(f"{self._store.path} ends at position {durable}, where {rows[0][0] - 1} was acknowledged")
         self._store.append(rows)
 
-    def _insist(self, act: _Job) -> None:
+    def _insist(self, act: Callable[[], None]) -> None:
         """Do it again and again until it succeeds; if the journal is being closed, give up instead and say why."""
         told = False
-        for attempt in itertools.count(1):
-            try:
-                if not self._store.connected:
-                    self._store.reconnect()
-                act()
-            except Exception as error:  # noqa: BLE001 (a writer that dies would leave everybody waiting)
-                if isinstance(error, FATAL):
-                    self._store.disconnect()
-                    if attempt == 1:
-                        continue
-                problem = error if isinstance(error, WfkitError) else explain(error, self._store.path)
-            else:
-                break
+        while (problem := self._try(act)) is not None:
             if not told:
                 self._on_loop(self._tell, problem)
                 told = True
@@ -365,6 +372,23 @@ class _Writer(threading.Thread):
             self._stopping.wait(_RETRY_SECONDS)
         if told:
             self._on_loop(self._tell, None)
+
+    def _try(self, act: Callable[[], None]) -> WfkitError | None:
+        """Do it, once more if the database failed for good meanwhile, and return what prevents it."""
+        for again in (True, False):
+            try:
+                if not self._store.connected:
+                    self._store.reconnect()
+                act()
+            except Exception as error:  # noqa: BLE001 (a writer that dies would leave everybody waiting)
+                fatal = isinstance(error, FATAL)
+                if fatal:
+                    self._store.disconnect()
+                if not (fatal and again):
+                    return error if isinstance(error, WfkitError) else explain(error, self._store.path)
+            else:
+                break
+        return None
 
     def _checkpoint_in_passing(self) -> None:
         self._written_since_checkpoint = False
@@ -382,9 +406,13 @@ def _measure(unit: _Unit) -> tuple[int, int]:
     return len(rows), sum([len(row[4]) for row in rows])
 
 
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _settle(done: asyncio.Future[None], problem: WfkitError | None) -> None:
+    if done.done():
+        return
+    if problem is None:
+        done.set_result(None)
+    else:
+        done.set_exception(problem)
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[object]) -> list[tuple[Any, ...]]:

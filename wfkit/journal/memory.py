@@ -19,6 +19,7 @@ from wfkit.journal.values import RunValues
 
 LAZY_SECONDS = 0.05
 """How long a unit that nobody waits for may stay unflushed; the port's promise, in the loop's own time."""
+_FULL = "the disk is full"
 
 
 class MemoryDisk:
@@ -86,6 +87,7 @@ class MemoryJournal:
         self._urgent = False
         self._closed: type[WfkitError] | None = None
         self._failing = False
+        self._tries: set[asyncio.Future[None]] = set()
         self._watchers: list[Callable[[WfkitError | None], None]] = []
 
     def append(self, rows: Sequence[Row], durable: Callable[[], None] | None = None) -> None:
@@ -129,8 +131,11 @@ class MemoryJournal:
         return self._disk.rows[self._disk._projected :]
 
     async def project(self, rows: Sequence[RunRow]) -> None:
+        self._check_open()
         pos = len(self._disk.rows) + self._queued_rows
-        await self._durable()
+        await self._flush_once()
+        if self._disk.full:
+            raise JournalFull(_FULL)
         self._disk._project(rows, pos)
 
     async def list_runs(self, wanted: RunFilter, limit: int) -> list[RunState]:
@@ -150,9 +155,12 @@ class MemoryJournal:
     async def close(self) -> None:
         if self._closed is not None:
             return
-        await self._durable()
-        self._drop(EngineClosed)
-        self._disk._journal = None
+        try:
+            await self._flush_once()
+        except JournalFull:
+            self._let_go()
+            raise
+        self._let_go()
 
     def _check_open(self) -> None:
         if self._closed is not None:
@@ -166,6 +174,21 @@ class MemoryJournal:
             self.append((), flushed.set)
             await flushed.wait()
 
+    async def _flush_once(self) -> None:
+        """Wait until everything that was appended before this call is flushed.
+
+        Raises:
+            JournalFull: an attempt has failed.
+        """
+        if self._units:
+            flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._tries.add(flushed)
+            flushed.add_done_callback(self._tries.discard)
+            self.append((), lambda: None if flushed.done() else flushed.set_result(None))
+            if self._flush_at is None:
+                self._make_urgent()
+            await flushed
+
     def _make_urgent(self) -> None:
         if self._flush_at is not None:
             self._flush_at.cancel()
@@ -177,7 +200,10 @@ class MemoryJournal:
         if self._disk.full and self._queued_rows:
             # Nobody comes back by a timer: `MemoryDisk.free` does, so that a simulation decides when.
             self._urgent = True
-            self._tell(JournalFull("the disk is full"))
+            for flushed in self._tries:
+                if not flushed.done():
+                    flushed.set_exception(JournalFull(_FULL))
+            self._tell(JournalFull(_FULL))
             return
         units, self._units, self._queued_rows = self._units, [], 0
         for rows, _ in units:
@@ -200,6 +226,10 @@ class MemoryJournal:
         self._failing = error is not None
         for changed in self._watchers:
             changed(error)
+
+    def _let_go(self) -> None:
+        self._drop(EngineClosed)
+        self._disk._journal = None
 
     def _drop(self, reason: type[WfkitError] = JournalLocked) -> None:
         self._closed = reason

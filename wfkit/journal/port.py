@@ -97,7 +97,12 @@ class Journal(Protocol):
     async def project(self, rows: Sequence[RunRow]) -> None:
         """Bring the projection up to date with all rows appended before this call.
 
-        `rows` must hold every run that has changed since the last call.
+        `rows` must hold every run that has changed since the last call that returned. It is tried once: a journal whose
+        commits fail, or begin to fail before it is done, does not keep its caller waiting, since nothing is lost by it.
+
+        Raises:
+            JournalFull, JournalCorrupt, JournalUnusable: why it could not be written. Commits are tried on regardless,
+                and the same call may be made again.
         """
         ...
 
@@ -106,5 +111,10 @@ class Journal(Protocol):
         ...
 
     async def close(self) -> None:
-        """Make all that was appended durable, and let the journal go."""
+        """Make all that was appended durable, and let the journal go.
+
+        Raises:
+            JournalFull, JournalCorrupt, JournalUnusable: why not all of it is durable. It was tried once more, what was
+                reported durable is, and the journal is closed.
+        """
         ...
