@@ -162,6 +162,10 @@ class Runs:
                 del self._by_id[old.state.id]
             self.add(run)
 
+    def holds(self, run: LiveRun) -> bool:
+        """Whether this object is the run of its number."""
+        return self._by_number.get(run.number) is run or run is self.bus
+
     def get(self, number: int) -> LiveRun | None:
         """Return a run that is in memory."""
         return self._by_number.get(number)

@@ -287,6 +287,7 @@ class Scheduler:
 
     def _receive(self, unit: Unit, delivery: Delivery) -> Carrying | None:
         run, entry = delivery
+        assert self._runs.holds(run), f"run {run.state.id} has left memory, and may be there as another object"
         if run.unit is not None and run.unit is not unit.root():
             unit.root().join(run.unit)
         if run.state.finished:
