@@ -221,6 +221,15 @@ def test_a_start_can_send_a_signal_in_the_same_commit(world: World) -> None:
     assert len(world.disk.units[0]) == 2
 
 
+def test_a_start_can_send_a_signal_by_its_name(world: World) -> None:
+    """As everywhere else where a signal is meant."""
+
+    async def story(engine: Engine) -> str:
+        return await (await engine.start(wait_for_go, "a", id="one", send=("go", "!"))).result()
+
+    assert world.live(story, wait_for_go) == "a!"
+
+
 def test_a_start_of_a_run_that_exists_only_sends(world: World) -> None:
     """So that a webhook needs not know whether it is the first."""
 

@@ -217,6 +217,7 @@ async def main(order: Order) -> None:
     async with Engine.open(".wfkit/journal.duckdb", workflows=[fulfil, follow_up]) as engine:
         assert_type(engine, Engine)
         run = await engine.start(fulfil, order, "note", id="order-77", if_finished="restart", send=(packed, "box"))
+        await engine.start(fulfil, order, "note", send=("packed", "box"))
         assert_type(run, Run[str])
         assert_type(run.id, str)
         assert_type(await run.result(), str)

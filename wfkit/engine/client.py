@@ -146,7 +146,7 @@ class Client:
         *args: Unpack[Ts],
         id: str | None = None,
         if_finished: IfFinished = "attach",
-        send: tuple[Signal[Any], object] | None = None,
+        send: tuple[Signal[Any] | str, object] | None = None,
     ) -> Run[R]:
         """Start a run. It is durable when this returns.
 
@@ -155,7 +155,7 @@ class Client:
             args: its arguments.
             id: the run's id, at most 128 of `A-Z a-z 0-9 . _ : / -`. The same start again attaches. Random unless given.
             if_finished: what a start under the id of a finished run does: attach to it, fail, or start its next generation.
-            send: a signal and its payload, to be sent in the same commit, or only to be sent if the run exists.
+            send: a signal, or its name, and its payload; to be sent in the same commit, or only to be sent if the run exists.
 
         Raises:
             DuplicateRun: the id is in use with another workflow or input, or by a finished run and `if_finished="fail"`.
@@ -168,7 +168,7 @@ class Client:
         encoded = wf.signature.encode(args, {})
         message = None
         if send is not None:
-            signal, payload = send
+            signal, payload = as_signal(send[0]), send[1]
             message = (signal.name, signal.codec.encode(payload))
         return Run(self, await self.requests.start_run(wf.name, encoded, id, if_finished, message), wf)
 
