@@ -114,6 +114,33 @@ def test_a_step_with_long_arguments_runs_again_with_them(world: World) -> None:
     assert calls == [LONG + "!"] * 2
 
 
+def test_a_heavy_value_is_told_of_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Over 256 KiB: as input, as a step's arguments and as its result; a replay repeats nothing."""
+    heavy = "x" * (256 * 1024 - 10)
+
+    async def first(engine: Engine) -> None:
+        await engine.start(pass_on, heavy, id="light")
+        await engine.start(pass_on, heavy + "x" * 10, id="heavy")
+        await until(lambda: len(calls) == 6)
+        await asyncio.sleep(1)
+
+    async def second(engine: Engine) -> None:
+        for id in ("light", "heavy"):
+            await engine.get(pass_on, id).send(letter, "")
+            await engine.get(pass_on, id).result()
+
+    with caplog.at_level("WARNING", "wfkit.payload"):
+        world.crash(first, pass_on)
+        told = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        world.live(second, pass_on)
+    assert [message.partition(" takes 262 kB as JSON")[0] for message in told] == [
+        "the input of workflow pass_on",
+        *["what echo() of run heavy is called with", "the result of echo() of run heavy"] * 3,
+    ]
+    assert len(caplog.records) == 2
+
+
 def test_a_list_that_grows_costs_what_is_new(world: World) -> None:
     """Not the square of it; evicted runs and crashes make no difference."""
 

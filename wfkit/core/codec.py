@@ -36,6 +36,7 @@ from wfkit.errors import CodecError, PayloadTooLarge
 PAYLOAD_BYTES_MAX = 2 * 1024 * 1024
 """A larger value does not belong into a history; Temporal's limit for one payload is the same 2 MiB."""
 PAYLOAD_BYTES_WARN = 256 * 1024
+"""A value beyond this is recorded, but its author should know: an eighth of what is allowed."""
 
 Prepare: TypeAlias = Callable[[Any], Any]
 """Checks a value and returns what msgspec shall encode in its place. Raises CodecError."""

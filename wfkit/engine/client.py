@@ -13,6 +13,7 @@ from wfkit.api.signals import Signal, as_signal
 from wfkit.core.codec import codec
 from wfkit.core.commands import Failure
 from wfkit.core.entries import Record
+from wfkit.engine.payloads import warn_if_heavy
 from wfkit.errors import DefinitionError, InternalError
 
 P = ParamSpec("P")
@@ -166,6 +167,7 @@ class Client:
         if not isinstance(wf, Workflow):
             raise DefinitionError(f"start takes a @workflow, got {wf!r}")
         encoded = wf.signature.encode(args, {})
+        warn_if_heavy(encoded, "the input of workflow %s", wf.name)
         message = None
         if send is not None:
             signal, payload = as_signal(send[0]), send[1]

@@ -20,6 +20,7 @@ from wfkit.core.commands import Failure
 from wfkit.core.failures import failure_of, type_names
 from wfkit.core.retry import next_attempt
 from wfkit.core.state import PendingStep
+from wfkit.engine.payloads import warn_if_heavy
 from wfkit.engine.ports import Clock, Running, StepRunner
 from wfkit.engine.resources import Resources
 from wfkit.errors import CodecError, PayloadTooLarge
@@ -216,6 +217,8 @@ class Executor:
             job.timed_out = _too_long(job, what)
             self._failed(job, TimeoutError())
             return
+        if job.attempt == 1:
+            warn_if_heavy(command.args, "what %s() of run %s is called with", step.name, job.run_id)
         info = StepInfo(job.run_id, job.workflow, step.name, command.key, job.attempt, at(now + limit))
         attempt = Attempt(info, command.undoes, self._resources.open, self._clock.now)
         try:
@@ -272,6 +275,7 @@ class Executor:
             failure = Failure(type(exc).__name__, f"{job.step.name}() returned what cannot be recorded: {exc}")
             self._outcomes.step_failed(job.run, job.command.n, failure, job.attempt)
             return
+        warn_if_heavy(value, "the result of %s() of run %s", job.step.name, job.run_id)
         self._outcomes.step_completed(job.run, job.command.n, value, job.attempt)
 
     def _failed(self, job: Job, error: BaseException) -> None:
