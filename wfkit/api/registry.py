@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from types import FunctionType, ModuleType
@@ -13,6 +14,8 @@ from wfkit.errors import DuplicateName, UnknownWorkflow
 
 Definition = Step[..., Any] | Workflow[..., Any]
 
+log = logging.getLogger("wfkit.app")
+
 
 class Registry:
     """Workflows and steps by name. Each name means one definition.
@@ -20,6 +23,8 @@ class Registry:
     Raises:
         DuplicateName: two definitions share a name.
         CodecError: a parameter or result has a type that cannot travel.
+
+    A parameter without a type hint is logged as a warning, once for each definition.
     """
 
     def __init__(self, definitions: Iterable[Any] = ()) -> None:
@@ -39,7 +44,7 @@ class Registry:
         table: dict[str, Any] = self.steps if isinstance(definition, Step) else self.workflows
         known = table.get(definition.name)
         if known is None:
-            _ = definition.signature
+            _warn_of_missing_hints(definition)
             table[definition.name] = definition
             return True
         if known.fn is not definition.fn:
@@ -69,6 +74,14 @@ class Registry:
 def definitions_of(module: ModuleType) -> list[Definition]:
     """Return the definitions that a module holds at its top level, its own and imported ones."""
     return [thing for thing in vars(module).values() if isinstance(thing, Step | Workflow)]
+
+
+def _warn_of_missing_hints(definition: Definition) -> None:
+    missing = definition.signature.missing
+    if missing:
+        told = "%s %s, at %s, has no type hint for %s: tuples, sets and dates come back as lists and text there"
+        kind = "step" if isinstance(definition, Step) else "workflow"
+        log.warning(told, kind, definition.name, where_defined(definition.fn), ", ".join(missing))
 
 
 def _named_by(fn: Any) -> Iterator[Any]:
