@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.failures import NO
 from wfkit.cli.options import DEFAULT_STORE, Json, Store
 
 app = make_app(no_args_is_help=True)
@@ -77,10 +78,13 @@ def backup(
 def repair(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
     """Save what can be read of a damaged journal. The damaged files are kept beside it."""
     from wfkit.cli.facts import Fact, show_facts
-    from wfkit.cli.output import show_json
+    from wfkit.cli.output import note, show_json
     from wfkit.journal.repair import repair as mend
 
     done = mend(store)
+    lost = done.unreadable + done.dropped
+    if lost:
+        note(f"{lost:,} records could not be saved: look into the runs that they belong to, or restore a backup")
     if as_json:
         members: dict[str, Any] = {
             "path": str(store.absolute()),
@@ -91,7 +95,7 @@ def repair(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
             "log_bytes_cut": done.log_bytes_cut,
         }
         show_json("repair", members)
-        return
+        raise typer.Exit(NO if lost else 0)
     show_facts(
         [
             Fact("journal", str(store)),
@@ -102,6 +106,7 @@ def repair(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
             *(Fact("kept as it was", str(path)) for path in done.kept),
         ]
     )
+    raise typer.Exit(NO if lost else 0)
 
 
 def _size(count: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from wfkit.errors import JournalUnusable
+from wfkit.errors import JournalCorrupt, JournalUnusable
 from wfkit.journal import schema, wal
 from wfkit.journal.lock import lock_for_writing
 from wfkit.journal.store import check_format, explain
@@ -44,7 +44,8 @@ def repair(path: Path) -> Repaired:
 
     Raises:
         JournalLocked: somebody uses it.
-        JournalUnusable: there is nothing to repair, or no record can be read.
+        JournalUnusable: there is nothing to repair.
+        JournalCorrupt: no record can be read. Nothing was changed.
         JournalTooNew: a newer wfkit wrote it. It is untouched.
     """
     if not path.exists() and not wal.wal_path(path).exists():
@@ -74,6 +75,12 @@ def _repair(path: Path) -> Repaired:
         _keep_epoch(old, rebuilt)
         rebuilt.execute("CHECKPOINT")
         rows: int = rebuilt.execute("SELECT count(*) FROM entries").fetchall()[0][0]
+    if unreadable and not rows:
+        new.unlink()
+        raise JournalCorrupt(
+            f"not one of the {unreadable:,} records of {path} can be read; it was left as it is",
+            help="restore a backup, or start anew on another journal: --store PATH",
+        )
     new.rename(path)
     for log in (wal.wal_path(path), wal.checkpoint_path(path)):
         log.unlink(missing_ok=True)
