@@ -1,6 +1,7 @@
 """Large values are stored once per run and come back as they were."""
 
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,7 @@ def test_a_reader_may_go_on_writing(records: list[Record], turn: int) -> None:
     bodies = [first.encode(record) for record in records[:turn]]
     for body in bodies:
         second.decode(body)
+    second.end_reading()
     bodies += [second.encode(record) for record in records[turn:]]
     assert [encode_record(last.decode(body)) for body in bodies] == [encode_record(record) for record in records]
 
@@ -109,6 +111,18 @@ def test_a_missing_block_is_an_error() -> None:
     writing.encode(_completed(payload))
     with pytest.raises(KeyError):
         RunValues().decode(writing.encode(_completed(payload)))
+
+
+def test_a_run_that_is_not_read_holds_none_of_its_values() -> None:
+    """Neither what it has written nor what was read before: only what tells that a block is stored."""
+    payload = json.dumps([f"word {number}" for number in range(20_000)]).encode()
+    written, read = RunValues(), RunValues()
+    read.decode(written.encode(_completed(payload)))
+    read.end_reading()
+    assert len(payload) > 200_000
+    for values in (written, read):
+        assert len(pickle.dumps(values)) < len(payload) / 50
+        assert len(values.encode(_completed(payload))) < len(payload) / 50
 
 
 def _completed(payload: bytes) -> Record:

@@ -60,6 +60,8 @@ def _fold(tail: Iterable[Row], runs: Runs) -> list[int]:
             unreadable[row.run] = None
         if row.run != runs.bus.number:
             runs.add(run)
+    for read in values.values():
+        read.end_reading()
     return list(unreadable)
 
 

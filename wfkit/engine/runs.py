@@ -57,7 +57,7 @@ class LiveRun:
         self.cautious = False
         """The process died under it: entries become durable before they are activated."""
         self.values: RunValues | None = None
-        """The large values that its history holds, once it has any."""
+        """What is known of the large values that its history holds, once it has any."""
         self.left: tuple[tuple[int, Pending], ...] = ()
         """What was open when it ended, by command number."""
         self.deadline_left = False
@@ -85,7 +85,9 @@ class LiveRun:
     def read(self, rows: Sequence[Row]) -> list[Record]:
         """Return the records of the run's whole history."""
         self.values = RunValues()
-        return [self.values.decode(row.body) for row in rows]
+        records = [self.values.decode(row.body) for row in rows]
+        self.values.end_reading()
+        return records
 
     def row(self) -> RunRow:
         """Return the run's row in the projection."""

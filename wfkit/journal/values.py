@@ -52,12 +52,14 @@ def outline(body: bytes) -> Record:
 
 
 class RunValues:
-    """The blocks of one run. It is fed the run's records in order: by `decode`, by `encode`, or by both in turn.
+    """What is known of the blocks of one run. It is fed the run's records in order: first by `decode`, then by `encode`.
 
-    One that has not seen the earlier records may still encode: it stores a block again then. Decoding needs all of them.
+    Encoding needs only the names of the blocks that are stored; without those of earlier records it stores a block again.
+    Decoding needs the blocks themselves, of all earlier records: they are kept until `end_reading`.
     """
 
     def __init__(self) -> None:
+        self._stored: set[str] = set()
         self._blocks: dict[str, bytes] = {}
 
     def encode(self, record: Record) -> bytes:
@@ -72,8 +74,8 @@ class RunValues:
             for block in _cut(payload):
                 name = hashlib.blake2b(block, digest_size=_HASH_BYTES).hexdigest()
                 hashes.append(name)
-                if name not in self._blocks:
-                    self._blocks[name] = block
+                if name not in self._stored:
+                    self._stored.add(name)
                     new[name] = block.decode()
             payloads.append((path, hashes))
         if not payloads:
@@ -86,17 +88,22 @@ class RunValues:
         """Return the record of a stored body, with its payloads as they were.
 
         Raises:
-            KeyError: the body refers to a block of a record that was not decoded before.
+            KeyError: the body refers to a block of a record that was not decoded before, or before `end_reading`.
         """
         if not is_large(body):
             return decode_record(body)
         stored = _decode_body(body)
         for name, text in stored.blocks.items():
+            self._stored.add(name)
             self._blocks[name] = text.encode()
         record = stored.record
         for path, hashes in stored.payloads:
             record = _replace(record, path, Raw(b"".join([self._blocks[name] for name in hashes])))
         return record
+
+    def end_reading(self) -> None:
+        """Let go of the blocks: what comes next is encoded."""
+        self._blocks.clear()
 
 
 def _large_payloads(value: object, path: _Path) -> Iterator[tuple[_Path, bytes]]:
