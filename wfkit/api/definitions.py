@@ -22,6 +22,7 @@ from wfkit.core.durations import Duration, microseconds
 from wfkit.core.entries import ChildEnded
 from wfkit.core.keys import child_id
 from wfkit.core.machine import Machine, StepFuture, current_or_none
+from wfkit.core.names import own_functions
 from wfkit.errors import DefinitionError, RunCancelled, RunFailed, RunTerminated, RunTimedOut, StepError, WorkflowLoopError
 
 P = ParamSpec("P")
@@ -402,7 +403,7 @@ class Workflow(Generic[P, R]):
     def code_hash(self) -> str:
         """A hash of the source of the workflow and of the functions that it calls by name, steps apart."""
         digest = blake2b(digest_size=8)
-        for source in sorted(_sources(self.fn, set())):
+        for source in sorted(_source(fn) for fn in own_functions(self.fn)):
             digest.update(source.encode())
         return digest.hexdigest()
 
@@ -487,19 +488,8 @@ def _refuse_methods(fn: Callable[..., Any], what: str) -> None:
         )
 
 
-def _sources(fn: Callable[..., Any], seen: set[Any]) -> list[str]:
-    """Return the source of a function and of the user's functions that it names, steps and workflows apart."""
-    fn = inspect.unwrap(fn)
-    code = getattr(fn, "__code__", None)
-    if code is None or code in seen:
-        return []
-    seen.add(code)
+def _source(fn: FunctionType) -> str:
     try:
-        sources = [inspect.getsource(fn)]
+        return inspect.getsource(fn)
     except (OSError, TypeError):
-        sources = [code.co_code.hex()]
-    for name in code.co_names:
-        thing = fn.__globals__.get(name)
-        if isinstance(thing, FunctionType) and thing.__module__ == fn.__module__:
-            sources += _sources(thing, seen)
-    return sources
+        return fn.__code__.co_code.hex()

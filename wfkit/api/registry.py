@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from difflib import get_close_matches
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from wfkit.api.definitions import Step, Workflow, where_defined
+from wfkit.core.names import named_by, own_functions
 from wfkit.errors import DuplicateName, UnknownWorkflow
 
 Definition = Step[..., Any] | Workflow[..., Any]
@@ -38,7 +38,7 @@ class Registry:
         while pending:
             definition = pending.pop()
             if self._put(definition):
-                pending += [thing for thing in _named_by(definition.fn) if isinstance(thing, Step | Workflow)]
+                pending += _named_by(definition)
 
     def _put(self, definition: Definition) -> bool:
         table: dict[str, Any] = self.steps if isinstance(definition, Step) else self.workflows
@@ -84,36 +84,7 @@ def _warn_of_missing_hints(definition: Definition) -> None:
         log.warning(told, kind, definition.name, where_defined(definition.fn), ", ".join(missing))
 
 
-def _named_by(fn: Any) -> Iterator[Any]:
-    """Yield what a workflow's code names, also in the plain functions that it calls."""
-    seen: set[Any] = set()
-    pending = [fn]
-    while pending:
-        function = inspect.unwrap(pending.pop())
-        code = getattr(function, "__code__", None)
-        if code is None or code in seen:
-            continue
-        seen.add(code)
-        closed_over = [cell.cell_contents for cell in function.__closure__ or () if _is_bound(cell)]
-        names = _names(code)
-        for thing in [*(function.__globals__.get(name) for name in names), *closed_over]:
-            if isinstance(thing, ModuleType):
-                members = (vars(thing).get(name) for name in names)
-                yield from (member for member in members if isinstance(member, Step | Workflow))
-            elif isinstance(thing, FunctionType) and thing.__module__ == function.__module__:
-                pending.append(thing)
-            else:
-                yield thing
-
-
-def _is_bound(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018  # to see whether it raises
-    except ValueError:
-        return False
-    return True
-
-
-def _names(code: Any) -> set[str]:
-    inner = [constant for constant in code.co_consts if hasattr(constant, "co_names")]
-    return set(code.co_names).union(*(_names(constant) for constant in inner))
+def _named_by(definition: Definition) -> list[Definition]:
+    """Return the definitions that the code of one names, also in the plain functions of its module that it calls."""
+    named = (thing for fn in own_functions(definition.fn) for thing in named_by(fn, members=(Step, Workflow)))
+    return [thing for thing in named if isinstance(thing, Step | Workflow)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
-from types import CodeType, FunctionType, MethodType, ModuleType
+from collections.abc import AsyncIterator, Callable
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Generic, TypeVar
 
 from wfkit.api.attempt import attempt
 from wfkit.core.loop import is_internal, running
+from wfkit.core.names import named_by
 from wfkit.errors import DefinitionError, WorkflowLoopError
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ def resources_of(fn: Callable[..., Any]) -> tuple[Resource[Any], ...]:
             if is_internal(function.__code__):
                 continue
             seen.add(function.__code__)
-            pending += _named(function)
+            pending += named_by(function, members=(Resource, FunctionType))
     return tuple(reversed(found))
 
 
@@ -87,27 +88,3 @@ def _function(thing: Any) -> FunctionType | None:
     if isinstance(thing, MethodType):
         thing = thing.__func__
     return thing if isinstance(thing, FunctionType) else None
-
-
-def _named(function: FunctionType) -> Iterator[Any]:
-    """Yield what a function's code refers to by name: globals, attributes of modules, closed-over variables."""
-    names = set(_names(function.__code__))
-    for name in sorted(names):
-        thing = function.__globals__.get(name)
-        if isinstance(thing, ModuleType):
-            if not is_internal_module(thing.__name__):
-                yield from (member for other in names if isinstance(member := vars(thing).get(other), Resource | FunctionType))
-        elif thing is not None:
-            yield thing
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # not bound yet
-            continue
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)

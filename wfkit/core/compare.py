@@ -10,9 +10,9 @@ import contextlib
 import dis
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from types import CodeType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import TYPE_CHECKING, NamedTuple
 
 from wfkit.core.commands import (
     AwaitSignal,
@@ -32,6 +32,7 @@ from wfkit.core.commands import (
     Subscribe,
 )
 from wfkit.core.durations import display
+from wfkit.core.names import closed_over, nested
 from wfkit.errors import NonDeterminismError
 
 if TYPE_CHECKING:
@@ -168,34 +169,18 @@ def _only_line_naming(fn: Callable[..., object], command: Command | None) -> str
     """Return the line of a workflow that names the step, signal or child of a command, if there is exactly one."""
     name = name_of(command) if command is not None else ""
     fn = inspect.unwrap(fn)
-    code = getattr(fn, "__code__", None)
-    if not name or code is None:
+    if not name or not isinstance(fn, FunctionType):
         return ""
-    things = {**getattr(fn, "__globals__", {}), **_closed_over(fn)}
+    things = {**fn.__globals__, **closed_over(fn)}
     lines = {
         instruction.positions.lineno
-        for code in _nested(code)
+        for code in nested(fn.__code__)
         for instruction in dis.get_instructions(code)
         if isinstance(instruction.argval, str)
         and instruction.positions is not None
         and getattr(things.get(instruction.argval), "name", None) == name
     }
-    return f"{code.co_filename}:{lines.pop()}" if len(lines) == 1 else ""
-
-
-def _closed_over(fn: Any) -> dict[str, object]:
-    found = {}
-    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # not bound yet
-            found[name] = cell.cell_contents
-    return found
-
-
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _nested(constant)
+    return f"{fn.__code__.co_filename}:{lines.pop()}" if len(lines) == 1 else ""
 
 
 def _cause(machine: Machine, ahead: Sequence[Activation], wrong: Difference) -> str:
