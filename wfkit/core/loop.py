@@ -42,6 +42,10 @@ _leave_task = asyncio.tasks._leave_task
 
 _process_wide_hashes = itertools.count(1)
 
+_SWEEP_MIN = 64
+"""What is done is swept out of a list of tasks or generators at the earliest when it has so many: nearly every run has
+fewer, and never pays for it."""
+
 active_loops: list[RunLoop] = []
 """The runs whose activations are under way. Empty means at a glance that no thread runs workflow code."""
 
@@ -149,7 +153,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._names = 0
         self._tasks: list[Task[Any]] = []
         """Strong references, oldest first; those that are done are dropped when the list has doubled."""
-        self._tasks_max = 64
+        self._tasks_max = _SWEEP_MIN
         self._generators: list[AsyncGenerator[Any, Any]] | None = None
         self._random: Random | None = None
 
@@ -307,7 +311,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         task = Task(coro, loop=self, name=name or f"task-{self._names}", context=context)
         if len(self._tasks) >= self._tasks_max:
             self._tasks = self.unfinished_tasks()
-            self._tasks_max = max(64, 2 * len(self._tasks))
+            self._tasks_max = max(_SWEEP_MIN, 2 * len(self._tasks))
         self._tasks.append(task)
         return task
 
@@ -318,7 +322,7 @@ class RunLoop(asyncio.AbstractEventLoop):
     def _keep_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         if self._generators is None:
             self._generators = []
-        elif len(self._generators) % 64 == 0:
+        elif len(self._generators) % _SWEEP_MIN == 0:
             self._generators = [kept for kept in self._generators if getattr(kept, "ag_frame", None) is not None]
         self._generators.append(generator)
 
@@ -378,6 +382,8 @@ RunLoop.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]  # all a
 
 
 _CLOSINGS_MAX = 100
+"""How often a coroutine is told to end. One `try` that catches everything takes one more; who goes on after a hundred has
+a loop around it, and never ends."""
 _undying: list[object] = []
 """Coroutines that swallow every attempt to close them. They are kept, or the interpreter would try once more when it
 frees them, and their code would run wherever that happens to be."""

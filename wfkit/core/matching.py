@@ -104,7 +104,3 @@ class SignalBuffer:
             signal = wait.result()
             if not self._hand(signal):
                 self._signals.insert(0, signal)
-
-    def unread(self) -> list[Arrived]:
-        """Return the signals that nobody has taken, oldest first."""
-        return list(self._signals)
