@@ -1,6 +1,7 @@
 """Damaged files: a torn last commit is cut off and said; anything else is refused, and repaired on demand."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -172,6 +173,33 @@ def test_a_damaged_file_is_refused_and_repaired_up_to_the_gap(tmp_path: Path) ->
     found = asyncio.run(read_all())
     assert sum(found) <= repaired.rows
     assert min(found) > 0
+
+
+def test_a_repair_may_be_interrupted_by_a_crash(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file takes its name when all is on the disk that is to be kept, and no old log can be replayed into it."""
+    synced: set[int] = set()
+    fsync, rename = os.fsync, Path.rename
+
+    def note_and_sync(file: int) -> None:
+        synced.add(os.fstat(file).st_ino)
+        fsync(file)
+
+    def look_and_rename(new: Path, path: Path) -> Path:
+        assert sorted(file.name for file in journal.parent.glob("journal.duckdb*")) == [
+            "journal.duckdb",
+            "journal.duckdb.before-repair",
+            "journal.duckdb.lock",
+            "journal.duckdb.repaired",
+            "journal.duckdb.wal.before-repair",
+        ]
+        kept = [Path(f"{journal}{suffix}") for suffix in (".before-repair", ".wal.before-repair", ".repaired")]
+        assert {file.stat().st_ino for file in (journal.parent, *kept)} <= synced
+        return rename(new, path)
+
+    flip(journal, commit_ends(log_of(journal))[1] + 40)
+    monkeypatch.setattr(os, "fsync", note_and_sync)
+    monkeypatch.setattr(Path, "rename", look_and_rename)
+    assert repair(journal).rows > 0
 
 
 def test_a_log_without_its_journal_is_not_thrown_away(journal: Path) -> None:

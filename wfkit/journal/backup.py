@@ -11,7 +11,7 @@ import duckdb
 
 from wfkit.errors import JournalUnusable
 from wfkit.journal.views import open_file
-from wfkit.journal.wal import sync_folder, wal_path
+from wfkit.journal.wal import sync_file, sync_folder, wal_path
 
 
 def backup_file(path: Path, target: Path) -> Path:
@@ -45,8 +45,7 @@ def write_backup(connection: duckdb.DuckDBPyConnection, folder: Path, target: Pa
         _copy(connection, export)
         partial = target.with_name(target.name + ".partial")
         shutil.copyfile(export, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(partial)
         partial.rename(target)
         sync_folder(target.parent)
     finally:

@@ -63,6 +63,7 @@ def _repair(path: Path) -> Repaired:
     if not path.exists():
         raise JournalUnusable(f"{path} is missing, and its log alone is no journal", help="put the file back beside its log")
     kept = [_keep(file) for file in (path, wal.wal_path(path), wal.checkpoint_path(path)) if file.exists()]
+    wal.sync_folder(path.parent)
     cut = _cut_log(path)
     new = path.with_name(path.name + ".repaired")
     for left_over in (new, wal.wal_path(new)):
@@ -81,9 +82,12 @@ def _repair(path: Path) -> Repaired:
             f"not one of the {unreadable:,} records of {path} can be read; it was left as it is",
             help="restore a backup, or start anew on another journal: --store PATH",
         )
-    new.rename(path)
+    wal.sync_file(new)
+    # The logs first, since they are kept: an old log beside the new file would be replayed into it.
     for log in (wal.wal_path(path), wal.checkpoint_path(path)):
         log.unlink(missing_ok=True)
+    wal.sync_folder(path.parent)
+    new.rename(path)
     wal.sync_folder(path.parent)
     return Repaired(tuple(kept), rows, dropped, unreadable, cut)
 
@@ -91,6 +95,7 @@ def _repair(path: Path) -> Repaired:
 def _keep(file: Path) -> Path:
     kept = wal.free_name(file.with_name(file.name + ".before-repair"))
     shutil.copyfile(file, kept)
+    wal.sync_file(kept)
     return kept
 
 

@@ -25,9 +25,13 @@ from wfkit.journal.port import RunRow
 StoredRow = tuple[int, int, int, int, int, bytes]
 """`pos`, then the fields of a `Row`."""
 
-MEMORY_LIMIT = "1GB"
+_MEMORY_LIMIT = "1GB"
+"""Four times `CHECKPOINT_BYTES`: DuckDB holds in memory what is in the log (218 MB of rows for a log of 210 MB), and the rest
+is for checkpoints and queries. Without a limit it would take up to 80 % of the machine, which belongs to the workflows."""
 CHECKPOINT_BYTES = 256 * 1024 * 1024
 """The log's length at which a commit pays for a checkpoint: 0.1 to 1.2 s, so an idle journal does it earlier."""
+_CHECKPOINT_SPARE_BYTES = 1024 * 1024
+"""Four of DuckDB's blocks: the file grows by whole ones, by one or two of them even for a few rows."""
 FATAL = (duckdb.FatalException, duckdb.InternalException, duckdb.InternalError)
 """The database is unusable until all its connections are closed, and what the last commit did is not known."""
 
@@ -147,7 +151,7 @@ class Store:
 
     def close(self) -> None:
         """Write a checkpoint if there is room, and let the file and its lock go."""
-        with contextlib.suppress(duckdb.Error):
+        with contextlib.suppress(duckdb.Error, OSError):
             if self.connected:
                 self.checkpoint()
         self.disconnect()
@@ -192,8 +196,7 @@ class Store:
         with duckdb.connect(str(new), config={"threads": 1}) as connection:
             schema.create(connection)
             connection.execute("CHECKPOINT")
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
+        wal.sync_file(new)
         new.rename(path)
         wal.sync_folder(path.parent)
 
@@ -216,7 +219,7 @@ class Store:
     def _connect_once(self) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(
             str(self.path),
-            config={"threads": 1, "memory_limit": MEMORY_LIMIT, "wal_autocheckpoint": f"{self._checkpoint_bytes}B"},
+            config={"threads": 1, "memory_limit": _MEMORY_LIMIT, "wal_autocheckpoint": f"{self._checkpoint_bytes}B"},
         )
 
     def _mend_log(self) -> None:
@@ -288,7 +291,8 @@ class Store:
 
     def _has_room(self) -> bool:
         disk = os.statvfs(self.path.parent)
-        return disk.f_bavail * disk.f_frsize > 2 * self.log_bytes + 1024 * 1024
+        # A checkpoint adds half of the log's length to the file, or all of it if nothing in it can be compressed: twice that.
+        return disk.f_bavail * disk.f_frsize > 2 * self.log_bytes + _CHECKPOINT_SPARE_BYTES
 
     def _open_writer(self) -> duckdb.DuckDBPyConnection:
         if self._writer is None:

@@ -71,8 +71,7 @@ def cut(journal: Path, damage: Damage) -> Path:
     wal = wal_path(journal)
     aside = free_name(wal.with_name(wal.name + ".damaged"))
     shutil.copyfile(wal, aside)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_file(aside)
     truncate(wal, damage.keep)
     return aside
 
@@ -95,6 +94,12 @@ def free_name(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.name}-{number}")
     return free
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
