@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -309,8 +310,28 @@ def test_code_changes_its_hash_with_its_helpers() -> None:
     assert helped.code_hash != Workflow(helped_otherwise.fn, name="helped").code_hash
 
 
+def test_code_changes_its_hash_with_the_helpers_of_what_is_within_it() -> None:
+    """A helper that only a nested function calls is the workflow's as well."""
+
+    def made(helper: Callable[[], int]) -> Workflow[[], int]:
+        async def nests() -> int:
+            def inner() -> int:
+                return helper()
+
+            return inner()
+
+        return Workflow(nests, name="nests")
+
+    assert made(_same_helper).code_hash == made(_same_helper).code_hash
+    assert made(_same_helper).code_hash != made(_other_helper).code_hash
+
+
 def _same_helper() -> int:
     return 1
+
+
+def _other_helper() -> int:
+    return 2
 
 
 @workflow
