@@ -10,7 +10,7 @@ from wfkit.api.definitions import Retry, step, workflow
 from wfkit.api.primitives import info, sleep, start_child
 from wfkit.api.saga import saga
 from wfkit.api.signals import Signal, wait_signal
-from wfkit.core.entries import ChildEnded
+from wfkit.core.entries import CancelRequested, ChildEnded
 from wfkit.engine.engine import Engine
 from wfkit.errors import RunCancelled, RunFailed, RunTerminated
 
@@ -197,6 +197,26 @@ def test_a_started_child_lives_on_or_is_cancelled_with_its_parent(world: World) 
 
     world.live(story, main)
     assert sorted(told) == ["cleaned b", "cleaned c"]
+
+
+def test_a_child_of_two_parents_is_cancelled_once(world: World) -> None:
+    """The end of the second one does not disturb the cleanup that the end of the first one began."""
+
+    @workflow
+    async def main(length: str) -> None:
+        start_child(wait_then_clean, "x", id="shared", on_parent_end="cancel")
+        await sleep(length)
+
+    async def story(engine: Engine) -> None:
+        runs = [await engine.start(main, length) for length in ("1s", "3s")]
+        for run in runs:
+            await run.result()
+        with pytest.raises(RunCancelled):
+            await engine.get(wait_then_clean, "shared").result()
+
+    world.live(story, main)
+    assert told == ["cleaned x"]
+    assert sum(isinstance(record.entry, CancelRequested) for record in world.history("shared")) == 1
 
 
 def test_a_child_that_dangles_is_cancelled(world: World) -> None:

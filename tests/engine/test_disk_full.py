@@ -7,12 +7,13 @@ import pytest
 
 from tests.engine.world import World, check_journal, until
 from wfkit.api.definitions import step, workflow
-from wfkit.api.primitives import logger, sleep
+from wfkit.api.primitives import State, logger, sleep
 from wfkit.api.signals import Signal, wait_signal
 from wfkit.engine.engine import Engine
 from wfkit.errors import JournalFull
 
 go = Signal("go", int)
+counted = State("counted", int)
 calls: list[Any] = []
 
 
@@ -126,6 +127,29 @@ def test_what_was_acknowledged_before_is_kept_over_a_crash(world: World) -> None
     world.disk.full = False
     assert world.live(lambda engine: engine.get(three_steps, "kept").result(), three_steps) == [0, 1, 2]
     assert {history[0].entry.id for history in world.histories().values()} == {"kept"}  # type: ignore[union-attr]  # a start
+
+
+def test_a_state_is_not_told_before_it_is_durable(world: World) -> None:
+    """The run has gone on in memory; nobody hears of that."""
+
+    @workflow
+    async def count() -> None:
+        for x in range(3):
+            counted.set(x)
+            await wait_signal(go)
+
+    async def story(engine: Engine) -> int:
+        run = await engine.start(count)
+        assert await run.state(counted) == 0
+        world.disk.fill()
+        asking = [run.send(go, 1), run.state(counted)]
+        told = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(refusal) for refusal in told] == [JournalFull, JournalFull]
+        world.disk.free()
+        await asyncio.sleep(1)
+        return await run.state(counted)
+
+    assert world.live(story, count) == 1
 
 
 def test_timers_and_logs_wait_for_room(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -246,9 +246,6 @@ def test_an_activation_under_which_the_process_dies_again_and_again_is_blocked(w
     """Of a timer, which no step in flight tells of; the run is parked, and tried again when the engine opens next."""
     deadly = True
 
-    class Dies(KeyboardInterrupt):
-        pass
-
     @workflow
     async def main() -> str:
         await sleep("10s")
@@ -289,6 +286,42 @@ def test_an_activation_under_which_the_process_dies_again_and_again_is_blocked(w
         return [await engine.get(wf, id).result() for wf, id in ((main, "one"), (neighbour, "two"))]
 
     assert world.live(last, main, neighbour) == ["survived", "fine"]
+
+
+class Dies(KeyboardInterrupt):
+    """What workflow code raises here to kill its process."""
+
+
+def test_a_child_whose_first_activation_kills_the_process_is_blocked_itself(world: World) -> None:
+    """Not the parent that starts it, in whose unit it begins."""
+
+    @workflow
+    async def child() -> None:
+        raise Dies
+
+    @workflow
+    async def parent() -> None:
+        await once(1)
+        await child()
+
+    async def first(engine: Engine) -> list[str]:
+        await engine.start(parent, id="one")
+        await asyncio.sleep(5)
+        return []
+
+    async def life(engine: Engine) -> list[str]:
+        await asyncio.sleep(30)
+        return [await engine.get(parent, id).status() for id in ("one", "one/child-2")]
+
+    told: list[str] = []
+    for story in [first, *[life] * 15]:
+        try:
+            told = world.crash(story, parent)
+        except Dies:
+            continue
+        break
+    assert told == ["running", "blocked"]
+    assert len(calls) <= 3
 
 
 def test_a_recovery_that_fails_leaves_the_journal_as_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,7 @@ class World:
     def _bury(self, loop: asyncio.AbstractEventLoop) -> None:
         """Lose all that a killed process loses. Nothing of it runs any more, but for what closing a coroutine runs."""
         self.disk.crash()
+        self.disk.crash_before = self.disk.crash_after = None
         loop.set_exception_handler(lambda _loop, _context: None)
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # else each of them complains
