@@ -93,7 +93,7 @@ class NonDeterminismError(WfkitError):
     """
 
     code = "WF021"
-    help = "declare @workflow(patches=('...',)) and guard the change: if has_patch('...'): ...   or bring the old code back"
+    help = "guard the change: if has_patch('...'): ...   or bring the old code back"
 
     def render(self) -> str:
         """Return the error as the command line prints it, with its help in the column of the other lines."""

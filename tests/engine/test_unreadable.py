@@ -1,6 +1,7 @@
 """A journal that cannot be read in one place, and runs that are tried again and again in vain."""
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.engine.world import World, check_journal, until
 from wfkit.api.definitions import Workflow, workflow
 from wfkit.api.primitives import sleep
 from wfkit.api.signals import Signal, send, wait_signal
-from wfkit.core.entries import Blocked, Unblocked
+from wfkit.core.entries import Blocked
 from wfkit.engine.engine import Engine
 from wfkit.errors import JournalCorrupt
 from wfkit.journal.memory import MemoryJournal
@@ -101,7 +102,7 @@ def bad(kind: type[Exception]) -> Workflow[[], int]:
     return main
 
 
-def test_a_run_that_is_tried_again_in_vain_is_told_to_be_blocked_once(world: World) -> None:
+def test_a_run_that_is_tried_again_in_vain_is_told_to_be_blocked_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """It blocks in an activation, at each opening for the same cause; another cause is told, and so is that it goes on."""
 
     @workflow(name="main")
@@ -113,17 +114,48 @@ def test_a_run_that_is_tried_again_in_vain_is_told_to_be_blocked_once(world: Wor
         await engine.get(mended, "one").send(go, 7)
         await asyncio.sleep(5)
 
-    def blocks() -> list[type]:
-        kinds = [type(record.entry) for record in world.history("one")]
-        return [kind for kind in kinds if kind in (Blocked, Unblocked)]
+    def times_told() -> int:
+        return sum("is blocked" in record.message for record in caplog.records)
 
     world.live(first, bad(NameError))
-    assert blocks() == [Blocked]
-    for _ in range(4):
+    assert times_told() == 1
+    for _ in range(7):
         world.live(lambda _engine: asyncio.sleep(5), bad(NameError))
-    assert blocks() == [Blocked]
+    assert times_told() == 1
     world.live(lambda _engine: asyncio.sleep(5), bad(AttributeError))
-    assert blocks() == [Blocked, Blocked]
+    assert times_told() == 2
+    # None of these openings is taken for a death of the process, so the mended code is tried at the next one.
+    codes = {record.entry.code for record in world.history("one") if isinstance(record.entry, Blocked)}
+    assert codes == {"WF029"}
     assert world.live(lambda engine: engine.get(mended, "one").result(), mended) == 7
-    assert blocks() == [Blocked, Blocked, Unblocked]
     check_journal(world.disk.rows, mended)
+
+
+class Dies(KeyboardInterrupt):
+    """Stands for the death of the process in the middle of an activation."""
+
+
+def test_mended_code_goes_on_after_two_rounds_of_deaths(world: World) -> None:
+    """A run that killed the process ten times is tried again all the same."""
+    deadly = True
+
+    @workflow
+    async def main() -> str:
+        await sleep("10s")
+        if deadly:
+            raise Dies
+        return "survived"
+
+    async def first(engine: Engine) -> None:
+        await engine.start(main, id="one")
+
+    async def life(engine: Engine) -> str:
+        await asyncio.sleep(30)
+        return await engine.get(main, "one").status()
+
+    world.crash(first, main)
+    for _ in range(14):
+        with contextlib.suppress(Dies):
+            world.crash(life, main)
+    deadly = False
+    assert world.live(life, main) == "completed"

@@ -370,15 +370,20 @@ class Scheduler:
             self.rebuild(run)
 
     def _block(self, unit: Unit, run: LiveRun, exc: WfkitError) -> None:
-        """Park a run at the first entry of its inbox. One that is parked already for the same cause gets no new record."""
+        """Park a run at the first entry of its inbox. One that is parked already for the same cause is not told of again.
+
+        It gets no new record either, unless an activation was announced: the record says that nobody died of that.
+        """
         self._runs.cool(run)
-        if run.state.blocked is not None and run.state.blocked.cause == failure_of(exc):
+        known = run.state.blocked is not None and run.state.blocked.cause == failure_of(exc)
+        if known and not run.state.activations:
             return
         inbox = run.state.inbox
         at = inbox[0] if inbox else run.state.seq
         entry = Blocked(t=self._mailbox.time_of(run), at=at, cause=failure_of(exc), code=exc.code)
         unit.rows.append(run.record(Record(entry)))
-        log.warning("run %s is blocked: [%s] %s", run.state.id, exc.code, exc)
+        if not known:
+            log.warning("run %s is blocked: [%s] %s", run.state.id, exc.code, exc)
         self._dispatcher.blocked_now(run)
 
     def _block_alone(self, run: LiveRun, exc: WfkitError) -> None:
