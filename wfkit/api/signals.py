@@ -194,7 +194,11 @@ def publish(signal: Signal[Any] | str, payload: Any) -> None:
 
 @contextmanager
 def subscribe(signal: Signal[Any] | str, where: Mapping[str, object] | None = None) -> Iterator[None]:
-    """Keep published signals of this kind for later waits, from here to the end of the block."""
+    """Keep published signals of this kind for later waits, from here to the end of the block.
+
+    `where` limits what is kept. It does not limit the waits in the block: each takes any signal of its kind unless it has
+    a `where` of its own.
+    """
     machine = current()
     n = machine.next_number()
     machine.emit(Subscribe(n, as_signal(signal).name, _fields(where)[1]))

@@ -200,7 +200,7 @@ class _Reading:
         if span is None:
             return
         span.attempts.append(Attempt(entry.attempt, entry.t, entry.error, entry.due, entry.died))
-        span.attempt = entry.attempt if entry.died else entry.attempt + 1
+        span.attempt = entry.attempt + 1
         span.outcome, span.error, span.due = "retrying", entry.error, entry.due
         span.records.append(seq)
 
