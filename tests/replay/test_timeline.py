@@ -81,10 +81,10 @@ def test_a_step_that_is_retried_says_when() -> None:
     assert (charge.outcome, charge.until, charge.due, charge.attempt, charge.error) == ("retrying", None, 20, 2, BROKEN)
 
 
-def test_an_attempt_under_which_the_process_died_is_not_counted() -> None:
-    """The same attempt runs again."""
+def test_after_an_attempt_under_which_the_process_died_comes_the_next() -> None:
+    """Each attempt has a number of its own, as in the engine; only the policy does not count it."""
     _, charge = spans([started(step(1)), note(AttemptFailed(t=10, n=1, attempt=1, error=BROKEN, due=10, died=True))])
-    assert (charge.attempt, charge.attempts[0].died) == (1, True)
+    assert (charge.attempt, charge.attempts[0].died) == (2, True)
 
 
 def test_a_step_that_failed_keeps_its_last_error() -> None:
