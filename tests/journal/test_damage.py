@@ -139,6 +139,34 @@ def test_a_repair_keeps_the_commits_before_the_damage(journal: Path) -> None:
     assert notice is None
 
 
+def test_a_repair_that_would_save_nothing_is_refused(tmp_path: Path) -> None:
+    """An empty journal in the place of a damaged one would let everything start anew without a word."""
+    path = tmp_path / "journal.duckdb"
+
+    async def fill() -> None:
+        journal = await open_journal(path)
+        journal.append([row(1, seq, bytes(range(33, 127)) * 20) for seq in range(1, 34)])
+        await journal.close()
+
+    asyncio.run(fill())
+    whole = path.read_bytes()
+    refusals = 0
+    for at in range(3 * 4096 + 100_000, len(whole), 256 * 1024):  # one byte in each block behind the headers
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        path.write_bytes(damaged)
+        try:
+            repair(path)
+        except JournalCorrupt as refused:
+            if "not one of" in str(refused):
+                refusals += 1
+                assert path.read_bytes() == bytes(damaged)
+                assert not list(tmp_path.glob("*repair*"))
+        for left in tmp_path.glob("journal.duckdb.*"):
+            left.unlink()
+    assert refusals
+
+
 def test_a_damaged_file_is_refused_and_repaired_up_to_the_gap(tmp_path: Path) -> None:
     """Each run keeps its records before the first one that cannot be read; the epoch goes on."""
     path = tmp_path / "journal.duckdb"

@@ -77,7 +77,8 @@ def _repair(path: Path) -> Repaired:
         rebuilt.execute("CHECKPOINT")
         rows: int = rebuilt.execute("SELECT count(*) FROM entries").fetchall()[0][0]
     if unreadable and not rows:
-        new.unlink()
+        for copy in (new, *kept):
+            copy.unlink()
         raise JournalCorrupt(
             f"not one of the {unreadable:,} records of {path} can be read; it was left as it is",
             help="restore a backup, or start anew on another journal: --store PATH",
