@@ -65,6 +65,8 @@ class _Jumping(selectors.DefaultSelector):
 class WorldClock:
     """The wall clock of a world: it goes with the time of its lives, and jumps when told."""
 
+    look_seconds = 5.0
+
     def __init__(self) -> None:
         self.base = START
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -185,6 +187,7 @@ class World:
         self.clock.loop = asyncio.get_running_loop()
         engine = self._engine = Engine(self.disk.open(), Registry(workflows), **self._world(options))
         await engine.recover()
+        engine.keep_projection()
         return await story(engine)
 
     def _world(self, options: dict[str, Any]) -> dict[str, Any]:

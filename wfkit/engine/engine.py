@@ -198,8 +198,11 @@ class Engine(Client):
                 self._take_up(run)
         else:
             self._left_alone = {run.number for run in unfinished}
-        self._projector.start()
         self._recovered = True
+
+    def keep_projection(self) -> None:
+        """From now on, keep the journal's projection up to date, and let go of runs that memory need not hold."""
+        self._projector.start()
 
     async def take_up(self, id: str) -> None:
         """Let a run go on that was left alone at the start, and the children that it awaits. Any other id is ignored.
@@ -692,6 +695,7 @@ async def running(journal: Journal, registry: Registry, *, all_runs: bool = True
         stack.callback(Watchdog(engine.under_way).close)
         stack.push_async_callback(engine.close)
         await engine.recover(all_runs=all_runs)
+        engine.keep_projection()
         yield engine
 
 

@@ -20,12 +20,17 @@ T = TypeVar("T")
 class Clock(Protocol):
     """The wall clock."""
 
+    look_seconds: float
+    """For how long at most it goes with the loop's time: after that, whoever waits for a time looks at it again."""
+
     def now(self) -> int:
         """Return microseconds since the epoch, UTC. It may jump, also backwards."""
         ...
 
 
 class SystemClock:
+    look_seconds = 5.0  # a laptop's sleep stops the monotonic clock that the loop waits on
+
     def now(self) -> int:
         return time.time_ns() // 1000
 

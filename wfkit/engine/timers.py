@@ -8,9 +8,6 @@ from collections.abc import Callable
 
 from wfkit.engine.ports import Clock
 
-LOOK_SECONDS_MAX = 5.0
-"""The wall clock is looked at this often at least: a laptop's sleep stops the monotonic clock that the loop waits on."""
-
 
 class Timers:
     """Calls `fire(run, n)` when the wall clock reaches the due time of wake-up `n` of a run; earliest due first.
@@ -60,7 +57,7 @@ class Timers:
         if not self._heap or self._closed:
             return
         due = self._heap[0][0]
-        seconds = min(max((due - self._clock.now()) / 1e6, 0.0), LOOK_SECONDS_MAX)
+        seconds = min(max((due - self._clock.now()) / 1e6, 0.0), self._clock.look_seconds)
         self._looks_at = due
         self._handle = self._loop.call_later(seconds, self._look)
 
