@@ -70,7 +70,7 @@ def test_a_recovery_that_is_cancelled_midway_leaves_the_journal_as_it_was(
         await start_and_be_in_flight(engine)
         await engine._projector.write()
         await asyncio.sleep(2.5)
-        await engine._all_durable()
+        await engine.requests._all_durable()
 
     async def cancelled(_journal: MemoryJournal) -> list[Row]:
         this = asyncio.current_task()

@@ -177,9 +177,9 @@ def test_an_engine_says_what_its_trouble_is(world: World) -> None:
         world.disk.fill()
         with pytest.raises(JournalFull):
             await engine.start(take)
-        assert isinstance(engine.trouble, JournalFull)
+        assert isinstance(engine.requests.trouble, JournalFull)
         world.disk.free()
-        await until(lambda: engine.trouble is None)
+        await until(lambda: engine.requests.trouble is None)
 
     world.live(story, take)
 

@@ -95,7 +95,7 @@ def test_the_order_of_keys_in_the_input_does_not_count(world: World) -> None:
         from msgspec import Raw
 
         for text in (b'[{"id":"a","amount":2}]', b'[{"amount":2,"id":"a"}]'):
-            await engine.start_run("place", Raw(text), "one", "attach", None)
+            await engine.requests.start_run("place", Raw(text), "one", "attach", None)
 
     world.live(story, place)
     assert len(world.histories()) == 1
@@ -291,7 +291,7 @@ def test_an_unknown_workflow_is_refused_with_the_nearest_names(world: World) -> 
         from msgspec import Raw
 
         with pytest.raises(UnknownWorkflow, match="did you mean 'shout'"):
-            await engine.start_run("shoot", Raw(b'["a"]'), None, "attach", None)
+            await engine.requests.start_run("shoot", Raw(b'["a"]'), None, "attach", None)
 
     world.live(story, shout)
     assert world.histories() == {}

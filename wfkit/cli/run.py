@@ -138,9 +138,9 @@ class _Call:
                 blocked = await self._await_end(engine)
             except BaseException:
                 with suppress(WfkitError):  # what went wrong first is what counts
-                    self.records = await engine.history_of(self.id)
+                    self.records = await engine.requests.history_of(self.id)
                 raise
-            self.records = await engine.history_of(self.id)
+            self.records = await engine.requests.history_of(self.id)
             return blocked
 
     async def _start(self, engine: Engine, args: Raw | None) -> None:
@@ -148,7 +148,7 @@ class _Call:
         await engine.take_up(self.id)
         if args is None:
             with suppress(UnknownRun):
-                known, _ = _fold(await engine.history_of(self.id))
+                known, _ = _fold(await engine.requests.history_of(self.id))
                 if known.workflow != self._workflow.name:
                     raise DuplicateRun(f"run id {self.id!r} is in use by workflow {known.workflow!r}")
                 return
@@ -156,7 +156,7 @@ class _Call:
                 args = arguments(self._workflow, None)
             except UsageError as error:
                 raise UsageError(f"no run {self.id!r} to go on with, and to start it: {error}", error.help) from None
-        await engine.start_run(self._workflow.name, args, self.id, "attach", None)
+        await engine.requests.start_run(self._workflow.name, args, self.id, "attach", None)
 
     async def _await_end(self, engine: Engine) -> Blocked | None:
         end = asyncio.ensure_future(_end_of_all(engine, self.id))
@@ -166,8 +166,10 @@ class _Call:
                     await asyncio.wait([end], timeout=_LOOK_SECONDS)
                     if not end.done():
                         await tell(engine)
-                    if await engine.status_of(self.id) == "blocked" and (blocked := await engine.blocked(self.id)) is not None:
-                        return blocked
+                    if await engine.requests.status_of(self.id) == "blocked":
+                        blocked = await engine.requests.blocked(self.id)
+                        if blocked is not None:
+                            return blocked
             await end
         finally:
             end.cancel()
@@ -188,8 +190,8 @@ class _Call:
 
 async def _end_of_all(engine: Engine, id: str) -> None:
     """Wait until a run has ended, and every run that it started."""
-    await engine.end_of(id)
-    for record in await engine.history_of(id):
+    await engine.requests.end_of(id)
+    for record in await engine.requests.history_of(id):
         for command in record.commands or ():
             if isinstance(command, StartChild):
                 with suppress(UnknownRun):
@@ -219,7 +221,7 @@ class _Progress:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + (1.0 if self._in_place else _LINE_SECONDS)
-        state, _ = _fold(await engine.history_of(self._id))
+        state, _ = _fold(await engine.requests.history_of(self._id))
         at = now_at(state, now())
         text = f"{shown(state.detail)}  {state.id}" + (f"  {at}" if at else "")
         if self._in_place:

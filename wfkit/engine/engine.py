@@ -38,45 +38,34 @@ from wfkit.core.commands import (
 from wfkit.core.entries import (
     AttemptFailed,
     AttemptStarted,
-    Blocked,
     CancelRequested,
     Entry,
-    Record,
     RunStarted,
-    RunTerminated,
-    SignalReceived,
     StepCompleted,
     StepFailed,
     TimerFired,
 )
-from wfkit.core.keys import check_run_id
 from wfkit.core.machine import StepFuture
-from wfkit.core.state import PendingChild, PendingStep, PendingTimer, input_hash
+from wfkit.core.state import PendingChild, PendingStep, PendingTimer
 from wfkit.engine.apps import load_app
-from wfkit.engine.client import Client, End, IfFinished, Run
+from wfkit.engine.client import Client, Run
 from wfkit.engine.executor import STEPS_MAX, Executor, Job
-from wfkit.engine.mailbox import Carrying, Delivery, Mailbox
+from wfkit.engine.mailbox import Mailbox
 from wfkit.engine.ports import Clock, Entropy, Order, StepRunner, SystemClock, SystemEntropy, as_they_came
 from wfkit.engine.projector import WARM_MAX, Projector
 from wfkit.engine.recovery import SUSPECT_DEATHS, deaths, load_runs, wake_ups
+from wfkit.engine.requests import LocalRequests
 from wfkit.engine.resources import Resources
 from wfkit.engine.runner import HostRunner
 from wfkit.engine.runs import LiveRun, Runs
-from wfkit.engine.scheduler import Effect, Scheduler, UnderWay, nothing
+from wfkit.engine.scheduler import Effect, Scheduler, UnderWay
 from wfkit.engine.timers import Timers
 from wfkit.engine.watchdog import Watchdog
 from wfkit.errors import (
     DefinitionError,
-    DuplicateRun,
-    EngineClosed,
-    RunEnded,
-    UnknownRun,
     UnsupportedPlatform,
-    WfkitError,
-    by_code,
 )
 from wfkit.journal.duckdb import open_journal
-from wfkit.journal.filters import parse
 from wfkit.journal.memory import MemoryDisk
 from wfkit.journal.port import Journal
 
@@ -126,7 +115,6 @@ class Engine(Client):
         hot_max: int = HOT_MAX,
         warm_max: int = WARM_MAX,
     ) -> None:
-        super().__init__(self)
         self._loop = asyncio.get_running_loop()
         self._journal = journal
         self._registry = registry
@@ -142,14 +130,15 @@ class Engine(Client):
         self._mailbox = Mailbox(self._runs, registry, self._clock, self._entropy)
         self._scheduler = Scheduler(journal, self._runs, registry, self._mailbox, self)
         self._projector = Projector(journal, self._runs, warm_max)
+        self.requests: LocalRequests = LocalRequests(
+            journal, self._runs, registry, self._mailbox, self._scheduler, self._clock, self._entropy
+        )
+        super().__init__(self.requests)
         self._ready: list[Callable[[], None]] = []
-        self._unacknowledged: set[asyncio.Future[None]] = set()
         self._closed = False
         self._recovered = False
         self._left_alone: set[int] = set()
         """Unfinished runs of the journal that do not go on by themselves."""
-        self.trouble: WfkitError | None = None
-        """Why the journal does not accept anything just now; None while all is well."""
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
@@ -188,7 +177,7 @@ class Engine(Client):
             all_runs: whether unfinished runs go on by themselves; otherwise those do that `take_up` names, and those
                 that others attach to.
         """
-        self._journal.watch(self._on_trouble)
+        self._journal.watch(self.requests.note_trouble)
         await load_runs(self._journal, self._runs)
         unfinished = [run for run in self._runs if not run.state.finished]
         for run in unfinished:
@@ -239,6 +228,7 @@ class Engine(Client):
         if self._closed:
             return
         self._closed = True
+        self.requests.close()
         self._timers.close()
         # Whatever fails or is cancelled on the way, the rest is still done, from the last line to the first.
         async with AsyncExitStack() as stack:
@@ -252,16 +242,14 @@ class Engine(Client):
 
     async def _drain(self) -> None:
         deadline = self._loop.time() + DRAIN_SECONDS
-        while self._executor.in_flight and self._loop.time() < deadline and self.trouble is None:  # noqa: ASYNC110  # a poll of two seconds at most
+        while self._executor.in_flight and self._loop.time() < deadline and self.requests.trouble is None:  # noqa: ASYNC110  # a poll of two seconds at most
             await asyncio.sleep(0.005)
 
     async def _write_last(self) -> None:
         """Refuse whoever still waits, and bring the projection up to date; but only if all runs were read, and all is well."""
-        for future in list(self._unacknowledged):
-            _refuse(future, EngineClosed("the engine was closed before the request was durable"))
-        well = self._recovered and self.trouble is None
+        self.requests.refuse_waiting()
+        well = self._recovered and self.requests.trouble is None
         for run in self._runs:
-            self._release(run, closed=True)
             self._runs.cool(run)
             if well and run.number not in self._left_alone:
                 self._interrupt_steps(run)
@@ -324,11 +312,11 @@ class Engine(Client):
         if run.deadline_left:
             self._timers.cancel(run.number, 0)
         run.left = ()
-        self._release(run)
+        self.requests.release(run)
 
     def blocked_now(self, run: LiveRun) -> None:
         """Tell those who wait for the run."""
-        self._release(run)
+        self.requests.release(run)
 
     def _submit(self, run: LiveRun, pending: PendingStep) -> None:
         step = self._definition(run, pending.command)
@@ -457,209 +445,6 @@ class Engine(Client):
         elif isinstance(pending, PendingStep) and pending.cancelled:
             self.step_failed(run.number, n, Failure("StepCancelled", "cancelled between two attempts"), pending.attempt)
 
-    # -- requests -----------------------------------------------------------------------------------------------------------
-
-    async def _durably(self, begin: Callable[[Callable[[], None]], None]) -> None:
-        """Begin something and wait until it is durable."""
-        if self._closed:
-            raise EngineClosed("the engine is closed")
-        if self.trouble is not None:
-            raise self.trouble
-        durable: asyncio.Future[None] = self._loop.create_future()
-        self._unacknowledged.add(durable)
-        try:
-            begin(lambda: _resolve(durable))
-            await durable
-        finally:
-            self._unacknowledged.discard(durable)
-
-    async def _all_durable(self) -> None:
-        """Wait until all that happened before is durable."""
-        await self._durably(lambda durable: self._scheduler.begin(nothing(), durable))
-
-    def _on_trouble(self, error: WfkitError | None) -> None:
-        self.trouble = error
-        if error is None:
-            log.warning("the journal accepts entries again")
-            return
-        log.error("[%s] %s", error.code, error)
-        for future in list(self._unacknowledged):
-            _refuse(future, error)
-
-    async def _find(self, id: str) -> LiveRun:
-        run = await self._runs.find(id)
-        if run is None:
-            raise UnknownRun(f"no run has the id {id!r}")
-        return run
-
-    async def start_run(
-        self, workflow: str, args: Raw, id: str | None, if_finished: IfFinished, send: tuple[str, Raw] | None
-    ) -> str:
-        """Start a run, or attach to the one that exists. See `Client.start`."""
-        definition = self._registry.workflow(workflow)
-        definition.signature.decode(args)
-        known = None
-        if id is None:
-            id = self._entropy.bits()[:20]
-        else:
-            check_run_id(id)
-            known = await self._runs.find(id)
-        if known is not None:
-            if known.state.workflow != workflow:
-                raise DuplicateRun(f"run id {id!r} is in use by workflow {known.state.workflow!r}")
-            if if_finished != "restart" or not known.state.finished:
-                self._check_attach(known, args, if_finished)
-                if send is not None:
-                    await self.send_signal(id, *send, dedupe=None)
-                else:
-                    await self._all_durable()
-                return id
-        generation, dedupe = (1, ()) if known is None else (known.state.generation + 1, tuple(known.state.dedupe or ()))
-        await self._durably(
-            lambda durable: self._scheduler.begin(self._first_entries(definition, id, args, generation, dedupe, send), durable)
-        )
-        return id
-
-    def _first_entries(
-        self,
-        definition: Workflow[..., Any],
-        id: str,
-        args: Raw,
-        generation: int,
-        dedupe: tuple[str, ...],
-        send: tuple[str, Raw] | None,
-    ) -> Carrying:
-        started = self._mailbox.new_run(definition, id, args, generation=generation, dedupe=dedupe)
-        yield started
-        if send is not None:
-            t = started.entry.t
-            yield Delivery(started.run, SignalReceived(t=t, name=send[0], payload=send[1], arrived=t))
-
-    def _check_attach(self, known: LiveRun, args: Raw, if_finished: IfFinished) -> None:
-        state = known.state
-        if state.input != input_hash(args):
-            raise DuplicateRun(f"run id {state.id!r} is in use with other input")
-        if state.finished and if_finished == "fail":
-            raise DuplicateRun(f"run {state.id!r} is already {state.status}")
-
-    async def send_signal(self, id: str, signal: str, payload: Raw, dedupe: str | None) -> None:
-        """Send a signal to a run. See `Run.send`."""
-        run = await self._find(id)
-        if run.state.knows(dedupe):
-            await self._all_durable()
-            return
-        if run.state.finished:
-            raise RunEnded(f"run {id} is {run.state.status}: the signal {signal!r} was not accepted")
-        t = self._mailbox.time_of(run)
-        entry = SignalReceived(t=t, name=signal, payload=payload, arrived=t, dedupe=dedupe)
-        await self._durably(lambda durable: self._scheduler.deliver(run, entry, durable))
-
-    async def publish_signal(self, signal: str, payload: Raw, dedupe: str | None) -> None:
-        """Publish a signal. See `Client.publish`."""
-        if self._runs.bus.state.knows(dedupe):
-            await self._all_durable()
-            return
-
-        plan = self._mailbox.publish(signal, payload, dedupe=dedupe, sender=None)
-        await self._durably(lambda durable: self._scheduler.begin(plan, durable))
-
-    async def cancel_run(self, id: str, reason: str) -> None:
-        """Ask a run to stop. See `Run.cancel`."""
-        run = await self._find(id)
-        self._refuse_if_ended(run)
-        if run.state.cancelling:
-            await self._all_durable()
-            return
-        entry = CancelRequested(t=self._mailbox.time_of(run), reason=reason)
-        await self._durably(lambda durable: self._scheduler.deliver(run, entry, durable))
-
-    async def terminate_run(self, id: str, reason: str) -> None:
-        """Stop a run at once. See `Run.terminate`."""
-        run = await self._find(id)
-        self._refuse_if_ended(run)
-        entry = RunTerminated(t=self._mailbox.time_of(run), reason=reason)
-        await self._durably(lambda durable: self._scheduler.deliver(run, entry, durable))
-
-    def _refuse_if_ended(self, run: LiveRun) -> None:
-        if run.state.finished:
-            raise RunEnded(f"run {run.state.id} is already {run.state.status}")
-
-    async def end_of(self, id: str) -> End:
-        """Wait for the end of a run."""
-        run = await self._find(id)
-        while not run.over:
-            await self._change_of(run)
-            run = await self._find(id)
-        state = run.state
-        if state.status == "completed" and run.value is None:
-            await self._scheduler.fetch_result(run)
-        return End(state.status, run.value, state.error, state.saga_failures)
-
-    def _release(self, run: LiveRun, *, closed: bool = False) -> None:
-        waiters, run.waiters = run.waiters, None
-        for waiter in waiters or ():
-            if closed:
-                _refuse(waiter, EngineClosed(f"the engine was closed while run {run.state.id} was {run.state.detail}"))
-            else:
-                _resolve(waiter)
-
-    async def status_of(self, id: str) -> str:
-        run = await self._find(id)
-        if run.state.finished and not run.over:
-            await self._all_durable()
-        return run.state.status
-
-    async def state_of(self, id: str, name: str) -> Raw | None:
-        value = ((await self._find(id)).state.state or {}).get(name)
-        await self._all_durable()
-        return value
-
-    async def history_of(self, id: str) -> list[Record]:
-        run = await self._find(id)
-        await self._all_durable()
-        return LiveRun(run.number, run.state).read(await self._journal.history(run.number))
-
-    async def find_runs(self, filter: str, limit: int) -> Sequence[tuple[str, Workflow[..., Any] | None]]:
-        found = await self._journal.list_runs(parse(filter, self._clock.now()), limit)
-        workflows = {state.id: self._registry.workflows.get(state.workflow) for state in found}
-        return list(workflows.items())
-
-    async def _change_of(self, run: LiveRun) -> None:
-        """Wait until a run has ended, durably, or is blocked."""
-        if self._closed:
-            raise EngineClosed(f"the engine was closed while run {run.state.id} was {run.state.detail}")
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        run.waiters = [*(run.waiters or ()), waiter]
-        try:
-            await waiter
-        finally:
-            run.waiters = [other for other in run.waiters or () if other is not waiter] or None
-
-    async def blocked(self, id: str) -> Blocked | None:
-        """Return why a run is blocked, once an attempt to go on that is under way has ended.
-
-        Raises:
-            UnknownRun: there is no such run.
-        """
-        run = await self._find(id)
-        if run.rebuilding is not None:
-            await asyncio.wait([run.rebuilding])
-        return run.state.blocked
-
-    async def end_or_block(self, id: str) -> None:
-        """Wait until a run has ended, or does not go on without an edit of its code.
-
-        Raises:
-            WfkitError: it is blocked; the error is the one that blocked it.
-        """
-        run = await self._find(id)
-        while not run.over:
-            if run.state.blocked is not None:
-                blocked = run.state.blocked
-                error = by_code().get(blocked.code, WfkitError)
-                raise error.__new__(error, blocked.cause.message)
-            await self._change_of(run)
-
 
 @asynccontextmanager
 async def _open(
@@ -719,17 +504,7 @@ def run(wf: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *args: Unpack[Ts]) -
     async def once() -> R:
         async with running(MemoryDisk().open(), Registry([wf])) as engine:
             handle: Run[R] = await engine.start(cast("Any", wf), *args)
-            await engine.end_or_block(handle.id)
+            await engine.requests.end_or_block(handle.id)
             return await handle.result()
 
     return asyncio.run(once())
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _refuse(future: asyncio.Future[None], error: WfkitError) -> None:
-    if not future.done():
-        future.set_exception(error)
