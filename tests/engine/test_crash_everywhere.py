@@ -178,8 +178,18 @@ def outcomes(world: World) -> set[str]:
     return found
 
 
+def asked_for(world: World) -> set[str]:
+    """Return the keys of the steps whose command is durable."""
+    records = [record for history in world.histories().values() for record in history]
+    return {command.key for record in records for command in record.commands or () if isinstance(command, RunStep)}
+
+
 def check(world: World) -> None:
-    """Let the last life happen: it ends as one without a crash, and runs nothing whose outcome was durable before."""
+    """Let the last life happen: it ends as one without a crash, and runs nothing whose outcome was durable before.
+
+    Nothing has begun so far whose command is not durable.
+    """
+    assert set(calls) <= asked_for(world)
     durable, before = outcomes(world), len(calls)
     assert world.live(place, *ALL) == (EXPECTED, 300)
     check_journal(world.disk.rows, *ALL)

@@ -1,6 +1,7 @@
 """Steps: attempts, retries, time limits, results."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import sys
@@ -14,12 +15,14 @@ from wfkit.api.attempt import StepInfo, step_info
 from wfkit.api.definitions import NonRetryable, Retry, RetryAfter, run_step, step, workflow
 from wfkit.api.primitives import now, sleep
 from wfkit.api.saga import saga
+from wfkit.api.signals import Signal, wait_signal
 from wfkit.core.commands import RunStep
 from wfkit.core.entries import AttemptFailed, AttemptStarted, StepCompleted, StepFailed
 from wfkit.engine.engine import Engine
-from wfkit.errors import CodecError, PayloadTooLarge, RunFailed, StepCancelled, StepError, StepTimeout
+from wfkit.errors import CodecError, PayloadTooLarge, RunCancelled, RunFailed, StepCancelled, StepError, StepTimeout
 
 once = Retry(max_attempts=1)
+go = Signal("go", int)
 
 
 class Declined(Exception):
@@ -294,6 +297,33 @@ def test_an_attempt_that_ignores_its_cancellation_is_given_up(world: World) -> N
     told, took = world.live(story, main)
     assert told == "timeout"
     assert took < 20
+
+
+def test_an_attempt_that_was_given_up_has_no_say_in_the_next_one(world: World) -> None:
+    """It ends while the next one runs, and that goes on."""
+
+    @step(timeout="4s", retry=Retry(max_attempts=2, initial="1s"))
+    async def deaf() -> int:
+        attempt = step_info().attempt
+        calls.append(attempt)
+        end = seconds() + (11 if attempt == 1 else 3)
+        while seconds() < end:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(end - seconds())
+        calls.append(-attempt)
+        return attempt
+
+    @workflow
+    async def main() -> int:
+        return await deaf()
+
+    async def story(engine: Engine) -> int:
+        return await (await engine.start(main, id="one")).result()
+
+    assert world.live(story, main) == 2
+    assert calls == [1, 2, -1, -2]
+    kinds = [type(record.entry) for record in world.history("one")]
+    assert kinds[1:] == [AttemptFailed, AttemptStarted, StepCompleted]
 
 
 def test_a_result_of_a_cancelled_step_is_dropped(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -620,6 +650,57 @@ def test_closing_an_engine_is_no_fault_of_the_steps_in_flight(world: World) -> N
     assert calls == list(range(1, 9))
 
 
+def test_a_death_uses_up_no_attempt_of_the_policy(world: World) -> None:
+    """Of two attempts one dies: a failure is still followed by another attempt, and no further one."""
+
+    @step(retry=Retry(max_attempts=2, initial="1s"))
+    async def charge() -> None:
+        infos.append(step_info())
+        if len(infos) == 1:
+            await asyncio.sleep(3600)
+        raise Declined
+
+    @workflow
+    async def main() -> None:
+        await charge()
+
+    async def first(engine: Engine) -> None:
+        await engine.start(main, id="one")
+        await until(lambda: infos)
+
+    async def second(engine: Engine) -> None:
+        with pytest.raises(RunFailed, match="Declined"):
+            await engine.get(main, "one").result()
+
+    world.crash(first, main)
+    world.live(second, main)
+    assert [info.attempt for info in infos] == [1, 2, 3]
+
+
+def test_a_step_in_flight_does_not_run_again_when_its_run_is_rebuilt(world: World) -> None:
+    """An entry comes for a run whose code has left memory: the replay acts on nothing."""
+
+    @step
+    async def slow() -> None:
+        calls.append("slow")
+        await asyncio.sleep(10)
+
+    @workflow
+    async def main() -> int:
+        _, value = await asyncio.gather(slow(), wait_signal(go))
+        return value
+
+    async def story(engine: Engine) -> int:
+        run = await engine.start(main, id="one")
+        await engine.start(try_flaky, 0)
+        assert engine._runs.named("one").machine is None  # type: ignore[union-attr]  # it is there
+        await run.send(go, 7)
+        return await run.result()
+
+    assert world.live(story, main, try_flaky, hot_max=1) == 7
+    assert calls.count("slow") == 1
+
+
 def test_a_step_in_flight_at_a_crash_runs_again_with_its_key(world: World) -> None:
     """The same key and arguments, the next number; and the death uses up no attempt of its policy."""
 
@@ -679,6 +760,43 @@ def test_a_saga_waits_for_the_end_of_the_steps_that_it_cancels(world: World) -> 
 
     world.live(story, main)
     assert calls == ["ended", "undone"]
+
+
+def test_a_step_that_was_being_cancelled_at_a_crash_does_not_run_again(world: World) -> None:
+    """It has failed, with an outcome that nobody knows: its compensation runs."""
+
+    @step
+    async def slow() -> None:
+        calls.append("slow")
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            calls.append("cancelled")
+            await asyncio.sleep(2)
+            raise
+
+    @step
+    async def undo() -> None:
+        calls.append("undo")
+
+    @workflow
+    async def main() -> None:
+        async with saga() as s:
+            await s.do(slow, undo=undo)
+
+    async def first(engine: Engine) -> None:
+        run = await engine.start(main, id="one")
+        await until(lambda: calls)
+        await run.cancel()
+        await until(lambda: len(calls) == 2)
+
+    async def second(engine: Engine) -> None:
+        with pytest.raises(RunCancelled):
+            await engine.get(main, "one").result()
+
+    world.crash(first, main)
+    world.live(second, main)
+    assert calls == ["slow", "cancelled", "undo"]
 
 
 def test_a_saga_step_that_is_cancelled_in_back_off_ends_at_once(world: World) -> None:

@@ -9,10 +9,12 @@ from tests.engine.world import START, World, check_journal, until
 from wfkit.api.definitions import step, workflow
 from wfkit.api.primitives import now, sleep, timeout
 from wfkit.api.saga import saga
+from wfkit.api.signals import Signal, wait_signal
 from wfkit.core.entries import CancelRequested, TimerFired
 from wfkit.engine.engine import Engine
-from wfkit.errors import RunTimedOut
+from wfkit.errors import RunCancelled, RunTimedOut
 
+go = Signal("go", int)
 told: list[Any] = []
 
 
@@ -146,6 +148,36 @@ def test_a_clock_that_jumps_back_fires_nothing_early_and_takes_no_time_back(worl
     assert times == sorted(times)
     assert [round(at - START / 1e6) for at in times] == [10, 20, 30]
     assert world.clock.now() >= START + 30_000_000
+    check_journal(world.disk.rows, main)
+
+
+def test_what_comes_while_the_clock_is_behind_takes_no_time_back(world: World) -> None:
+    """Signals, a step's outcome, a cancel: their entries have the time of the entry before."""
+
+    @step
+    async def brief() -> None:
+        await asyncio.sleep(1)
+
+    @workflow
+    async def main() -> None:
+        await sleep("10s")
+        await wait_signal(go)
+        await brief()
+        await wait_signal(go)
+
+    async def story(engine: Engine) -> None:
+        run = await engine.start(main, id="one")
+        await asyncio.sleep(15)
+        world.clock.jump(-100)
+        await run.send(go, 1)
+        await asyncio.sleep(2)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+
+    world.live(story, main)
+    times = [record.entry.t for record in world.history("one")]
+    assert times == [START, *[START + 10_000_000] * 4]
     check_journal(world.disk.rows, main)
 
 
