@@ -44,6 +44,7 @@ from wfkit.errors import (
 if TYPE_CHECKING:
     from wfkit.api.attempt import StepInfo, step_info
     from wfkit.api.definitions import (
+        Expect,
         NonRetryable,
         Retry,
         RetryAfter,
@@ -158,6 +159,7 @@ _LAZY = {
     "StepInfo": "wfkit.api.attempt",
     "step_info": "wfkit.api.attempt",
     "NonRetryable": "wfkit.api.definitions",
+    "Expect": "wfkit.api.definitions",
     "Retry": "wfkit.api.definitions",
     "RetryAfter": "wfkit.api.definitions",
     "Step": "wfkit.api.definitions",

@@ -81,6 +81,26 @@ class FilterError(WfkitError):
     help = 'write filters as status:failed wf:order_* after:10m step:ship error:"503" "text"'
 
 
+class BadRequest(WfkitError):
+    """An engine's control API got a request that it does not understand, or one that is over 4 MiB.
+
+    A request is one JSON object, sent by POST to `/v1/` and its path. The message names what is wrong with it.
+    """
+
+    code = "WF017"
+    help = "see the requests: python -c 'import wfkit.control.messages as m; help(m)'"
+
+
+class SqlRefused(WfkitError):
+    """A query is not answered: it is not one SELECT, it reaches for files or addresses, it fails, or it takes too long.
+
+    Queries read the views `runs`, `history`, `steps`, `attempts` and `signals`, and change nothing.
+    """
+
+    code = "WF018"
+    help = "see what can be asked: wfkit sql --help"
+
+
 # -- the author of the workflow must act -----------------------------------------------------------------------------
 
 
@@ -289,10 +309,157 @@ class EngineClosed(WfkitError):
     help = "open the engine again"
 
 
+class EngineUnreachable(WfkitError):
+    """No engine answers: none runs here, or it has just ended.
+
+    What it acknowledged is kept. Whether it did what it was asked last is not known: ask again, under the same id or dedupe
+    id, which is done once.
+    """
+
+    code = "WF058"
+    help = "start one: wfkit serve APP"
+
+
+class EngineRunning(WfkitError):
+    """Another engine serves the control socket in this folder. One folder has one engine."""
+
+    code = "WF059"
+    help = "stop that engine, or keep this journal in a folder of its own: --store PATH"
+
+
 class UnsupportedPlatform(WfkitError):
     """wfkit runs on Linux and macOS, on CPython 3.11 or newer."""
 
     code = "WF056"
+
+
+# -- what verification finds --------------------------------------------------------------------------------------------
+
+
+class FaultSyntaxError(WfkitError):
+    """A fault is written as `kind@point`, such as `crash@2:step.effect_done_not_journaled:charge`.
+
+    The point is `<run>:<n>:<phase>:<label>:<occurrence>`; the run may be left out if it is the main one, the number where
+    there is none, the occurrence if it is the first. A parameter stands in parentheses: `crash_long(3h)@1:timer.set:sleep`.
+    """
+
+    code = "WF060"
+    help = "write it as kind@point, such as crash@2:step.effect_done_not_journaled:charge"
+
+
+class VerificationFailed(WfkitError, AssertionError):
+    """Verification found something; the message is its story. Each kind of finding has a code of its own."""
+
+    code = "WF061"
+
+
+class ReplayFinding(VerificationFailed):
+    """Replaying a history did not ask for the commands that it holds.
+
+    So a run that meets a crash there cannot go on. Usual causes: a clock, random numbers, the environment or a module's
+    variable read in the workflow; iteration over a set of strings; an edit of the code without `has_patch`.
+    """
+
+    code = "WF062"
+
+
+class LedgerFinding(VerificationFailed):
+    """Something happened outside more often than without faults, or one key was used for two different things.
+
+    A step runs at least once: it runs again when the process dies before its result is recorded, and when its answer is
+    lost. Give the service `step_info().idempotency_key`, which is the same on every attempt.
+    """
+
+    code = "WF063"
+
+
+class DifferenceFinding(VerificationFailed):
+    """The outcome, the effects or the state outside differ from those without faults, though the engine masks these."""
+
+    code = "WF064"
+
+
+class SagaFinding(VerificationFailed):
+    """A run ended neither complete nor compensated: something was done and not undone, or undone in the wrong order."""
+
+    code = "WF065"
+
+
+class LivenessFinding(VerificationFailed):
+    """A run never ends after the last fault, and waits for nothing that it also waits for without faults."""
+
+    code = "WF066"
+
+
+class SignalsFinding(VerificationFailed):
+    """A signal that a run takes without faults was refused, or left unread."""
+
+    code = "WF067"
+
+
+class DanglingFinding(VerificationFailed):
+    """A workflow returned while a step or child that it started was still under way; that one was cancelled."""
+
+    code = "WF068"
+
+
+class AmbientFinding(VerificationFailed):
+    """A workflow, or a step under test, uses what lies outside of the simulation: a clock, a thread, a socket."""
+
+    code = "WF069"
+
+
+class ResourceFinding(VerificationFailed):
+    """A history or a payload grows without bound, or a failure makes many more calls than the retry policy says."""
+
+    code = "WF070"
+
+
+class UpgradeFinding(VerificationFailed):
+    """A run of the old code does not go on under the new one."""
+
+    code = "WF071"
+
+
+class InvariantFinding(VerificationFailed):
+    """An invariant of yours does not hold."""
+
+    code = "WF072"
+
+
+class UnsimulatedIO(WfkitError):
+    """A step opened a real socket in a simulation, which must not touch the real world thousands of times.
+
+    Put a fake in the place of its client: `verify(..., world=World, resources=[replace(client, lambda w: w.bank)])`. Or
+    allow it with `io="allow"`; what the step does is then done again in every schedule.
+    """
+
+    code = "WF073"
+    help = 'give a world: verify(..., world=World, resources=[replace(client, lambda w: w.bank)]), or io="allow"'
+
+
+class SimulationBounds(WfkitError):
+    """A simulated run did not come to an end within its bounds of entries, time or memory."""
+
+    code = "WF074"
+    help = 'bound it with until="30 days", or look for a loop that never ends'
+
+
+class HarnessLeak(WfkitError):
+    """The same schedule went two ways: something that the simulation does not control decides what the code does.
+
+    Usual causes: state of a module or of a global object that survives from one schedule to the next, a real clock or
+    real chance read through a name bound before wfkit was imported, iteration over a set of objects.
+    """
+
+    code = "WF075"
+    help = "look at the first event that differs; keep state in the world= factory, not in modules"
+
+
+class FailureFileError(WfkitError):
+    """A failure file cannot be replayed: it is damaged, of a newer version, or its origin is not in this project."""
+
+    code = "WF076"
 
 
 # -- wfkit's own authors must act ------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ class Attempt:
     """The surroundings of one attempt: what it is, what it may use."""
 
     info: StepInfo
+    n: int = 0
+    """Number of the step's command in its run."""
     undoes: Undoes | None = None
     resources: Mapping[Any, Any] = field(default_factory=dict)
     """Open resources, by definition."""

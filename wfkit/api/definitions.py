@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from dataclasses import dataclass
 from hashlib import blake2b
 from types import FunctionType
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unpack, cast, overload
@@ -88,6 +89,21 @@ class Retry:
         self.policy = DEFAULT_RETRY if policy == DEFAULT_RETRY else policy
 
 
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What verification may expect of a step, where running it twice is right.
+
+    Args:
+        read_only: it changes nothing outside.
+        idempotent: doing it again with the same arguments changes nothing more, as a PUT does.
+        at_least_once: why it may happen more than once; shown in the report.
+    """
+
+    read_only: bool = False
+    idempotent: bool = False
+    at_least_once: str = ""
+
+
 ATTENTION_AFTER = 10
 """A step that is retried without end marks its run as needing attention after so many failed attempts."""
 
@@ -115,9 +131,11 @@ class Step(Generic[P, R]):
         total_timeout: Duration | None = None,
         raises: tuple[type[Exception], ...] = (),
         undoes: Step[..., Any] | None = None,
+        expect: Expect | None = None,
     ) -> None:
         _refuse_methods(fn, "step")
         self.fn = fn
+        self.expect = expect or Expect()
         self.name = name or fn.__name__
         self.is_async = inspect.iscoroutinefunction(fn)
         self.undoes = undoes
@@ -271,6 +289,7 @@ def step(
     total_timeout: Duration = ...,
     raises: tuple[type[Exception], ...] = (),
     undoes: Step[..., Any] = ...,
+    expect: Expect = ...,
 ) -> StepDecorator: ...
 def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Declare a step.
@@ -285,6 +304,7 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         raises: exception classes that the workflow may catch as themselves, and subclasses of them as these; builtin
             ones need no declaration.
         undoes: the step that this one compensates, for undo code written by hand.
+        expect: what verification may expect of the step; the engine does not look at it.
 
     Raises:
         DefinitionError: a method is decorated.

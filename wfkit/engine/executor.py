@@ -220,7 +220,7 @@ class Executor:
         if job.attempt == 1:
             warn_if_heavy(command.args, "what %s() of run %s is called with", step.name, job.run_id)
         info = StepInfo(job.run_id, job.workflow, step.name, command.key, job.attempt, at(now + limit))
-        attempt = Attempt(info, command.undoes, self._resources.open, self._clock.now)
+        attempt = Attempt(info, command.n, command.undoes, self._resources.open, self._clock.now)
         try:
             args, kwargs = step.signature.call(step.signature.decode(command.args))
             job.running = self._runner.run(step, args, kwargs, attempt, lambda result, error: self._ended(job, result, error))

@@ -1,0 +1,167 @@
+"""The clock and the chance that code outside of workflows sees in a simulation.
+
+The functions of `time`, `os.urandom` and `random` are replaced while a simulation is under way, and act only for code
+that belongs to one; every other thread keeps the real ones. Workflow code has a clock and a chance of its own: the guard
+sees to that before these are asked.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from random import Random
+from types import FrameType
+from typing import Any, Protocol
+
+from wfkit.core.loop import active_loops, is_internal, location, running
+
+
+class Ambience(Protocol):
+    """Where time and chance come from."""
+
+    def wall(self) -> int:
+        """Return the wall clock, microseconds UTC."""
+        ...
+
+    def since(self) -> int:
+        """Return microseconds since the schedule began."""
+        ...
+
+    def slept(self, seconds: float) -> None: ...
+    def chance(self) -> Random: ...
+    def saw(self, what: str, line: str) -> None:
+        """User code read the clock, or chance."""
+        ...
+
+
+ambience: ContextVar[Ambience | None] = ContextVar("wfkit_ambience", default=None)
+
+_DRAWN = [
+    "random",
+    "randint",
+    "randrange",
+    "choice",
+    "choices",
+    "shuffle",
+    "sample",
+    "uniform",
+    "triangular",
+    "betavariate",
+    "expovariate",
+    "gammavariate",
+    "gauss",
+    "lognormvariate",
+    "normalvariate",
+    "vonmisesvariate",
+    "paretovariate",
+    "weibullvariate",
+    "getrandbits",
+    "randbytes",
+]
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Put the functions in place for as long as the block runs; nested blocks change nothing."""
+    if getattr(time.time, "__wfkit_simulated__", False):
+        yield
+        return
+    saved: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, name: str, make: Any) -> None:
+        real = getattr(owner, name)
+        saved.append((owner, name, real))
+        made = make(real)
+        made.__wfkit_simulated__ = True
+        setattr(owner, name, made)
+
+    put(time, "time", lambda real: _clock(real, "time.time()", lambda here: here.wall() / 1e6))
+    put(time, "time_ns", lambda real: _clock(real, "time.time_ns()", lambda here: here.wall() * 1000))
+    for name in ("monotonic", "perf_counter"):
+        put(time, name, lambda real: _clock(real, "", lambda here: here.since() / 1e6))
+        put(time, f"{name}_ns", lambda real: _clock(real, "", lambda here: here.since() * 1000))
+    put(time, "sleep", _sleep)
+    put(os, "urandom", _urandom)
+    put(random, "_urandom", _urandom)
+    for name in _DRAWN:
+        put(random, name, lambda real, name=name: _drawn(real, name))
+    try:
+        yield
+    finally:
+        for owner, name, real in reversed(saved):
+            setattr(owner, name, real)
+
+
+def _here() -> Ambience | None:
+    """Return where chance comes from; None outside of simulations, and in workflow code, which has its own."""
+    if active_loops and (loop := running()) is not None and not loop.unsafe:
+        return None
+    return ambience.get()
+
+
+def _clock(real: Any, what: str, read: Any) -> Any:
+    def clock() -> Any:
+        here = ambience.get()
+        if here is None:
+            return real()
+        if what:
+            _tell(here, what)
+        return read(here)
+
+    return clock
+
+
+def _sleep(real: Any) -> Any:
+    def sleep(seconds: float, /) -> None:
+        here = ambience.get()
+        if here is None:
+            real(seconds)
+        else:
+            here.slept(seconds)
+
+    return sleep
+
+
+def _urandom(real: Any) -> Any:
+    def urandom(size: int, /) -> bytes:
+        here = _here()
+        if here is None:
+            return real(size)  # type: ignore[no-any-return]  # bytes
+        _tell(here, "chance")
+        return here.chance().randbytes(size)
+
+    return urandom
+
+
+def _drawn(real: Any, name: str) -> Any:
+    def drawn(*args: Any, **kwargs: Any) -> Any:
+        here = _here()
+        if here is None:
+            return real(*args, **kwargs)
+        _tell(here, f"random.{name}()")
+        return getattr(here.chance(), name)(*args, **kwargs)
+
+    return drawn
+
+
+def _tell(here: Ambience, what: str) -> None:
+    """Tell which line of the user's read the clock or chance; library frames between are passed over."""
+    frame: FrameType | None = sys._getframe(2)
+    told = what
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] == "wfkit":
+            return  # wfkit's own code reads it
+        if module == "uuid":
+            told = f"uuid.{frame.f_code.co_name}()"
+        elif module == "secrets":
+            told = f"secrets.{frame.f_code.co_name}()"
+        elif module != "random" and not is_internal(frame.f_code):
+            here.saw("os.urandom()" if told == "chance" else told, location(frame))
+            return
+        frame = frame.f_back

@@ -1,0 +1,229 @@
+"""Points at which something can go wrong, the kinds of faults, and which kind fits which point.
+
+A point has a name in the workflow's own terms: `<run>:<n>:<phase>:<label>:<occurrence>`. The number `n` is that of the
+durable command, so the same point exists in every run with the same prefix. The run is left out if it is the main one,
+the occurrence if it is the first, and the number where there is none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from wfkit.core.durations import Duration, display, microseconds
+from wfkit.errors import FaultSyntaxError
+
+FaultClass: TypeAlias = Literal["M", "S", "B", "T"]
+"""What a fault entitles a run to: M the engine must mask it, S a service fails, B business fails, T time shifts."""
+CLASSES: tuple[FaultClass, ...] = ("M", "S", "B", "T")
+"""From the strictest to the most lenient: a plan is judged by the last one that its faults are of."""
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+
+
+class Point(NamedTuple):
+    """A named moment of a schedule."""
+
+    run: str
+    """The run's id; empty for the main run."""
+    n: int
+    phase: str
+    label: str
+    occurrence: int = 1
+
+    def __str__(self) -> str:
+        parts = [self.run] if self.run else []
+        if self.n:
+            parts.append(str(self.n))
+        parts += [self.phase, self.label]
+        if self.occurrence > 1:
+            parts.append(str(self.occurrence))
+        return ":".join(parts)
+
+
+STEP_PHASES = (
+    "step.before",
+    "call.before",
+    "call.after",
+    "step.effect_done_not_journaled",
+    "fail.before_journal",
+    "step.journaled",
+)
+COMPENSATION_PHASES = tuple(f"comp.{phase.removeprefix('step.')}" for phase in STEP_PHASES)
+PHASES = (
+    "start.before_journal",
+    "start.journaled",
+    *STEP_PHASES,
+    *COMPENSATION_PHASES,
+    "timer.set",
+    "timer.fired",
+    "timer.journaled",
+    "wait.registered",
+    "event.before_journal",
+    "event.journaled",
+    "child.done_not_journaled",
+    "child.journaled",
+    "cancel.journaled",
+    "finish.before_journal",
+    "finish.journaled",
+    "get",
+    "put",
+    "put.after",
+    "journal.append",
+    "journal.fsync",
+    "journal.read",
+    "tie",
+    "delivery",
+    "calendar",
+)
+
+
+def plain(phase: str) -> str:
+    """Return the phase of a compensation as that of an ordinary step."""
+    if phase in COMPENSATION_PHASES:
+        return STEP_PHASES[COMPENSATION_PHASES.index(phase)]
+    return phase
+
+
+class Kind(NamedTuple):
+    """A kind of fault."""
+
+    name: str
+    cls: FaultClass
+    phases: frozenset[str]
+    """Where it fits, with phases of compensations named as those of steps."""
+    default: int = 0
+    """Its parameter, where it has one: microseconds, or a number."""
+
+
+_IN_STEP = frozenset({"step.before", "call.before", "call.after", "step.effect_done_not_journaled", "get", "put", "put.after"})
+_EVERYWHERE = frozenset(PHASES) - {"tie", "delivery", "calendar"} - set(COMPENSATION_PHASES)
+_WAITING = frozenset({"timer.set", "wait.registered"})
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        # In the order of simplicity: shrinking prefers what comes first.
+        Kind("crash", "M", _EVERYWHERE),
+        Kind("crash_replay", "M", frozenset({"journal.read"})),
+        Kind("upgrade", "M", _EVERYWHERE),
+        Kind("dup", "M", frozenset({"delivery"}), 500_000),
+        Kind("lost_event_ack", "M", frozenset({"delivery"})),
+        Kind("zombie", "M", frozenset({"call.before"}), 30_000_000),
+        Kind("lost_ack", "S", frozenset({"call.after"})),
+        Kind("fail", "S", frozenset({"call.before"})),
+        Kind("fail_n", "S", frozenset({"call.before"}), 4),
+        Kind("fatal", "B", frozenset({"call.before"})),
+        Kind("slow", "S", frozenset({"call.after"})),
+        Kind("outage", "S", frozenset({"call.before"}), HOUR),
+        Kind("cancel", "B", _EVERYWHERE - {"start.before_journal", "finish.journaled", "finish.before_journal"}),
+        Kind("delay", "M", _IN_STEP, HOUR),
+        Kind("tie", "M", frozenset({"tie"})),
+        Kind("early", "T", frozenset({"delivery"})),
+        Kind("late", "T", frozenset({"delivery"}), 7 * DAY),
+        Kind("swap", "T", frozenset({"delivery"})),
+        Kind("crash_long", "T", _WAITING, DAY),
+        Kind("jump+", "T", _WAITING | {"step.before"}, 2 * HOUR),
+        Kind("jump-", "T", _WAITING | {"step.before"}, 2 * HOUR),
+        Kind("freeze", "T", _WAITING | {"step.before"}),
+        Kind("skew", "T", _WAITING | {"step.before"}, 2 * HOUR),
+        Kind("dst", "T", frozenset({"calendar"})),
+    )
+}
+RANK = {name: rank for rank, name in enumerate(KINDS)}
+
+
+def kinds_at(phase: str) -> list[Kind]:
+    """Return the kinds of faults that fit a phase."""
+    phase = plain(phase)
+    return [kind for kind in KINDS.values() if phase in kind.phases]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong, at one point. `param` is microseconds, or a number for `fail_n`."""
+
+    kind: str
+    point: Point
+    param: int = 0
+
+    @property
+    def cls(self) -> FaultClass:
+        return KINDS[self.kind].cls
+
+    @property
+    def amount(self) -> int:
+        return self.param or KINDS[self.kind].default
+
+    def __str__(self) -> str:
+        shown = ""
+        if self.param and self.param != KINDS[self.kind].default:
+            shown = f"({self.param if self.kind == 'fail_n' else display(self.param)})"
+        return f"{self.kind}{shown}@{self.point}"
+
+
+def class_of(faults: tuple[Fault, ...]) -> FaultClass:
+    """Return what a plan of these faults entitles a run to."""
+    return max((fault.cls for fault in faults), key=CLASSES.index, default="M")
+
+
+_FAULT = re.compile(r"(?P<kind>[a-z_]+[+-]?)(?:\((?P<param>[^)]*)\))?\s*@\s*(?P<point>.+)")
+_PHASE = re.compile(
+    r"(?:^|:)(?P<phase>" + "|".join(re.escape(phase) for phase in sorted(PHASES, key=len, reverse=True)) + ")(?=:)"
+)
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault as it is written: `crash@2:step.effect_done_not_journaled:charge`.
+
+    Raises:
+        FaultSyntaxError: it is no fault, or the kind does not fit the phase.
+    """
+    found = _FAULT.fullmatch(text.strip())
+    if found is None:
+        raise FaultSyntaxError(f"{text!r} is no fault")
+    kind = KINDS.get(found["kind"])
+    if kind is None:
+        raise FaultSyntaxError(f"{found['kind']!r} is no kind of fault", help=f"kinds: {', '.join(KINDS)}")
+    point = parse_point(found["point"])
+    if plain(point.phase) not in kind.phases:
+        fitting = ", ".join(sorted(kind.phases))
+        raise FaultSyntaxError(f"{kind.name} does not fit {point.phase}", help=f"{kind.name} fits: {fitting}")
+    return Fault(kind.name, point, _parse_param(kind, found["param"]))
+
+
+def _parse_param(kind: Kind, text: str | None) -> int:
+    if text is None:
+        return 0
+    try:
+        return int(text) if kind.name == "fail_n" else microseconds(_duration(text))
+    except ValueError:
+        raise FaultSyntaxError(f"{text!r} is no parameter of {kind.name}") from None
+
+
+def _duration(text: str) -> Duration:
+    return text
+
+
+def parse_point(text: str) -> Point:
+    """Read a point as it is written.
+
+    Raises:
+        FaultSyntaxError: there is no phase in it, or no label.
+    """
+    found = _PHASE.search(text)
+    if found is None:
+        raise FaultSyntaxError(f"{text!r} names no phase", help=f"phases: {', '.join(PHASES)}")
+    before, label = text[: found.start()], text[found.end() + 1 :]
+    run, _, n = before.rpartition(":")
+    if not n.isdigit():
+        run, n = before, "0"
+    label, occurrence = _occurrence(label)
+    return Point(run, int(n), found["phase"], label, occurrence)
+
+
+def _occurrence(label: str) -> tuple[str, int]:
+    name, colon, number = label.rpartition(":")
+    return (name, int(number)) if colon and number.isdigit() else (label, 1)

@@ -1,0 +1,187 @@
+"""What came of one schedule."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from msgspec import Raw
+
+from wfkit.api.definitions import run_error
+from wfkit.core.commands import CompleteRun, Failure
+from wfkit.core.entries import Record
+from wfkit.core.records import encode_record
+from wfkit.core.state import RunState
+from wfkit.sim.faults import Fault, Point
+from wfkit.sim.services import Effect
+
+R = TypeVar("R")
+
+
+class Event(NamedTuple):
+    """One thing that happened in a schedule, for its story."""
+
+    at: int
+    """Microseconds UTC."""
+    kind: str
+    run: str
+    n: int
+    data: tuple[Any, ...]
+
+
+class Read(NamedTuple):
+    """User code read a clock, or chance, outside of the guard."""
+
+    run: str
+    n: int
+    what: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request of the outside: a start, a signal, a published signal, a cancel."""
+
+    index: int
+    kind: str
+    run: str
+    """The receiver's id; empty for a published signal."""
+    name: str
+    """The workflow's or the signal's name."""
+    payload: Raw
+    dedupe: str | None = None
+    refused: str = ""
+    """Why the engine refused it."""
+
+
+class RunRecord:
+    """One run at the end of a schedule."""
+
+    def __init__(self, number: int, records: Sequence[Record]) -> None:
+        self.number = number
+        self.records = records
+
+    @functools.cached_property
+    def state(self) -> RunState:
+        state = RunState(self.number)
+        for record in self.records:
+            state.apply(record)
+        return state
+
+    @property
+    def id(self) -> str:
+        return self.state.id
+
+    @property
+    def status(self) -> str:
+        return self.state.status
+
+    @property
+    def error(self) -> Failure | None:
+        return self.state.error
+
+    @functools.cached_property
+    def result(self) -> Raw | None:
+        """The JSON of its result; None unless it completed."""
+        for record in reversed(self.records):
+            for command in record.commands or ():
+                if isinstance(command, CompleteRun):
+                    return command.value
+        return None
+
+
+@dataclass
+class Recording(Generic[R]):
+    """What came of one schedule."""
+
+    world: Any
+    """The outside, as it is at the end."""
+    started: datetime
+    main: str
+    """Id of the main run."""
+    faults: tuple[Fault, ...]
+    """Those of the plan that struck."""
+    planned: tuple[Fault, ...]
+    trace: list[Point]
+    """Every point that was passed, in order."""
+    runs: dict[str, RunRecord]
+    """The newest generation of every run, by id."""
+    histories: Mapping[int, Sequence[Record]]
+    effects: list[Effect]
+    """What happened outside, in order; what a key kept from happening again is left out."""
+    collisions: list[tuple[Effect, Effect]]
+    """Pairs of different things that one idempotency key stood for."""
+    deliveries: list[Delivery]
+    states: dict[str, str]
+    """The state of every service at the end, as canonical JSON."""
+    events: list[Event]
+    reads: list[Read]
+    lives: int
+    """How often the process was started."""
+    ended: int
+    """When nothing was left to do, microseconds since the beginning."""
+    stopped: str = ""
+    """Why the schedule was cut short: out of time or entries; empty if it came to rest."""
+    broken: list[tuple[str, str, str]] = field(default_factory=list)
+    """Invariants that did not hold: their name, what they said, and where."""
+    held: set[str] = field(default_factory=set)
+    """Names of the `sometimes` that held."""
+    script_error: str = ""
+    findings: list[Any] = field(default_factory=list)
+    decode: Any = None
+    """Makes the result of its JSON."""
+
+    @property
+    def run(self) -> RunRecord | None:
+        """The main run; None if it was never started."""
+        return self.runs.get(self.main)
+
+    @property
+    def status(self) -> str:
+        """The main run's status."""
+        return self.run.status if self.run is not None else "unknown"
+
+    @property
+    def attention(self) -> bool:
+        """Whether a run needs attention."""
+        return any(run.state.attention for run in self.runs.values())
+
+    @property
+    def result(self) -> R | None:
+        """The main run's result; None unless it completed."""
+        value = self.run.result if self.run is not None else None
+        return self.decode(value) if value is not None else None
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the main run did not complete, as `Run.result` would raise it."""
+        run = self.run
+        if run is None or not run.state.finished or run.status == "completed":
+            return None
+        return run_error(run.status, f"run {run.id}", run.error)
+
+    def history(self, run: str | None = None) -> Sequence[Record]:
+        """Return the records of a run; the main one unless told."""
+        return self.runs[run or self.main].records
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A hash of everything that was written and done: equal for equal schedules, in every process."""
+        digest = hashlib.blake2b(digest_size=12)
+        for number, records in sorted(self.histories.items()):
+            digest.update(b"run %d" % number)
+            for record in records:
+                digest.update(encode_record(record))
+        for effect in self.effects:
+            digest.update(f"{effect.at}{effect.service}{effect.name}{effect.key}{effect.text}".encode())
+        for point in self.trace:
+            digest.update(str(point).encode())
+        return digest.hexdigest()
+
+    def at(self, us: int) -> datetime:
+        """Return a moment of the schedule, given in microseconds UTC."""
+        return datetime.fromtimestamp(us / 1e6, UTC)

@@ -1,0 +1,328 @@
+"""Outside services that a simulation controls: what happens there is known, and they fail where a schedule says.
+
+A service lives in the world of a schedule, so it outlives every crash of the process. Outside of a simulation it works
+as well, for ordinary tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import json
+from collections.abc import Callable, Generator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+from wfkit.api.attempt import attempt
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Pause: TypeAlias = int
+"""How long a call is held up in a simulation, in microseconds; `FOREVER` if its process is dead."""
+FOREVER: Pause = -1
+
+Calling: TypeAlias = Generator[Pause, None, Any]
+"""A call under way: it yields its pauses, and returns the answer."""
+
+
+class _NoEffect:
+    def __repr__(self) -> str:
+        return "NO_EFFECT"
+
+
+NO_EFFECT: object = _NoEffect()
+"""A handler's answer: accepted, but there was nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing that happened outside."""
+
+    at: datetime
+    service: str
+    name: str
+    key: str | None
+    payload: Mapping[str, Any]
+    run: str = ""
+    """Id of the run whose step did it; empty outside of runs."""
+    n: int = 0
+    """Number of that step's command."""
+
+    @property
+    def text(self) -> str:
+        """The payload as canonical JSON."""
+        return canonical(self.payload)
+
+
+class Surroundings(Protocol):
+    """The simulation, as a service sees it."""
+
+    def now(self) -> datetime: ...
+    def joined(self, service: FakeService) -> None:
+        """The service is a part of the world."""
+        ...
+
+    def reach(self, service: FakeService, phase: str, label: str, late: Callable[[], object] | None = None) -> Calling:
+        """Pass a point of a step: what is to go wrong there does. `late` lets the call arrive when its caller is dead."""
+        ...
+
+    def happened(self, effect: Effect, *, again: bool) -> None:
+        """An effect took place, or was recognised by its key and did not take place again."""
+        ...
+
+    def collided(self, first: Effect, second: Effect) -> None:
+        """One idempotency key came with two different things."""
+        ...
+
+    def changed(self, service: FakeService) -> None:
+        """The state of a service has changed."""
+        ...
+
+    def hold(self, pause: Pause) -> None:
+        """Hold up the thread of a `def` step."""
+        ...
+
+
+surroundings: ContextVar[Surroundings | None] = ContextVar("wfkit_surroundings", default=None)
+"""The simulation that is under way; None outside of one."""
+
+
+class FakeService:
+    """A stateful outside service; every call is an effect.
+
+    A handler answers a call: `@bank.on("charge")` above `def charge(state, amount): ...`. It may take `idempotency_key`. If
+    it raises, the state is what it was before, and the caller gets the exception. Without a handler the answer is a text
+    such as `charge-1`.
+
+    Args:
+        name: how reports call it.
+        keys: whether a repeated idempotency key returns the first answer and does nothing more ("honoured"), or each call
+            is a new effect ("ignored").
+    """
+
+    def __init__(self, name: str, *, keys: Literal["honoured", "ignored"] = "honoured") -> None:
+        self.name = name
+        self.keys = keys
+        self.state: dict[str, Any] = {}
+        """What the handlers keep; JSON values."""
+        self.effects: list[Effect] = []
+        """What happened, in order."""
+        self.attempts: list[Effect] = []
+        """Every call that arrived: refused, failed and deduplicated ones too."""
+        self._handlers: dict[str, Callable[..., Any]] = {}
+        self._readers: dict[str, Callable[..., Any]] = {}
+        self._answers: dict[str, tuple[Effect, Any]] = {}
+        self._counts: dict[str, int] = {}
+        host = surroundings.get()
+        if host is not None:
+            host.joined(self)
+
+    def on(self, effect: str) -> Callable[[F], F]:
+        """Register the handler of an effect: `handler(state, **payload)` returns the answer, or `NO_EFFECT`."""
+
+        def register(handler: F) -> F:
+            self._handlers[effect] = handler
+            return handler
+
+        return register
+
+    def on_read(self, query: str) -> Callable[[F], F]:
+        """Register the handler of a query: `handler(state, **payload)` returns the answer."""
+
+        def register(handler: F) -> F:
+            self._readers[query] = handler
+            return handler
+
+        return register
+
+    async def call(self, effect: str, /, *, idempotency_key: str | None = None, **payload: Any) -> Any:
+        """Ask for an effect, as a client would over the network.
+
+        Raises:
+            ConnectionError: in a simulation, the service did not answer; it may have acted.
+            Exception: whatever the handler raises.
+        """
+        return await with_pauses(self._calling(effect, idempotency_key, payload))
+
+    def call_sync(self, effect: str, /, *, idempotency_key: str | None = None, **payload: Any) -> Any:
+        """As `call`, for a `def` step."""
+        return in_thread(self._calling(effect, idempotency_key, payload))
+
+    async def read(self, query: str, /, **payload: Any) -> Any:
+        """Ask for something that changes nothing. Without a handler of `on_read` it is the one of `on`."""
+        return await with_pauses(self._reading(query, payload))
+
+    def read_sync(self, query: str, /, **payload: Any) -> Any:
+        """As `read`, for a `def` step."""
+        return in_thread(self._reading(query, payload))
+
+    def _calling(self, effect: str, key: str | None, payload: dict[str, Any]) -> Calling:
+        host = surroundings.get()
+        if host is not None:
+            yield from host.reach(self, "call.before", effect, lambda: self.apply(effect, key, payload))
+        answer = self.apply(effect, key, payload)
+        if host is not None:
+            yield from host.reach(self, "call.after", effect)
+        return answer
+
+    def _reading(self, query: str, payload: dict[str, Any]) -> Calling:
+        host = surroundings.get()
+        if host is not None:
+            yield from host.reach(self, "get", query)
+        handler = self._readers.get(query) or self._handlers.get(query)
+        return self.state.get(query) if handler is None else handler(copy.deepcopy(self.state), **payload)
+
+    def apply(self, name: str, key: str | None, payload: dict[str, Any]) -> Any:
+        """Let a call arrive now, whatever becomes of its answer."""
+        host = surroundings.get()
+        now = attempt.get()
+        at = host.now() if host is not None else datetime.now(UTC)
+        run, n = (now.info.run_id, now.n) if now is not None else ("", 0)
+        effect = Effect(at, self.name, name, key, copy.deepcopy(payload), run, n)
+        self.attempts.append(effect)
+        known = self._answers.get(key) if key is not None else None
+        if known is not None:
+            first, answer = known
+            if (first.name, first.text) != (name, effect.text) and host is not None:
+                host.collided(first, effect)
+            if self.keys == "honoured":
+                if host is not None:
+                    host.happened(effect, again=True)
+                return copy.deepcopy(answer)
+        answer = self._answer(name, key, payload)
+        if answer is NO_EFFECT:
+            return None
+        self.effects.append(effect)
+        if key is not None and known is None:
+            self._answers[key] = (effect, copy.deepcopy(answer))
+        if host is not None:
+            host.happened(effect, again=False)
+            if self._handlers:
+                host.changed(self)
+        return answer
+
+    def _answer(self, name: str, key: str | None, payload: dict[str, Any]) -> Any:
+        handler = self._handlers.get(name)
+        if handler is None:
+            self._counts[name] = self._counts.get(name, 0) + 1
+            return f"{name}-{self._counts[name]}"
+        before = copy.deepcopy(self.state)
+        if "idempotency_key" in inspect.signature(handler).parameters:
+            payload = {**payload, "idempotency_key": key}
+        try:
+            return handler(self.state, **payload)
+        except BaseException:
+            self.state = before
+            raise
+
+
+class Mailbox(FakeService):
+    """A mail server: it knows no keys, and what was sent is sent."""
+
+    def __init__(self, name: str = "mail") -> None:
+        super().__init__(name, keys="ignored")
+
+    async def send(self, **message: Any) -> None:
+        """Send a message."""
+        await self.call("send", **message)
+
+    def send_sync(self, **message: Any) -> None:
+        """As `send`, for a `def` step."""
+        self.call_sync("send", **message)
+
+    @property
+    def messages(self) -> list[Mapping[str, Any]]:
+        """What was sent, in order."""
+        return [effect.payload for effect in self.effects]
+
+
+class KeyValue(FakeService):
+    """A store that steps read and write. What is stored is state, not an effect."""
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key."""
+        return await with_pauses(self._getting(key, default))
+
+    def get_sync(self, key: str, default: Any = None) -> Any:
+        """As `get`, for a `def` step."""
+        return in_thread(self._getting(key, default))
+
+    async def put(self, key: str, value: Any) -> None:
+        """Set the value of a key."""
+        await with_pauses(self._putting(key, lambda _: (True, value)))
+
+    def put_sync(self, key: str, value: Any) -> None:
+        """As `put`, for a `def` step."""
+        in_thread(self._putting(key, lambda _: (True, value)))
+
+    async def compare_and_set(self, key: str, expected: Any, value: Any) -> bool:
+        """Set the value of a key if it is the expected one (None: not set); return whether it was."""
+        return bool(await with_pauses(self._putting(key, lambda now: (now == expected, value))))
+
+    def compare_and_set_sync(self, key: str, expected: Any, value: Any) -> bool:
+        """As `compare_and_set`, for a `def` step."""
+        return bool(in_thread(self._putting(key, lambda now: (now == expected, value))))
+
+    def _getting(self, key: str, default: Any) -> Calling:
+        host = surroundings.get()
+        if host is not None:
+            yield from host.reach(self, "get", key)
+        return copy.deepcopy(self.state.get(key, default))
+
+    def _putting(self, key: str, decide: Callable[[Any], tuple[bool, Any]]) -> Calling:
+        host = surroundings.get()
+        if host is not None:
+            yield from host.reach(self, "put", key)
+        wanted, value = decide(self.state.get(key))
+        if wanted:
+            self.state[key] = copy.deepcopy(value)
+        if host is not None:
+            if wanted:
+                host.changed(self)
+            yield from host.reach(self, "put.after", key)
+        return wanted
+
+
+def effect(name: str, *, key: str | None = None, **payload: Any) -> None:
+    """Declare, in a step, that something has just happened outside. Outside of a simulation it does nothing.
+
+    Args:
+        name: what happened.
+        key: the idempotency key that the outside was given: two of one key are one effect.
+        payload: JSON values.
+    """
+    host = surroundings.get()
+    now = attempt.get()
+    if host is not None and now is not None:
+        host.happened(Effect(host.now(), "declared", name, key, payload, now.info.run_id, now.n), again=False)
+
+
+async def with_pauses(calling: Calling) -> Any:
+    try:
+        while True:
+            pause = next(calling)
+            if pause == FOREVER:
+                await asyncio.get_running_loop().create_future()
+            else:
+                await asyncio.sleep(pause / 1e6)
+    except StopIteration as done:
+        return done.value
+
+
+def in_thread(calling: Calling) -> Any:
+    host = surroundings.get()
+    try:
+        while True:
+            pause = next(calling)
+            assert host is not None  # nobody else makes pauses
+            host.hold(pause)
+    except StopIteration as done:
+        return done.value
+
+
+def canonical(value: object) -> str:
+    """Return a value as JSON with sorted keys; what is no JSON is shown by `repr`."""
+    return json.dumps(value, sort_keys=True, default=repr, separators=(",", ":"))

@@ -1,0 +1,70 @@
+"""Threads that take turns with the event loop: while one runs, everything else stands still.
+
+So a `def` step runs in a thread of its own, as it would, and can be held up at a call for virtual hours, or for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from typing import Any
+
+from wfkit.sim.loop import Killed
+from wfkit.sim.services import Pause
+
+strand: ContextVar[Strand | None] = ContextVar("wfkit_strand", default=None)
+"""The thread that runs just now, if it is one of these."""
+
+
+class Strand:
+    """A call in a thread. `resume` lets it run until it is held up, or ends."""
+
+    def __init__(self, call: Callable[[], Any], context: Context) -> None:
+        self._context = context
+        self._call = call
+        self._turn = threading.Semaphore(0)
+        self._host_turn = threading.Semaphore(0)
+        self._started = False
+        self._doomed = False
+        self.pause: Pause | None = None
+        """What it waits for; None when it has ended."""
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def resume(self) -> None:
+        """Give it its turn. Returns when it is held up or has ended."""
+        if self._started:
+            self._turn.release()
+        else:
+            self._started = True
+            self._context.run(strand.set, self)
+            threading.Thread(target=self._context.run, args=(self._run,), name="wfkit-strand", daemon=True).start()
+        self._host_turn.acquire()
+
+    def hold(self, pause: Pause) -> None:
+        """Called in the thread: give the turn back until the pause is over.
+
+        Raises:
+            Killed: the process is dead, and the thread ends.
+        """
+        if self._doomed:
+            raise Killed
+        self.pause = pause
+        self._host_turn.release()
+        self._turn.acquire()
+        if self._doomed:
+            raise Killed
+
+    def bury(self) -> None:
+        """End a thread that is held up for ever."""
+        self._doomed = True
+        self.resume()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._call()
+        except BaseException as exc:  # noqa: BLE001  # whatever it is, it is the step's outcome
+            self.error = exc
+        self.pause = None
+        self._host_turn.release()
