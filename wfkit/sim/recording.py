@@ -182,6 +182,16 @@ class Recording(Generic[R]):
             digest.update(str(point).encode())
         return digest.hexdigest()
 
+    def assert_ok(self) -> None:
+        """Do nothing if this schedule shows neither an error nor a warning.
+
+        Raises:
+            VerificationFailed: it does; in the subclass for the finding, such as `LedgerFinding`.
+        """
+        from wfkit.sim.findings import raise_worst
+
+        raise_worst(self.findings)
+
     def at(self, us: int) -> datetime:
         """Return a moment of the schedule, given in microseconds UTC."""
         return datetime.fromtimestamp(us / 1e6, UTC)

@@ -1,1 +1,87 @@
-"""What authors of tests and of journals import."""
+"""What authors of tests and of journals import.
+
+Each name is loaded from its module on first use; neither pytest nor Hypothesis is ever imported here.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wfkit.sim.findings import Finding
+    from wfkit.sim.invariants import always, eventually, on, sometimes
+    from wfkit.sim.recording import Recording
+    from wfkit.sim.report import Report
+    from wfkit.sim.services import NO_EFFECT, Effect, FakeService, KeyValue, Mailbox, effect
+    from wfkit.sim.subject import Declaration, Instance, Replace, Volatile, extra, ignores, outcome, replace, residue
+    from wfkit.testing.verify import averify, simulate, verify
+
+__all__ = [
+    "NO_EFFECT",
+    "Declaration",
+    "Effect",
+    "FakeService",
+    "Finding",
+    "Instance",
+    "KeyValue",
+    "Mailbox",
+    "Recording",
+    "Replace",
+    "Report",
+    "Volatile",
+    "always",
+    "averify",
+    "effect",
+    "eventually",
+    "extra",
+    "ignores",
+    "on",
+    "outcome",
+    "replace",
+    "residue",
+    "simulate",
+    "sometimes",
+    "verify",
+]
+
+_LAZY = {
+    "Finding": "wfkit.sim.findings",
+    "always": "wfkit.sim.invariants",
+    "eventually": "wfkit.sim.invariants",
+    "on": "wfkit.sim.invariants",
+    "sometimes": "wfkit.sim.invariants",
+    "Recording": "wfkit.sim.recording",
+    "Report": "wfkit.sim.report",
+    "NO_EFFECT": "wfkit.sim.services",
+    "Effect": "wfkit.sim.services",
+    "FakeService": "wfkit.sim.services",
+    "KeyValue": "wfkit.sim.services",
+    "Mailbox": "wfkit.sim.services",
+    "effect": "wfkit.sim.services",
+    "Declaration": "wfkit.sim.subject",
+    "Instance": "wfkit.sim.subject",
+    "Replace": "wfkit.sim.subject",
+    "Volatile": "wfkit.sim.subject",
+    "extra": "wfkit.sim.subject",
+    "ignores": "wfkit.sim.subject",
+    "outcome": "wfkit.sim.subject",
+    "replace": "wfkit.sim.subject",
+    "residue": "wfkit.sim.subject",
+    "averify": "wfkit.testing.verify",
+    "simulate": "wfkit.testing.verify",
+    "verify": "wfkit.testing.verify",
+}
+
+if not TYPE_CHECKING:  # a type checker that saw this would take every name for a public one
+
+    def __getattr__(name: str) -> object:
+        """Load a public name from its module."""
+        if name not in _LAZY:
+            raise AttributeError(f"module 'wfkit.testing' has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
