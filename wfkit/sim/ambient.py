@@ -11,7 +11,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from random import Random
@@ -41,44 +41,32 @@ class Ambience(Protocol):
 
 ambience: ContextVar[Ambience | None] = ContextVar("wfkit_ambience", default=None)
 
-_DRAWN = [
-    "random",
-    "randint",
-    "randrange",
-    "choice",
-    "choices",
-    "shuffle",
-    "sample",
-    "uniform",
-    "triangular",
-    "betavariate",
-    "expovariate",
-    "gammavariate",
-    "gauss",
-    "lognormvariate",
-    "normalvariate",
-    "vonmisesvariate",
-    "paretovariate",
-    "weibullvariate",
-    "getrandbits",
-    "randbytes",
-]
+_DRAWN = """
+    random randint randrange choice choices shuffle sample uniform triangular betavariate expovariate gammavariate gauss
+    lognormvariate normalvariate vonmisesvariate paretovariate weibullvariate getrandbits randbytes
+"""
 
 
 @contextmanager
-def installed() -> Iterator[None]:
-    """Put the functions in place for as long as the block runs; nested blocks change nothing."""
+def installed(namespaces: Iterable[dict[str, Any]] = ()) -> Iterator[None]:
+    """Put the functions in place for as long as the block runs; nested blocks change nothing.
+
+    Args:
+        namespaces: globals of modules, in which names that were bound to the real functions long ago are bound anew.
+    """
     if getattr(time.time, "__wfkit_simulated__", False):
         yield
         return
     saved: list[tuple[Any, str, Any]] = []
+    made: dict[int, Any] = {}
 
     def put(owner: Any, name: str, make: Any) -> None:
-        real = getattr(owner, name)
+        real = vars(owner)[name]
+        stand_in = make(real)
+        stand_in.__wfkit_simulated__ = True
+        made[id(real)] = stand_in
         saved.append((owner, name, real))
-        made = make(real)
-        made.__wfkit_simulated__ = True
-        setattr(owner, name, made)
+        setattr(owner, name, stand_in)
 
     put(time, "time", lambda real: _clock(real, "time.time()", lambda here: here.wall() / 1e6))
     put(time, "time_ns", lambda real: _clock(real, "time.time_ns()", lambda here: here.wall() * 1000))
@@ -88,11 +76,16 @@ def installed() -> Iterator[None]:
     put(time, "sleep", _sleep)
     put(os, "urandom", _urandom)
     put(random, "_urandom", _urandom)
-    for name in _DRAWN:
+    for name in _DRAWN.split():
         put(random, name, lambda real, name=name: _drawn(real, name))
+    rebound = [(namespace, name, value) for namespace in namespaces for name, value in namespace.items() if id(value) in made]
+    for namespace, name, value in rebound:
+        namespace[name] = made[id(value)]
     try:
         yield
     finally:
+        for namespace, name, value in rebound:
+            namespace[name] = value
         for owner, name, real in reversed(saved):
             setattr(owner, name, real)
 

@@ -39,6 +39,10 @@ class Known(NamedTuple):
 
     label: str
     compensation: bool = False
+    endless: bool = False
+    """A step that is retried until it succeeds."""
+    attempts: int = 1
+    """How often a step is tried at most, unless it is endless."""
 
 
 class SimulatedDisk(MemoryDisk):
@@ -86,7 +90,12 @@ class SimulatedDisk(MemoryDisk):
         for command in record.commands or ():
             match command:
                 case RunStep():
-                    self.known[run, command.n] = Known(command.name, command.compensation)
+                    self.known[run, command.n] = Known(
+                        command.name,
+                        command.compensation,
+                        command.retry.max_attempts is None,
+                        command.retry.max_attempts or 4,
+                    )
                 case StartTimer():
                     self.known[run, command.n] = Known("sleep")
                 case AwaitSignal() | Subscribe():

@@ -245,7 +245,7 @@ _OUTSIDE = """
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:
-    def refused(self: VirtualLoop, *_args: object, **_options: object) -> NoReturn:
+    def refused(*_args: object, **_options: object) -> NoReturn:
         raise UnsimulatedIO(f"loop.{name}() in a simulation: it would touch the real world in every schedule")
 
     refused.__name__ = name

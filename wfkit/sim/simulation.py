@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import blake2b
 from random import Random
 from typing import Any
@@ -24,6 +24,7 @@ from wfkit.core.entries import BUS, Record
 from wfkit.engine.engine import Engine
 from wfkit.sim import ambient
 from wfkit.sim.disk import SimulatedDisk, step_phase
+from wfkit.sim.durable import DurableState
 from wfkit.sim.faults import HOUR, Fault, Point
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
 from wfkit.sim.outside import Outside
@@ -40,6 +41,8 @@ ENTRIES_MAX = 20_000
 """Records that one schedule may write."""
 HORIZON = 400 * 24 * HOUR
 """How long a schedule may last, in microseconds, unless `until=` says otherwise."""
+REFUSALS_MAX = 12
+"""How often a call is refused that is retried without end; its run needs attention by then."""
 LOOK_SECONDS = 3600.0
 """How soon timers notice that the clock was set, where a schedule sets it."""
 
@@ -102,7 +105,7 @@ class Simulation:
         self.plan = {fault.point: fault for fault in faults}
         self.constants = hold
         self.loop = VirtualLoop()  # type: ignore[abstract]  # what is not there cannot be simulated
-        self.start = round(subject.start.timestamp() * 1e6)
+        self.start = round(_begin(subject, faults).timestamp() * 1e6)
         is_set = any(fault.kind in ("jump+", "jump-", "freeze", "skew") for fault in faults)
         self.clock = Clock(self.loop, self.start, is_set=is_set)
         self.entropy = Entropy(seed)
@@ -131,9 +134,12 @@ class Simulation:
         self._random = Random(seed)
         self._arrival = Random(arrival) if arrival else None
         self._watch = watch
+        self.durable = DurableState() if watch is not None else None
+        """What would survive a crash just now; only kept for whoever watches."""
         self._counts: dict[tuple[str, int, str, str], int] = {}
         self._steps: dict[tuple[str, int], Step[..., Any]] = {}
         self._fatal: dict[tuple[str, int, str], BaseException] = {}
+        self._refused: dict[tuple[str, int, str], int] = {}
         self._failing: dict[tuple[str, int, str], int] = {}
         self._outages: dict[str, int] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
@@ -155,7 +161,7 @@ class Simulation:
             Exception: the world, the script or an invariant of the user's failed in itself.
         """
         context = contextvars.Context()
-        with ambient.installed(), _quiet():
+        with ambient.installed(namespaces(self.registry, self.upgraded)), _quiet():
             return context.run(self._run)
 
     def _run(self) -> Recording[Any]:
@@ -201,7 +207,9 @@ class Simulation:
         context = contextvars.copy_context()
         context.run(epoch.set, Epoch(self.lives))
         self.life = context
-        self.entropy.drawn = len(self.disk.ids) - 1
+        self.entropy.drawn = sum(run != BUS for run in self.disk.records)
+        if self.lives == 1:
+            self.fired += [fault for fault in self.planned if fault.kind == "dst"]
         self.tell("started", "", 0, self.lives)
         task = self.loop.create_task(self._live(), context=context)
         task.add_done_callback(self._lived)
@@ -370,13 +378,19 @@ class Simulation:
     def _stand(self, service: FakeService | None, run: str, n: int, label: str) -> None:
         """Fail a call that is to fail more than once."""
         where = (run, n, label)
-        if where in self._fatal:
+        if where in self._fatal and self._refuses(where):
             raise self._fatal[where]
         if self._failing.get(where):
             self._failing[where] -= 1
             raise ConnectionError(f"{label}: no answer")
         if self._outages.get(label, 0) > self.loop.now:
             raise ConnectionError(f"{service.name if service is not None else label} is down")
+
+    def _refuses(self, where: tuple[str, int, str]) -> bool:
+        """Whether a call is refused once more. One that is retried without end is accepted some time, by somebody's act."""
+        self._refused[where] = self._refused.get(where, 0) + 1
+        known = self.disk.known.get((self._number(where[0]), where[1]))
+        return known is None or not known.endless or self._refused[where] <= REFUSALS_MAX
 
     def _business_error(self, run: str, n: int, label: str) -> BaseException:
         """Return an error that is not retried: one that the step declares, if it can be made."""
@@ -403,12 +417,15 @@ class Simulation:
             self._declaring[key] = True
         if not again:
             self.effects.append(effect)
+            if self.durable is not None:
+                self.durable.happened(effect)
 
     def collided(self, first: Effect, second: Effect) -> None:
         self.collisions.append((first, second))
 
     def changed(self, service: FakeService) -> None:
-        """Nothing is kept: the state is read where it is compared."""
+        if self.durable is not None:
+            self.durable.changed(service)
 
     def hold(self, pause: Pause) -> None:
         here = strand.get()
@@ -476,6 +493,8 @@ class Simulation:
 
     def _wrote(self, run: int, record: Record) -> None:
         self.entries += 1
+        if self.durable is not None:
+            self.durable.wrote(run, record)
         self.tell("wrote", self.disk.ids[run], getattr(record.entry, "n", 0), record)
 
     def _check_always(self, point: Point) -> None:
@@ -519,6 +538,9 @@ class Simulation:
             script_error=self.outside.error,
             decode=self.subject.workflow.signature.result.decode,
         )
+        for check in self._sometimes:
+            if failed(check, self.world, recording) is None:
+                recording.held.add(check.__name__)
         return recording
 
     def _states(self) -> dict[str, str]:
@@ -553,6 +575,14 @@ class _SeenInfo(StepInfo):
         return super().__getattribute__(name)
 
 
+def _begin(subject: Subject, faults: Sequence[Fault]) -> datetime:
+    """Return when a schedule begins: at the subject's start, unless it is moved to another day."""
+    for fault in faults:
+        if fault.kind == "dst":
+            return datetime.combine(date.fromisoformat(fault.point.label), subject.start.timetz())
+    return subject.start
+
+
 def registry_of(subject: Subject, old: Workflow[..., Any] | None) -> Registry:
     """Return the code of a subject.
 
@@ -566,6 +596,17 @@ def registry_of(subject: Subject, old: Workflow[..., Any] | None) -> Registry:
     renamed = Workflow(old.fn, name=subject.workflow.name, patches=old.patches, on=old.on)
     renamed.timeout = old.timeout
     return Registry([renamed, *(workflow for workflow in workflows if workflow.name != subject.workflow.name)])
+
+
+def namespaces(*registries: Registry) -> list[dict[str, Any]]:
+    """Return the globals of the modules in which steps and workflows are defined."""
+    found: dict[int, dict[str, Any]] = {}
+    for registry in registries:
+        functions = [each.fn for each in registry.workflows.values()] + [each.fn for each in registry.steps.values()]
+        for function in functions:
+            globals = getattr(inspect.unwrap(function), "__globals__", {})
+            found[id(globals)] = globals
+    return list(found.values())
 
 
 def failed(check: Callable[..., object], world: Any, recording: Recording[Any] | None) -> str | None:
