@@ -159,6 +159,7 @@ def test_a_terminate_stops_at_once_and_undoes_nothing(world: World) -> None:
             with pytest.raises(RunEnded):
                 await run.terminate()
         await asyncio.sleep(10)
+        assert told == ["long", "stopped"]
 
     world.live(story, booked, stubborn, in_a_step, hot_max=1)
     assert told == ["long", "stopped"]

@@ -180,6 +180,22 @@ def test_terminating_a_parent_terminates_its_awaited_children(world: World) -> N
     assert told == ["cleaned free"]
 
 
+def test_a_child_that_has_ended_hears_nothing_of_its_parents_end(world: World) -> None:
+    """Its history is closed, though it was to be cancelled with its parent."""
+
+    @workflow
+    async def main() -> None:
+        start_child(fail, "a", id="over", on_parent_end="cancel")
+        await sleep("1s")
+
+    async def story(engine: Engine) -> None:
+        await (await engine.start(main)).result()
+        await asyncio.sleep(1)
+
+    world.live(story, main)
+    assert not [record for record in world.history("over") if isinstance(record.entry, CancelRequested)]
+
+
 def test_a_started_child_lives_on_or_is_cancelled_with_its_parent(world: World) -> None:
     """As `on_parent_end` says; also if it was started in the parent's last moment."""
 

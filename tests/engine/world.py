@@ -188,7 +188,9 @@ class World:
         engine = self._engine = Engine(self.disk.open(), Registry(workflows), **self._world(options))
         await engine.recover()
         engine.keep_projection()
-        return await story(engine)
+        told = await story(engine)
+        self.disk.crash()  # at this very moment: the loop still turns once before it stops, and would flush
+        return told
 
     def _world(self, options: dict[str, Any]) -> dict[str, Any]:
         return {"clock": self.clock, "entropy": self.entropy, **options}

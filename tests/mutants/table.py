@@ -24,6 +24,7 @@ MAILBOX = "wfkit.engine.mailbox"
 PROJECTOR = "wfkit.engine.projector"
 RECOVERY = "wfkit.engine.recovery"
 REQUESTS = "wfkit.engine.requests"
+RUNS = "wfkit.engine.runs"
 SCHEDULER = "wfkit.engine.scheduler"
 TIMERS = "wfkit.engine.timers"
 COMPARE = "wfkit.core.compare"
@@ -79,7 +80,7 @@ MUTANTS = (
              self._runs.appended += 1
 +            unit.after = [after for after in unit.after if after()]
 """,
-        "tests/engine/test_disk_full.py::test_what_was_acknowledged_before_is_kept_over_a_crash",
+        "tests/engine/test_signals.py::test_an_acknowledged_signal_survives_a_crash",
     ),
     Mutant(
         "a-unit-in-pieces",
@@ -176,6 +177,17 @@ MUTANTS = (
 +        if run.state.finished or run.state.blocked:
 """,
         "tests/engine/test_blocked.py::test_a_blocked_run_goes_on_with_mended_code_and_has_lost_nothing",
+    ),
+    Mutant(
+        "entries-after-the-end",
+        "A run's history is closed by its end.",
+        SCHEDULER,
+        """
+         if run.state.finished:
+-            return None
++            pass
+""",
+        "tests/engine/test_children.py::test_a_child_that_has_ended_hears_nothing_of_its_parents_end",
     ),
     # -- keys
     Mutant(
@@ -385,6 +397,34 @@ MUTANTS = (
 """,
         "tests/engine/test_cold_runs.py::test_letters_survive_crashes",
     ),
+    Mutant(
+        "the-projection-skips-what-was-read",
+        "What recovery folds on top of the projection is written into it.",
+        RECOVERY,
+        """
+-        runs.changed[row.run] = None
+""",
+        "tests/engine/test_recovery.py::test_completed_steps_do_not_run_again",
+    ),
+    Mutant(
+        "a-failed-projection-is-forgotten",
+        "What the projection had no room for is written later.",
+        PROJECTOR,
+        """
+-            self._runs.changed.update(dict.fromkeys(numbers))
+""",
+        "tests/engine/test_disk_full.py::test_a_projection_that_had_no_room_is_written_later",
+    ),
+    Mutant(
+        "takes-a-stale-row",
+        "A run is loaded as it was when it left memory, or newer.",
+        RUNS,
+        """
+-            if dropped == self.dropped:
++            if True:
+""",
+        "tests/engine/test_cold_runs.py::test_cold_families_come_together",
+    ),
     # -- attempts and deaths
     Mutant(
         "one-attempt-too-many",
@@ -405,6 +445,25 @@ MUTANTS = (
 +        self.counted = pending.attempt
 """,
         "tests/engine/test_steps.py::test_a_death_uses_up_no_attempt_of_the_policy",
+    ),
+    Mutant(
+        "never-forgives-a-death",
+        "Only deaths in a row are held against a step.",
+        STATE,
+        """
+-        step.deaths = 0
+""",
+        "tests/engine/test_recovery.py::test_a_death_between_other_failures_starts_the_count_anew",
+    ),
+    Mutant(
+        "each-attempt-has-the-total-timeout",
+        "A total timeout bounds all attempts together.",
+        EXECUTOR,
+        """
+-            left = job.since + command.total_timeout - self._clock.now()
++            left = command.total_timeout
+""",
+        "tests/engine/test_steps.py::test_a_total_timeout_bounds_all_attempts",
     ),
     Mutant(
         "blames-no-step",
@@ -518,6 +577,15 @@ MUTANTS = (
 +        if False:
 """,
         "tests/engine/test_children.py::test_a_child_of_two_parents_is_cancelled_once",
+    ),
+    Mutant(
+        "steps-outlive-their-run",
+        "A terminated run's steps are stopped.",
+        ENGINE,
+        """
+-        self._executor.forget(run.number)
+""",
+        "tests/engine/test_cancel.py::test_a_terminate_stops_at_once_and_undoes_nothing",
     ),
     Mutant(
         "compensates-forward",

@@ -33,6 +33,7 @@ def run_tests(tests: Iterable[str], *options: str) -> subprocess.CompletedProces
         env={
             **os.environ,
             "CI": "1",
+            "PYTEST_ADDOPTS": "",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
