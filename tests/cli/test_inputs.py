@@ -10,8 +10,7 @@ import pytest
 from msgspec import Raw
 
 from wfkit.api.definitions import Workflow, workflow
-from wfkit.cli.failures import UsageError
-from wfkit.cli.inputs import arguments
+from wfkit.control.inputs import arguments
 from wfkit.errors import CodecError
 
 
@@ -107,6 +106,6 @@ def test_input_that_does_not_fit_is_told_by_parameter_path_and_type(
     target: Workflow[..., Any], given: str | None, says: str
 ) -> None:
     """So that one sees at once which value to mend."""
-    with pytest.raises((UsageError, CodecError)) as refused:
+    with pytest.raises((CodecError, CodecError)) as refused:
         arguments(target, None if given is None else Raw(given.encode()))
     assert says in str(refused.value)

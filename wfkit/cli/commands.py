@@ -89,9 +89,17 @@ class LazyGroup(TyperGroup):
 
 class Commands(LazyGroup):
     modules: ClassVar[dict[str, tuple[str, str]]] = {
+        "serve": ("wfkit.cli.serve", "Run an app's workflows, and answer what follows."),
         "run": ("wfkit.cli.run", "Run one workflow and its children to their end."),
-        "runs": ("wfkit.cli.runs", "See what ran: list runs, or ask about one."),
+        "start": ("wfkit.cli.start", "Start a run on a running engine."),
+        "send": ("wfkit.cli.send", "Send a signal to a run."),
+        "publish": ("wfkit.cli.publish", "Publish a signal to whoever waits for it."),
+        "runs": ("wfkit.cli.runs", "See what ran: list runs, ask about one, stop some."),
+        "signals": ("wfkit.cli.signals", "Show signals that came, and waits for some."),
+        "timers": ("wfkit.cli.timers", "Show what is due, and when."),
+        "code": ("wfkit.cli.code", "Show what an engine runs, and runs by version."),
         "workflows": ("wfkit.cli.workflows", "List the workflows of an app."),
+        "sql": ("wfkit.cli.sql", "Query the journal with SQL."),
         "store": ("wfkit.cli.store", "Look after the journal file: info, backup, repair."),
         "explain": ("wfkit.cli.explain", "Say what an error means."),
         "version": ("wfkit.cli.version", "Print the versions of wfkit, Python and DuckDB."),
@@ -107,6 +115,8 @@ Durable workflows on one machine and one file.
 
   run a workflow once, to its end         wfkit run app.py:order '{"id": 7}'
   go on with a run that was interrupted   wfkit run app.py:order --id ID
+  serve an app until it is stopped        wfkit serve app.py
+  start a run on an engine that runs      wfkit start order '{"id": 7}'
   see what ran                            wfkit runs
   learn why a run does not go on          wfkit runs why ID
   see what an app defines                 wfkit workflows app.py
@@ -115,8 +125,8 @@ Durable workflows on one machine and one file.
 
 app = make_app(
     cls=Commands,
-    epilog="Exit status: 0 done, 1 the answer is no (a run failed), 2 usage, 3 not found or ambiguous, 4 the journal is in "
-    "use or cannot be used, 5 history and code disagree, 70 a bug in wfkit, 130 interrupted.",
+    epilog="Exit status: 0 done, 1 the answer is no (a run failed), 2 usage, 3 not found or ambiguous, 4 no engine "
+    "answers, or the journal is in use, 5 history and code disagree, 70 a bug in wfkit, 130 interrupted.",
 )
 
 

@@ -17,7 +17,8 @@ NO = 1
 """The answer is no: a run failed, an id is in use otherwise."""
 USAGE = 2
 NOT_FOUND = 3
-NO_JOURNAL = 4
+UNREACHABLE = 4
+"""No engine answers, or the journal is in use or cannot be used."""
 DIVERGED = 5
 BUG = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -31,11 +32,16 @@ STATUSES: dict[type[WfkitError], int] = {
     errors.DuplicateName: USAGE,
     errors.UnknownRun: NOT_FOUND,
     errors.UnknownWorkflow: NOT_FOUND,
-    errors.JournalLocked: NO_JOURNAL,
-    errors.JournalCorrupt: NO_JOURNAL,
-    errors.JournalFull: NO_JOURNAL,
-    errors.JournalTooNew: NO_JOURNAL,
-    errors.JournalUnusable: NO_JOURNAL,
+    errors.BadRequest: USAGE,
+    errors.SqlRefused: USAGE,
+    errors.EngineUnreachable: UNREACHABLE,
+    errors.EngineRunning: UNREACHABLE,
+    errors.EngineClosed: UNREACHABLE,
+    errors.JournalLocked: UNREACHABLE,
+    errors.JournalCorrupt: UNREACHABLE,
+    errors.JournalFull: UNREACHABLE,
+    errors.JournalTooNew: UNREACHABLE,
+    errors.JournalUnusable: UNREACHABLE,
     errors.NonDeterminismError: DIVERGED,
     InternalError: BUG,
 }

@@ -15,10 +15,38 @@ Store: TypeAlias = Annotated[
         "--store", envvar="WFKIT_STORE", metavar="PATH", show_default=False, help=f"The journal, otherwise {DEFAULT_STORE}."
     ),
 ]
+Engine: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--engine",
+        envvar="WFKIT_ENGINE",
+        metavar="PATH",
+        show_default=False,
+        help="The engine to ask, by its socket or its folder; otherwise the one that holds the journal.",
+    ),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 NdJson: TypeAlias = Annotated[bool, typer.Option("--ndjson", help="JSON, one object a line.")]
 RunName: TypeAlias = Annotated[
     str, typer.Argument(metavar="ID", help="A run: its id, the beginning of it, @last, or @failed.", show_default=False)
+]
+Limit: TypeAlias = Annotated[
+    int,
+    typer.Option("--limit", "-n", min=1, max=1_000_000, metavar="N", help="At most so many, otherwise 50.", show_default=False),
+]
+SignalName: TypeAlias = Annotated[str, typer.Argument(metavar="SIGNAL", help="Its name.", show_default=False)]
+Payload: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="PAYLOAD", help="JSON, or @file, or - for stdin; otherwise null.", show_default=False),
+]
+Dedupe: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--dedupe",
+        metavar="ID",
+        help="An id of the fact: a second signal of that id is accepted and dropped.",
+        show_default=False,
+    ),
 ]
 
 

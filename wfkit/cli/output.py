@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -83,6 +84,12 @@ def columns() -> int:
 def note(text: str) -> None:
     """Say something beside the answer."""
     print(text, file=sys.stderr)
+
+
+def near(path: str) -> str:
+    """Return a path as it is written from here, if it lies below."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def visible(text: str) -> str:

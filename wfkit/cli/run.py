@@ -22,17 +22,18 @@ from wfkit.cli.apps import load, user_output_on_stderr
 from wfkit.cli.colours import is_terminal
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.failures import DIVERGED, NO, UsageError, tell
-from wfkit.cli.inputs import arguments, read_input
+from wfkit.cli.inputs import read_input
 from wfkit.cli.options import DEFAULT_STORE, Json, Store, with_store
 from wfkit.cli.output import note, now, show_json, show_value
 from wfkit.cli.runs.reading import run_members
 from wfkit.cli.runs.result import no_result
 from wfkit.cli.statuses import shown, word
+from wfkit.control.inputs import arguments
 from wfkit.core.commands import CompleteRun, StartChild
 from wfkit.core.entries import Blocked, Record
 from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine, running
-from wfkit.errors import DuplicateRun, NonDeterminismError, UnknownRun, WfkitError, by_code
+from wfkit.errors import CodecError, DuplicateRun, NonDeterminismError, UnknownRun, WfkitError, by_code
 from wfkit.journal.duckdb import open_journal
 from wfkit.replay.explain import now_at
 
@@ -154,7 +155,7 @@ class _Call:
                 return
             try:
                 args = arguments(self._workflow, None)
-            except UsageError as error:
+            except CodecError as error:
                 raise UsageError(f"no run {self.id!r} to go on with, and to start it: {error}", error.help) from None
         await engine.requests.start_run(self._workflow.name, args, self.id, "attach", None)
 

@@ -9,7 +9,7 @@ import typer
 
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.failures import NO
-from wfkit.cli.options import DEFAULT_STORE, Json, Store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Store
 
 app = make_app(no_args_is_help=True)
 
@@ -20,23 +20,23 @@ def store_commands() -> None:
 
 
 @app.command(cls=PlainCommand)
-def info(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
+def info(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
     """Show how large the journal is, and what it holds."""
+    from wfkit.cli.engine import ask
     from wfkit.cli.facts import Fact, show_facts
-    from wfkit.cli.output import show_json
+    from wfkit.cli.output import near, show_json
     from wfkit.cli.statuses import word
+    from wfkit.control.messages import GetStore
     from wfkit.core.state import STATUSES
-    from wfkit.journal.views import open_file, store_info
 
-    with open_file(store) as connection:
-        found = store_info(connection, store)
+    found = ask(GetStore(), store, engine)
     runs = {status: found.runs[status] for status in STATUSES if status in found.runs}
     if as_json:
         members: dict[str, Any] = {
-            "path": str(found.path.absolute()),
+            "path": found.path,
             "file_bytes": found.file_bytes,
             "log_bytes": found.log_bytes,
-            "records": found.rows,
+            "records": found.records,
             "runs": runs,
             "format": found.format,
             "wfkit": found.wfkit,
@@ -47,10 +47,10 @@ def info(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
     counts = ", ".join(f"{count:,} {word(status)}" for status, count in runs.items())
     show_facts(
         [
-            Fact("journal", str(found.path)),
+            Fact("journal", near(found.path)),
             Fact("file", _size(found.file_bytes), str(found.file_bytes)),
             Fact("log", _size(found.log_bytes), str(found.log_bytes)),
-            Fact("records", f"{found.rows:,}", str(found.rows)),
+            Fact("records", f"{found.records:,}", str(found.records)),
             Fact("runs", f"{sum(runs.values()):,}" + (f": {counts}" if counts else "")),
             Fact("format", str(found.format)),
             Fact("written by", f"wfkit {found.wfkit}"),
@@ -63,14 +63,20 @@ def info(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
     store: Store = DEFAULT_STORE,
+    engine: Engine = None,
 ) -> None:
-    """Write a consistent copy of the journal into a new file."""
+    """Write a consistent copy of the journal into a new file, while it is in use or not."""
+    from wfkit.cli.engine import is_live, reach
     from wfkit.cli.output import note
-    from wfkit.journal.backup import write_backup
-    from wfkit.journal.views import open_file
+    from wfkit.control.messages import BackUp
 
-    with open_file(store) as connection:
-        write_backup(connection, store.parent / "exports", file)
+    if is_live(store, engine):
+        with reach(store, engine) as client:
+            client.ask(BackUp(file=str(file.absolute())))
+    else:
+        from wfkit.journal.backup import backup_file
+
+        backup_file(store, file)
     note(f"wrote {file} ({_size(file.stat().st_size)})")
 
 

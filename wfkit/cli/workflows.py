@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-import typing
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from wfkit.api.definitions import Workflow, where_defined
 from wfkit.cli.apps import load
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.options import Json
-from wfkit.cli.output import Column, show_json, show_table
+from wfkit.cli.output import Column, near, show_json, show_table
+from wfkit.control.code import spell, workflow_facts
+from wfkit.control.messages import WorkflowFacts
 from wfkit.core.durations import display
 
 app = make_app()
@@ -36,56 +34,33 @@ def workflows(
 
     In a pipe: name, parameters, signal that starts it, timeout, file:line.
     """
-    found = [workflow for _, workflow in sorted(load(app).workflows.items())]
+    found = workflow_facts(load(app))
     if as_json:
         show_json("workflows", {"workflows": [_members(workflow) for workflow in found]})
     else:
         show_table(found, _TABLE)
 
 
-def parameters(workflow: Workflow[..., Any]) -> str:
-    """Return the parameters of a workflow as they are written, without what stands behind names."""
-    told = []
-    for name, hint, required in workflow.signature.parameters():
-        told.append(f"{name}: {hint_text(hint)}" + ("" if required else " = ..."))
-    return ", ".join(told)
+def _place(where: str) -> str:
+    file, _, line = where.rpartition(":")
+    return f"{near(file)}:{line}"
 
 
-def hint_text(hint: Any) -> str:
-    if hint is Any:
-        return "Any"
-    if isinstance(hint, type) and not typing.get_args(hint):
-        return hint.__name__
-    return inspect.formatannotation(hint, base_module="")
-
-
-def _where(workflow: Workflow[..., Any]) -> str:
-    place = where_defined(workflow.fn)
-    file, _, line = place.rpartition(":")
-    try:
-        return f"{Path(file).relative_to(Path.cwd())}:{line}"
-    except ValueError:
-        return place
-
-
-def _members(workflow: Workflow[..., Any]) -> dict[str, Any]:
+def _members(workflow: WorkflowFacts) -> dict[str, Any]:
     return {
         "name": workflow.name,
-        "parameters": [
-            {"name": name, "type": hint_text(hint), "required": required}
-            for name, hint, required in workflow.signature.parameters()
-        ],
-        "on": workflow.on.name if workflow.on is not None else None,
-        "timeout_us": workflow.timeout,
-        "patches": list(workflow.patches),
-        "where": where_defined(workflow.fn),
+        "parameters": [{"name": one.name, "type": one.type, "required": one.required} for one in workflow.parameters],
+        "on": workflow.on,
+        "timeout_us": workflow.timeout_us,
+        "patches": workflow.patches,
+        "where": workflow.where,
     }
 
 
-_TABLE: list[Column[Workflow[..., Any]]] = [
+_TABLE: list[Column[WorkflowFacts]] = [
     Column("WORKFLOW", lambda workflow: workflow.name),
-    Column("PARAMETERS", parameters, cut=True),
-    Column("ON", lambda workflow: workflow.on.name if workflow.on is not None else "", rank=1),
-    Column("TIMEOUT", lambda workflow: "" if workflow.timeout is None else display(workflow.timeout), rank=2),
-    Column("WHERE", _where, cut=True),
+    Column("PARAMETERS", lambda workflow: spell(workflow.parameters), cut=True),
+    Column("ON", lambda workflow: workflow.on or "", rank=1),
+    Column("TIMEOUT", lambda workflow: "" if workflow.timeout_us is None else display(workflow.timeout_us), rank=2),
+    Column("WHERE", lambda workflow: _place(workflow.where), cut=True),
 ]

@@ -232,6 +232,11 @@ class LocalRequests:
         await self._all_durable()
         return LiveRun(run.number, run.state).read(await self._journal.history(run.number))
 
+    def id_of(self, number: int) -> str | None:
+        """Return the id of a run by its number, if the run is in memory."""
+        run = self._runs.get(number)
+        return None if run is None else run.state.id
+
     async def find_runs(self, filter: str, limit: int) -> Sequence[tuple[str, Workflow[..., Any] | None]]:
         found = await self._journal.list_runs(parse(filter, self._clock.now()), limit)
         workflows = {state.id: self._registry.workflows.get(state.workflow) for state in found}

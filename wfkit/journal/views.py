@@ -108,7 +108,7 @@ def list_runs(
 ) -> list[RunState]:
     """Return the runs that a filter accepts, newest first unless said otherwise. Runs without a value sort last."""
     wanted = wanted or RunFilter()
-    tail = _tail(connection)
+    tail = tail_states(connection)
     among = _holding(connection, wanted.holds)
     found = [state for state in tail.values() if (among is None or state.run in among) and wanted.accepts(state)]
     found += _projected(connection, wanted, among, tail, sort, descending, limit)
@@ -133,7 +133,7 @@ def get_run(connection: Connection, name: str) -> RunState:
         if not found:
             raise UnknownRun("no run has failed" if name == "@failed" else "there is no run yet")
         return _complete(connection, found[0])
-    tail = _tail(connection)
+    tail = tail_states(connection)
     matches = {state.id for state in tail.values() if state.id.startswith(name)}
     query = "SELECT DISTINCT id FROM runs WHERE starts_with(id, ?) ORDER BY id <> ?, id LIMIT ?"
     matches.update(id for (id,) in connection.execute(query, [name, name, _CANDIDATES_MAX + 1]).fetchall())
@@ -159,7 +159,7 @@ def children(connection: Connection, run: int) -> list[RunState]:
         "SELECT run, body FROM entries WHERE kind = ? AND contains(decode(body), ?) ORDER BY pos",
         [KINDS[RunStarted], f'"parent":{{"run":{run},'],
     ).fetchall()
-    tail = _tail(connection)
+    tail = tail_states(connection)
     found = []
     for child, body in starts:
         # The text is only a hint: it may stand in somebody's arguments.
@@ -182,7 +182,7 @@ def store_info(connection: Connection, path: str | Path) -> StoreInfo:
     """Return what there is to say about a journal file as a whole."""
     path = Path(path)
     meta = schema.read_meta(connection)
-    tail = _tail(connection)
+    tail = tail_states(connection)
     query = "SELECT status, count(*) FROM runs WHERE run <> ? AND run NOT IN (SELECT unnest(?::BIGINT[])) GROUP BY status"
     runs: Counter[Status] = Counter(dict(connection.execute(query, [BUS, list(tail)]).fetchall()))
     runs.update(state.status for state in tail.values())
@@ -199,7 +199,7 @@ def store_info(connection: Connection, path: str | Path) -> StoreInfo:
     )
 
 
-def _tail(connection: Connection) -> dict[int, RunState]:
+def tail_states(connection: Connection) -> dict[int, RunState]:
     """Return every run that has rows after the projection, as those rows leave it; large values may be missing."""
     projected = int(schema.read_meta(connection)["projected"])
     rows = connection.execute(

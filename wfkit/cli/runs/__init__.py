@@ -15,6 +15,10 @@ class Questions(LazyGroup):
         "history": ("wfkit.cli.runs.history", "Show what happened in a run."),
         "tree": ("wfkit.cli.runs.tree", "Show a run with its children and theirs."),
         "result": ("wfkit.cli.runs.result", "Print what a run returned, as JSON."),
+        "state": ("wfkit.cli.runs.state", "Show what a run has told of itself."),
+        "logs": ("wfkit.cli.runs.logs", "Show what a run and its steps logged."),
+        "cancel": ("wfkit.cli.runs.cancel", "Ask runs to stop, with their cleanup."),
+        "terminate": ("wfkit.cli.runs.terminate", "Stop runs at once, without cleanup."),
         "export": ("wfkit.cli.runs.export", "Write the history of a run as JSON lines."),
     }
     default: ClassVar[str | None] = "ls"
@@ -25,7 +29,7 @@ app = make_app(cls=Questions, subcommand_metavar="[ls] [FILTER]... | COMMAND ID"
 
 @app.callback()
 def runs() -> None:
-    """See what ran: list runs, or ask about one.
+    """See what ran: list runs, ask about one, stop some.
 
     Without a command the runs are listed: `wfkit runs status:failed` is `wfkit runs ls status:failed`. ID is a run's id,
     the beginning of it, @last (started last) or @failed (failed last).

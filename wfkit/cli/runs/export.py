@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.engine import ask
 from wfkit.cli.failures import UsageError
-from wfkit.cli.options import DEFAULT_STORE, RunName, Store
+from wfkit.cli.options import DEFAULT_STORE, Engine, RunName, Store
 from wfkit.cli.output import note
-from wfkit.cli.runs.reading import ask, run_and_history
+from wfkit.control.messages import GetHistory
 from wfkit.journal.files import export_lines, write_file
 
 app = make_app()
@@ -25,9 +26,11 @@ def export(
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Otherwise stdout.", show_default=False)
     ] = None,
     store: Store = DEFAULT_STORE,
+    engine: Engine = None,
 ) -> None:
     """Write the history of a run as JSON lines: a header, then one record a line."""
-    state, records = ask(store, run_and_history, run)
+    found = ask(GetHistory(run=run), store, engine)
+    state, records = found.run, found.records
     if output is None:
         sys.stdout.flush()
         for line in export_lines(records):

@@ -2,61 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.engine import ask
 from wfkit.cli.facts import Fact, show_facts
-from wfkit.cli.options import DEFAULT_STORE, Json, RunName, Store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, RunName, Store
 from wfkit.cli.output import ago, moment, now, rfc3339, show_json
-from wfkit.cli.runs.reading import ask, lasted, run_members
+from wfkit.cli.runs.reading import lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
-from wfkit.core.entries import Record, RunStarted
-from wfkit.core.state import RunState
-from wfkit.journal.views import Connection, children, get_run, history, result
+from wfkit.control.messages import GetRun, RunPage
+from wfkit.core.entries import RunStarted
 from wfkit.replay.explain import error_text, now_at, spell
 
 app = make_app()
 
 
-class Found(NamedTuple):
-    state: RunState
-    records: list[Record]
-    children: list[RunState]
-    result: Raw | None
-
-
 @app.command(cls=PlainCommand)
-def get(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
+def get(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
     """Show one run: its workflow, status, input, state, result or error."""
     present = now()
-    found = ask(store, _read, run)
+    found = ask(GetRun(run=run), store, engine)
     if as_json:
         show_json("run", {"run": _members(found, present)})
     else:
         show_facts(_facts(found, present))
 
 
-def _read(connection: Connection, name: str) -> Found:
-    state = get_run(connection, name)
-    return Found(state, history(connection, state.run), children(connection, state.run), result(connection, state.run))
-
-
-def _started(found: Found) -> RunStarted:
+def _started(found: RunPage) -> RunStarted:
     entry = found.records[0].entry
     assert isinstance(entry, RunStarted)
     return entry
 
 
-def _members(found: Found, present: int) -> dict[str, Any]:
+def _members(found: RunPage, present: int) -> dict[str, Any]:
     started = _started(found)
-    return run_members(found.state, present) | {
+    return run_members(found.run, present) | {
         "input": started.args,
         "result": found.result,
-        "state": found.state.state or {},
-        "undo": found.state.undo or [],
+        "state": found.run.state or {},
+        "undo": found.run.undo or [],
         "children": [child.id for child in found.children],
         "code": started.code,
         "python": started.python,
@@ -64,8 +52,8 @@ def _members(found: Found, present: int) -> dict[str, Any]:
     }
 
 
-def _facts(found: Found, present: int) -> list[Fact]:
-    state, started = found.state, _started(found)
+def _facts(found: RunPage, present: int) -> list[Fact]:
+    state, started = found.run, _started(found)
     facts = [
         Fact("run", state.id + (f" (generation {state.generation})" if state.generation > 1 else ""), state.id),
         Fact("workflow", state.workflow),
@@ -83,7 +71,7 @@ def _facts(found: Found, present: int) -> list[Fact]:
             moment(state.deadline),
         ),
         Fact("input", _text(started.args)),
-        Fact("result", "" if found.result is None else _text(found.result)),
+        Fact("result", "" if found.result is UNSET else _text(found.result)),
     ]
     facts += [Fact(f"state {name}", _text(value)) for name, value in sorted((state.state or {}).items())]
     facts += [

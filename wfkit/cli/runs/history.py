@@ -10,11 +10,13 @@ import typer
 from msgspec import UNSET, Raw
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.options import DEFAULT_STORE, Json, NdJson, RunName, Store
+from wfkit.cli.engine import ask
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, NdJson, RunName, Store
 from wfkit.cli.output import Column, moment, now, on_terminal, rfc3339, show_json, show_lines, show_table
 from wfkit.cli.runs.bars import draw
-from wfkit.cli.runs.reading import ask, failure_members, run_and_history, run_members
+from wfkit.cli.runs.reading import failure_members, run_members
 from wfkit.cli.statuses import colour, shown, word
+from wfkit.control.messages import GetHistory
 from wfkit.core.commands import CancelRun, Command, CompleteRun, FailRun, RegisterUndo, ReleaseUndos, SetState
 from wfkit.core.compare import describe
 from wfkit.core.entries import Entry, Record
@@ -45,12 +47,14 @@ def history(
     as_json: Json = False,
     as_lines: NdJson = False,
     store: Store = DEFAULT_STORE,
+    engine: Engine = None,
 ) -> None:
     """Show what happened in a run.
 
     In a pipe, timeline and compact: kind, name, status, attempt, start, end, detail. All: number, time, what, detail.
     """
-    state, records = ask(store, run_and_history, run)
+    found = ask(GetHistory(run=run), store, engine)
+    state, records = found.run, found.records
     present = now()
     if view == "all":
         if as_json:

@@ -8,21 +8,18 @@ from typing import Annotated, get_args
 import typer
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.options import DEFAULT_STORE, Json, NdJson, Store
+from wfkit.cli.engine import ask
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Limit, NdJson, Store
 from wfkit.cli.output import Column, ago, note, now, on_terminal, rfc3339, show_json, show_lines, show_table
-from wfkit.cli.runs.reading import ask, lasted, run_members
+from wfkit.cli.runs.reading import lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
+from wfkit.control.messages import ListRuns, Sort
 from wfkit.core.state import PendingStep, RunState
-from wfkit.journal.filters import parse
-from wfkit.journal.views import Sort, list_runs
 from wfkit.replay.explain import now_at, spell
 
 app = make_app()
 
 LIMIT = 50
-
-
-_DESCENDING: tuple[Sort, ...] = ("started", "updated")
 
 
 @app.command(cls=PlainCommand)
@@ -36,9 +33,7 @@ def ls(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, metavar="N", help=f"How many at most, otherwise {LIMIT}.", show_default=False)
-    ] = LIMIT,
+    limit: Limit = LIMIT,
     sort: Annotated[
         Sort,
         typer.Option(
@@ -49,15 +44,15 @@ def ls(
     as_lines: NdJson = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Ids only.")] = False,
     store: Store = DEFAULT_STORE,
+    engine: Engine = None,
 ) -> None:
     """List runs, those that started last first.
 
     In a pipe: id, workflow, status, seconds, attempt, start, where it is now, generation.
     """
     present = now()
-    wanted = parse(filter or (), present)
-    found = ask(store, list_runs, wanted, sort=sort, descending=sort in _DESCENDING, limit=limit + 1)
-    more, found = len(found) > limit, found[:limit]
+    answer = ask(ListRuns(filter=tuple(filter or ()), sort=sort, limit=limit), store, engine)
+    found, more = answer.runs, answer.more
     if as_json:
         show_json("runs", {"runs": [run_members(state, present) for state in found], "more": more})
     elif as_lines:

@@ -1,37 +1,13 @@
-"""Reads runs for a command: the journal is open for as long as one query takes, so that an engine can start."""
+"""Runs as the commands show them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from wfkit.cli.output import moment
 from wfkit.core.commands import Failure
-from wfkit.core.entries import Record
 from wfkit.core.state import RunState
-from wfkit.journal.views import Connection, get_run, history, open_file
 from wfkit.replay.explain import now_at
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def ask(store: Path, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what a query of `journal.views` answers.
-
-    Raises:
-        JournalLocked: an engine holds the journal.
-        JournalUnusable, JournalCorrupt, JournalTooNew: it cannot be read.
-        UnknownRun: the query names a run that is not there.
-    """
-    with open_file(store) as connection:
-        return query(connection, *args, **kwargs)
-
-
-def run_and_history(connection: Connection, name: str) -> tuple[RunState, list[Record]]:
-    state = get_run(connection, name)
-    return state, history(connection, state.run)
 
 
 def run_members(state: RunState, now: int) -> dict[str, Any]:

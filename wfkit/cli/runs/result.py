@@ -5,39 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer
-from msgspec import Raw
+from msgspec import UNSET
 
 from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.engine import ask
 from wfkit.cli.failures import Refused
-from wfkit.cli.options import DEFAULT_STORE, Json, RunName, Store, with_store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, RunName, Store, with_store
 from wfkit.cli.output import now, show_json, show_value
-from wfkit.cli.runs.reading import ask, run_members
+from wfkit.cli.runs.reading import run_members
+from wfkit.control.messages import GetResult, RunResult
 from wfkit.core.state import RunState
 from wfkit.errors import WfkitError
-from wfkit.journal.views import Connection, get_run
-from wfkit.journal.views import result as read_result
 from wfkit.replay.explain import error_text
 
 app = make_app()
 
 
 @app.command(cls=PlainCommand)
-def result(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
+def result(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
     """Print what a run returned. The exit status is 1 if it has not completed; then stderr says why."""
-    state, value = ask(store, _run_and_result, run)
+    show_result(ask(GetResult(run=run), store, engine), store, as_json=as_json)
+
+
+def show_result(found: RunResult, store: Path, *, as_json: bool) -> None:
+    """Print a result, or tell why there is none, as the end of a command."""
     if as_json:
-        show_json("result", {"run": run_members(state, now()), "result": value})
-    elif value is not None:
-        show_value(value)
-    if value is None:
+        show_json("result", {"run": run_members(found.run, now()), "result": found.result})
+    elif found.result is not UNSET:
+        show_value(found.result)
+    if found.result is UNSET:
         if as_json:
             raise typer.Exit(1)
-        raise no_result(state, store)
-
-
-def _run_and_result(connection: Connection, name: str) -> tuple[RunState, Raw | None]:
-    state = get_run(connection, name)
-    return state, read_result(connection, state.run) if state.status == "completed" else None
+        raise no_result(found.run, store)
 
 
 def no_result(state: RunState, store: Path) -> WfkitError | Refused:

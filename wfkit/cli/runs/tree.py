@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.options import DEFAULT_STORE, Json, RunName, Store
+from wfkit.cli.engine import ask
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, RunName, Store
 from wfkit.cli.output import Column, note, now, show_json, show_table
-from wfkit.cli.runs.reading import ask, lasted, run_members
+from wfkit.cli.runs.reading import lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
+from wfkit.control.messages import GetTree, RunTree
 from wfkit.core.state import RunState
-from wfkit.journal.views import Connection, children, get_run
 from wfkit.replay.explain import now_at, spell
 
 app = make_app()
@@ -26,13 +27,13 @@ class Node(NamedTuple):
 
 
 @app.command(cls=PlainCommand)
-def tree(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
+def tree(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
     """Show a run with its children and theirs.
 
     In a pipe: depth, id, workflow, status, seconds, where it is now.
     """
     present = now()
-    top = ask(store, _read, run)
+    top = _node(ask(GetTree(run=run), store, engine), 0, "", "")
     if as_json:
         show_json("tree", {"run": _members(top, present)})
         return
@@ -41,18 +42,13 @@ def tree(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE) -> N
         note(f"it was started by {top.state.parent.id}")
 
 
-def _read(connection: Connection, name: str) -> Node:
-    return _node(connection, get_run(connection, name), 0, "", "")
-
-
-def _node(connection: Connection, state: RunState, depth: int, lead: str, below: str) -> Node:
-    found = children(connection, state.run)
+def _node(found: RunTree, depth: int, lead: str, below: str) -> Node:
     nodes = []
-    for number, child in enumerate(found, 1):
-        last = number == len(found)
+    for number, child in enumerate(found.children, 1):
+        last = number == len(found.children)
         branch, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
-        nodes.append(_node(connection, child, depth + 1, below + branch, below + rest))
-    return Node(state, depth, lead, nodes)
+        nodes.append(_node(child, depth + 1, below + branch, below + rest))
+    return Node(found.run, depth, lead, nodes)
 
 
 def _flat(node: Node) -> Iterator[Node]:

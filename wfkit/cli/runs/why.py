@@ -14,15 +14,15 @@ from msgspec import UNSET
 from wfkit.api.definitions import Workflow
 from wfkit.cli.colours import paint
 from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.engine import ask, is_live
 from wfkit.cli.facts import Fact, lines
-from wfkit.cli.options import DEFAULT_STORE, Json, RunName, Store, with_store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, RunName, Store, with_store
 from wfkit.cli.output import ago, columns, moment, now, on_terminal, rfc3339, show_json, visible
-from wfkit.cli.runs.reading import ask, failure_members, lasted, run_members
+from wfkit.cli.runs.reading import failure_members, lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
-from wfkit.core.entries import Record
-from wfkit.core.state import PendingChild, RunState
-from wfkit.errors import UnknownRun, WfkitError, by_code
-from wfkit.journal.views import Connection, get_run, history
+from wfkit.control.messages import GetFamily
+from wfkit.core.state import RunState
+from wfkit.errors import WfkitError, by_code
 from wfkit.replay.explain import Explanation, Reason, Unread, error_text, explain, now_at, spell, until
 
 app = make_app()
@@ -44,14 +44,16 @@ def why(
     ] = "",
     as_json: Json = False,
     store: Store = DEFAULT_STORE,
+    engine: Engine = None,
 ) -> None:
     """Say why a run does not go on: what it waits for and since when, the next retry, the last error, the line of code.
 
     If the app is at hand, the history is replayed on its code as it is now, without running a step.
     """
-    state, records, children, top = ask(store, _read, run)
+    found = ask(GetFamily(run=run), store, engine)
+    state, children, top = found.run, found.children, found.top
     code, app, missing = (None, app, "") if state.finished else _code(app, state.workflow)
-    told = explain(records, code)
+    told = explain(found.records, code)
     if as_json:
         show_json("why", _members(told, children, checked=code is not None))
         return
@@ -62,24 +64,9 @@ def why(
         print("\nOn the code as it is now it goes on.")
     elif missing:
         print(f"\nThe line of code is not shown: {missing}")
-    if not state.finished:
+    if not state.finished and not is_live(store, engine):
         print("\nNo engine holds the journal, so nothing moves now. To go on:")
         print("  " + with_store(f"wfkit run {app or 'APP'}:{top.workflow} --id {top.id}", store))
-
-
-def _read(connection: Connection, name: str) -> tuple[RunState, list[Record], dict[str, RunState], RunState]:
-    """Return a run, its history, the children that it has open, and the run at the top of its family."""
-    state = top = get_run(connection, name)
-    while top.parent is not None and not (above := get_run(connection, top.parent.id)).finished:
-        top = above
-    children = {}
-    for pending in state.open.values():
-        if isinstance(pending, PendingChild):
-            try:
-                children[pending.id] = get_run(connection, pending.id)
-            except UnknownRun:
-                continue
-    return state, history(connection, state.run), children, top
 
 
 def _code(app: str, name: str) -> tuple[Workflow[..., Any] | None, str, str]:
@@ -203,7 +190,7 @@ def _step_facts(reason: Reason, since: Fact, present: int) -> list[Fact]:
     if reason.due is not None:
         facts.append(Fact("next retry", f"{until(reason.due, present)} ({rfc3339(reason.due)})"))
     else:
-        facts.append(Fact("in flight", "when the engine stopped; it runs again, with the same idempotency key"))
+        facts.append(Fact("in flight", "if the engine stops meanwhile, it runs again with the same idempotency key"))
     if reason.error is not None:
         facts += [Fact("last error", error_text(reason.error), colour="red"), *_line_facts("raised", reason.error.line)]
     return facts

@@ -1,0 +1,32 @@
+"""`wfkit runs cancel`."""
+
+from __future__ import annotations
+
+from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.options import DEFAULT_STORE, Engine, Store
+from wfkit.cli.runs.stopping import DryRun, Filter, Rate, RunNames, Why, Yes, stop
+from wfkit.control.messages import CancelRun
+
+app = make_app()
+
+
+@app.command(cls=PlainCommand)
+def cancel(
+    runs: RunNames = None,
+    filter: Filter = "",
+    reason: Why = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    store: Store = DEFAULT_STORE,
+    engine: Engine = None,
+) -> None:
+    """Ask runs to stop: `CancelledError` is raised in each once, and its cleanup and compensations run to their end.
+
+    The ids of those that were asked are printed.
+    """
+
+    def request(id: str) -> CancelRun:
+        return CancelRun(run=id, reason=reason)
+
+    stop("cancel", request, runs or (), filter, store, engine, yes=yes, dry_run=dry_run, rate=rate)

@@ -1,0 +1,99 @@
+"""What `wfkit runs cancel` and `wfkit runs terminate` have in common: which runs are meant, and that somebody is sure."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from wfkit.cli.colours import is_terminal
+from wfkit.cli.engine import reach
+from wfkit.cli.failures import NO, UsageError
+from wfkit.cli.output import note
+from wfkit.cli.statuses import word
+from wfkit.control.client import EngineClient
+from wfkit.control.messages import Done, FindRun, ListRuns, Request
+from wfkit.core.state import RunState
+from wfkit.errors import RunEnded
+
+RunNames: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID", help="Runs: ids, beginnings of ids, @last, @failed.", show_default=False),
+]
+Filter: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--filter", metavar="F", help="Unfinished runs that a filter finds, as in `wfkit runs F`.", show_default=False
+    ),
+]
+Why: TypeAlias = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept in the run's history.", show_default=False)]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only list the runs that are meant.")]
+Rate: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--rate", min=0.001, metavar="N", help="So many runs a second at most.", show_default=False),
+]
+
+FOUND_MAX = 1_000_000
+
+
+def stop(
+    verb: str,
+    request: Callable[[str], Request[Done]],
+    names: Sequence[str],
+    filter: str,
+    store: Path,
+    engine: Path | None,
+    *,
+    yes: bool,
+    dry_run: bool,
+    rate: float | None,
+) -> None:
+    """Stop the runs that are meant, one after the other, and print their ids.
+
+    Raises:
+        UsageError: no run is named, or several are and nobody is there to be asked.
+        RunEnded: the only run that is named has ended.
+    """
+    if bool(names) == bool(filter):
+        raise UsageError("which runs? Name their ids, or give a --filter, and not both")
+    with reach(store, engine) as client:
+        runs = _by_filter(client, filter) if filter else [client.ask(FindRun(run=name)).run for name in names]
+        if dry_run:
+            for run in runs:
+                print(f"{run.id}\t{run.workflow}\t{word(run.detail)}")
+            note(f"{len(runs):,} runs would be asked to {verb}" if verb == "cancel" else f"{len(runs):,} runs would be stopped")
+            return
+        if filter and not yes:
+            _make_sure(verb, len(runs))
+        ended = 0
+        for number, run in enumerate(runs):
+            if rate is not None and number:
+                time.sleep(1 / rate)
+            try:
+                client.ask(request(run.id))
+            except RunEnded:
+                if len(runs) == 1:
+                    raise
+                ended += 1
+            else:
+                print(run.id)
+        if ended:
+            note(f"{ended:,} had ended already")
+
+
+def _by_filter(client: EngineClient, filter: str) -> list[RunState]:
+    found = client.ask(ListRuns(filter=filter, limit=FOUND_MAX)).runs
+    return [run for run in found if not run.finished]
+
+
+def _make_sure(verb: str, count: int) -> None:
+    if not is_terminal(sys.stdin) or os.environ.get("CI"):
+        raise UsageError(f"nobody is there to be asked whether to {verb} {count:,} runs", "say --yes, or look first: --dry-run")
+    if not typer.confirm(f"{verb} {count:,} runs?", err=True):
+        raise typer.Exit(NO)

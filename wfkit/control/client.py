@@ -1,0 +1,187 @@
+"""Asks a running engine. Of the standard library alone, since the start of a command must be quick.
+
+`EngineClient` waits for its answers; `AsyncEngineClient` is the same for an event loop, with the live feed. `connect` gives
+the public `Client` on top of that one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from wfkit.control import messages as m
+from wfkit.control.address import find_socket
+from wfkit.errors import EngineUnreachable, InternalError, PayloadTooLarge, WfkitError, by_code
+
+A = TypeVar("A")
+
+SECONDS_MAX = 60.0
+"""How long an answer is waited for: longer than the longest wait that a request may ask for."""
+
+
+class EngineClient:
+    """Asks an engine, one request after the other. Use it as a context manager, or call `close`.
+
+    Args:
+        path: the engine's socket.
+        journal: the journal that is meant; an engine that holds another one does not answer.
+    """
+
+    def __init__(self, path: Path, journal: Path | None = None) -> None:
+        self._path = path
+        self._headers = _headers(journal)
+        self._connection = _UnixConnection(path)
+
+    def ask(self, request: m.Request[A]) -> A:
+        """Return the answer to a request.
+
+        Raises:
+            EngineUnreachable: no engine answers, or one of another journal.
+            WfkitError: the engine refused; the error is the one that it told.
+        """
+        body = _encode(request)
+        try:
+            self._connection.request("POST", _target(request), body, self._headers)
+            response = self._connection.getresponse()
+            return _decode(request, response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise _unreachable(self._path, error) from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("wfkit", timeout=SECONDS_MAX)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+
+class AsyncEngineClient:
+    """Asks an engine from an event loop; any number of requests at the same time, each on a connection of its own.
+
+    Args:
+        path: the engine's socket.
+        journal: the journal that is meant; an engine that holds another one does not answer.
+    """
+
+    def __init__(self, path: Path, journal: Path | None = None) -> None:
+        self._path = path
+        self._headers = _headers(journal)
+
+    async def ask(self, request: m.Request[A]) -> A:
+        """Return the answer to a request. Raises as `EngineClient.ask` does."""
+        body = _encode(request)
+        async with self._exchange("POST", _target(request), body) as (status, headers, reader):
+            data = await asyncio.wait_for(reader.readexactly(int(headers["content-length"])), SECONDS_MAX)
+        return _decode(request, status, data)
+
+    async def feed(self, after: int | None = None) -> AsyncIterator[m.FeedEvent]:
+        """Yield what becomes durable, in the order of the journal, until the engine ends.
+
+        Args:
+            after: the `pos` of the last event that is known: all later ones come first. None: only what is new.
+
+        Raises:
+            EngineUnreachable: no engine answers.
+        """
+        target = f"/v{m.VERSION}/{m.FEED_PATH}" + ("" if after is None else f"?pos={after}")
+        async with self._exchange("GET", target, b"") as (status, headers, reader):
+            if status != http.client.OK:
+                raise _refused(await reader.readexactly(int(headers["content-length"])))
+            async for line in reader:
+                if line.startswith(b"data: "):
+                    yield _decode_event(line.removeprefix(b"data: "))
+
+    @contextlib.asynccontextmanager
+    async def _exchange(
+        self, method: str, target: str, body: bytes
+    ) -> AsyncIterator[tuple[int, dict[str, str], asyncio.StreamReader]]:
+        """Send a request as HTTP 1.0 has it, where nothing comes in chunks; yield status, headers and what follows."""
+        headers = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())
+        head = f"{method} {target} HTTP/1.0\r\nhost: wfkit\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._path, limit=2 * m.BODY_BYTES_MAX)
+            try:
+                writer.write(head.encode() + body)
+                _, status, *_ = (await reader.readuntil(b"\r\n")).split()
+                found = {}
+                while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+                    name, _, value = line.decode("latin-1").partition(":")
+                    found[name.lower()] = value.strip()
+                yield int(status), found, reader
+            finally:
+                writer.close()
+        except (OSError, EOFError, ValueError) as error:
+            raise _unreachable(self._path, error) from None
+
+
+def engine_beside(journal: Path) -> Path:
+    """Return where the socket of a journal's engine is, if that runs."""
+    return find_socket(journal.parent)
+
+
+def _headers(journal: Path | None) -> dict[str, str]:
+    return {} if journal is None else {"wfkit-journal": quote(str(journal.resolve()))}
+
+
+def _target(request: m.Request[Any]) -> str:
+    return f"/v{m.VERSION}/{request.path}"
+
+
+def _encode(request: m.Request[Any]) -> bytes:
+    body = msgspec.json.encode(request)
+    if len(body) > m.BODY_BYTES_MAX:
+        raise PayloadTooLarge(f"a request may take {m.BODY_BYTES_MAX:,} bytes; this one takes {len(body):,}")
+    return body
+
+
+def _decode(request: m.Request[A], status: int, data: bytes) -> A:
+    if status != http.client.OK:
+        raise _refused(data)
+    try:
+        return msgspec.json.decode(data, type=m.answer_type(type(request)))
+    except msgspec.MsgspecError as error:
+        raise InternalError(f"the engine's answer to {request.path} is not understood: {error}") from None
+
+
+_decode_event = msgspec.json.Decoder(m.FeedEvent).decode
+
+
+def _refused(data: bytes) -> WfkitError:
+    try:
+        told = msgspec.json.decode(data, type=m.Refused).error
+    except msgspec.MsgspecError:
+        return EngineUnreachable(f"what answers is no engine: {data[:100]!r}")
+    kind = by_code().get(told.code, WfkitError)
+    error = kind.__new__(kind, told.message)
+    error.help = told.help
+    return error
+
+
+def _unreachable(path: Path, error: Exception) -> EngineUnreachable:
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return EngineUnreachable(f"no engine runs at {path}")
+    told = "it ended before it answered" if isinstance(error, EOFError | ConnectionError) else str(error)
+    return EngineUnreachable(f"the engine at {path} does not answer: {told or type(error).__name__}")

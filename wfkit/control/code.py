@@ -1,0 +1,74 @@
+"""What code defines, and which versions of it runs began on."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from wfkit.api.definitions import Step, Workflow, where_defined
+from wfkit.api.registry import Registry
+from wfkit.control.messages import CodeVersion, Parameter, StepFacts, WorkflowFacts
+from wfkit.core.state import RunState
+
+
+def workflow_facts(registry: Registry) -> list[WorkflowFacts]:
+    """Return the workflows of a registry, by name."""
+    return [_workflow(workflow) for _, workflow in sorted(registry.workflows.items())]
+
+
+def step_facts(registry: Registry) -> list[StepFacts]:
+    """Return the steps of a registry, by name."""
+    return [_step(step) for _, step in sorted(registry.steps.items())]
+
+
+def versions_of(runs: Iterable[RunState]) -> list[CodeVersion]:
+    """Return the unfinished ones of these runs, together with those of the same workflow and source."""
+    found: dict[tuple[str, str], list[RunState]] = defaultdict(list)
+    for run in runs:
+        if not run.finished:
+            found[run.workflow, run.code].append(run)
+    return [
+        CodeVersion(workflow, code, len(runs), [run for run in runs if run.blocked is not None])
+        for (workflow, code), runs in sorted(found.items())
+    ]
+
+
+def parameters_of(workflow: Workflow[..., Any]) -> str:
+    """Return the parameters of a workflow as they are written, without what stands behind names."""
+    return spell(_parameters(workflow))
+
+
+def spell(parameters: Iterable[Parameter]) -> str:
+    return ", ".join(f"{one.name}: {one.type}" + ("" if one.required else " = ...") for one in parameters)
+
+
+def _workflow(workflow: Workflow[..., Any]) -> WorkflowFacts:
+    return WorkflowFacts(
+        name=workflow.name,
+        parameters=_parameters(workflow),
+        on=workflow.on.name if workflow.on is not None else None,
+        timeout_us=workflow.timeout,
+        patches=list(workflow.patches),
+        where=where_defined(workflow.fn),
+        code=workflow.code_hash,
+    )
+
+
+def _step(step: Step[..., Any]) -> StepFacts:
+    undoes = step.undoes.name if step.undoes is not None else None
+    return StepFacts(step.name, where_defined(step.fn), step.is_async, undoes)
+
+
+def _parameters(workflow: Workflow[..., Any]) -> list[Parameter]:
+    return [Parameter(name, _hint(hint), required) for name, hint, required in workflow.signature.parameters()]
+
+
+def _hint(hint: Any) -> str:
+    if hint is Any:
+        return "Any"
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return inspect.formatannotation(hint, base_module="")
