@@ -462,6 +462,13 @@ class FailureFileError(WfkitError):
     code = "WF076"
 
 
+class ReportNotWritten(WfkitError):
+    """A report or a failure file could not be written: no room, or no permission. What was found is still shown."""
+
+    code = "WF077"
+    help = "make room, or permit writing: reports go to .wfkit in the working directory"
+
+
 # -- wfkit's own authors must act ------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,214 @@
+"""What a campaign leaves on disk: failure files, which replay one finding, histories beside them, and reports.
+
+They lie in `.wfkit/failures` and `.wfkit/reports` of the working directory. Each is written as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from wfkit.core.entries import Record
+from wfkit.errors import FailureFileError, ReportNotWritten
+from wfkit.journal import files as histories
+from wfkit.journal.schema import wfkit_version
+from wfkit.sim.faults import Fault
+from wfkit.sim.findings import Violation
+from wfkit.sim.recording import Delivery, Recording
+from wfkit.sim.report import Report
+from wfkit.sim.subject import Subject
+
+FORMAT = 1
+"""The version of failure files."""
+FOLDER = Path(".wfkit")
+VALUE_BYTES_MAX = 8_000
+"""A failure file stays under 20 kB: what it shows of input and of deliveries has at most so many bytes each."""
+
+
+class Code(Struct, frozen=True):
+    """The code that failed."""
+
+    workflow: str
+    hash: str
+    """Of the workflow's source."""
+    wfkit: str
+    python: str
+
+
+class Made(Struct, frozen=True):
+    """A request of the outside."""
+
+    kind: str
+    run: str
+    name: str
+    payload: Raw | None = None
+    """None where the payloads together are too large to be shown."""
+    dedupe: str | None = None
+
+
+class FailureFile(Struct, frozen=True, tag_field="file", tag="wfkit-failure"):
+    """A finding that can be replayed. Input and deliveries are there to be read: a replay runs the origin's own code."""
+
+    format: int
+    origin: dict[str, Any]
+    """Who runs it: a test's node id, or the arguments of `wfkit verify`."""
+    code: Code
+    title: str
+    severity: str
+    signature: tuple[str, str, str]
+    """Oracle, what it is about, workflow: the replay fails in the same way if it has the same one."""
+    faults: tuple[str, ...]
+    seed: int
+    start: str
+    """When the schedule begins, ISO 8601."""
+    trace: str
+    """Hash of everything that was written and done in the schedule."""
+    input: Raw | None
+    """The JSON array of the workflow's arguments; None where it is too large to be shown."""
+    input_hash: str
+    deliveries: tuple[Made, ...]
+
+
+def failure_file(
+    subject: Subject,
+    violation: Violation,
+    recording: Recording[Any],
+    faults: Iterable[Fault],
+    seed: int,
+    origin: Mapping[str, Any],
+) -> FailureFile:
+    """Return the failure file of a finding.
+
+    Args:
+        subject: what was simulated.
+        violation: what its oracle says.
+        recording: of the reduced schedule.
+        faults: the reduced schedule.
+        seed: of that schedule.
+        origin: a JSON object that says what to run; it is kept as it is.
+    """
+    workflow = subject.workflow
+    input = workflow.signature.encode(subject.args, {})
+    return FailureFile(
+        format=FORMAT,
+        origin=dict(origin),
+        code=Code(workflow.name, workflow.code_hash, wfkit_version(), platform.python_version()),
+        title=violation.title,
+        severity=violation.severity,
+        signature=violation.signature,
+        faults=tuple(map(str, faults)),
+        seed=seed,
+        start=subject.start.isoformat(),
+        trace=recording.digest,
+        input=input if len(bytes(input)) <= VALUE_BYTES_MAX else None,
+        input_hash=hashlib.blake2b(bytes(input), digest_size=8).hexdigest(),
+        deliveries=_shown(recording.deliveries),
+    )
+
+
+def failure_path(violation: Violation, folder: Path = FOLDER) -> Path:
+    """Return where the failure file of a finding lies: `.wfkit/failures/<workflow>-<oracle>-<4 hex digits>.json`."""
+    digest = hashlib.blake2b("\0".join(violation.signature).encode(), digest_size=2).hexdigest()
+    return folder / "failures" / f"{_file_name(violation.workflow)}-{violation.oracle}-{digest}.json"
+
+
+def write_failure(path: Path, failure: FailureFile, failing: Sequence[Record] = (), fault_free: Sequence[Record] = ()) -> None:
+    """Write a failure file, and the histories beside it, over older ones.
+
+    Args:
+        path: see `failure_path`.
+        failure: what it holds.
+        failing: the history of the run that shows the finding.
+        fault_free: the history of that run without faults.
+
+    Raises:
+        ReportNotWritten: there is no room, or no permission.
+    """
+    _write(path, msgspec.json.format(msgspec.json.encode(failure), indent=2) + b"\n")
+    for name, records in (("", failing), (".fault-free", fault_free)):
+        if records:
+            _write(history_path(path, name), b"".join(histories.export_lines(records)))
+
+
+def history_path(path: Path, name: str = "") -> Path:
+    """Return where the history of a failure file lies; that of the run without faults has the name `.fault-free`."""
+    return path.with_name(f"{path.stem}{name}.history.jsonl")
+
+
+def read_failure(path: Path) -> FailureFile:
+    """Return what a failure file holds.
+
+    Raises:
+        FailureFileError: it cannot be read, is no failure file, is damaged, or a newer wfkit wrote it.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise FailureFileError(f"{path} cannot be read: {error.strerror}", help="name a file in .wfkit/failures") from None
+    try:
+        version = msgspec.json.decode(text, type=_Version)
+        if version.format > FORMAT:
+            told = f"{path} has format {version.format}; this wfkit reads up to {FORMAT}"
+            raise FailureFileError(told, help="install the version of wfkit that wrote it")
+        return msgspec.json.decode(text, type=FailureFile)
+    except msgspec.MsgspecError as error:
+        raise FailureFileError(f"{path} is damaged: {error}", help="verify again: it is written anew") from None
+
+
+def first_difference(path: Path, records: Sequence[Record]) -> int | None:
+    """Return the number of the first event at which a history differs from the failing one beside a failure file.
+
+    None if they are equal, or if there is no history to compare with. Events count from 1.
+    """
+    kept = history_path(path)
+    if not kept.is_file():
+        return None
+    told = histories.import_lines(histories.export_lines(records)).records if records else ()
+    known = histories.read_file(kept).records
+    for number, (one, other) in enumerate(zip(known, told, strict=False), 1):
+        if one != other:
+            return number
+    return None if len(known) == len(told) else min(len(known), len(told)) + 1
+
+
+def write_report(report: Report, name: str, folder: Path = FOLDER) -> Path:
+    """Write a report to `.wfkit/reports/<name>.json`, over an older one. Returns the path.
+
+    Raises:
+        ReportNotWritten: there is no room, or no permission.
+    """
+    path = folder / "reports" / f"{_file_name(name)}.json"
+    _write(path, report.to_json() + b"\n")
+    return path
+
+
+class _Version(Struct):
+    format: int
+
+
+def _shown(deliveries: Sequence[Delivery]) -> tuple[Made, ...]:
+    small = sum(len(bytes(each.payload)) for each in deliveries) <= VALUE_BYTES_MAX
+    return tuple(Made(each.kind, each.run, each.name, each.payload if small else None, each.dedupe) for each in deliveries)
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", text)[:80] or "_"
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ReportNotWritten(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,178 @@
+"""What a campaign found, and how much it looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from wfkit.journal.schema import wfkit_version
+from wfkit.sim.findings import ERRORS, SEVERITIES, Finding
+
+FORMAT = 1
+"""The version of a report as JSON."""
+
+
+@dataclass
+class Report:
+    """The verdict on a workflow.
+
+    Args:
+        workflow: its name.
+        findings: errors come first, whatever order they are given in.
+        coverage: what was looked at; see `text()`.
+    """
+
+    workflow: str
+    findings: list[Finding] = field(default_factory=list)
+    coverage: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.findings = sorted(self.findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no finding of severity error or warning."""
+        return all(finding.severity == "info" for finding in self.findings)
+
+    def assert_ok(self) -> None:
+        """Do nothing if all is well.
+
+        Raises:
+            VerificationFailed: there is a finding; the class is that of the first one, and the message its story.
+        """
+        if not self.ok:
+            raise ERRORS[self.findings[0].oracle](_told(self.findings))
+
+    def text(self) -> str:
+        """Return the report for a terminal: the stories of what was found, then how much was looked at."""
+        return "\n\n".join([*_stories(self.findings), coverage_text(self.workflow, self.coverage)])
+
+    def to_json(self) -> bytes:
+        """Return the report as JSON, with the version of its format."""
+        document = {
+            "file": "wfkit-report",
+            "format": FORMAT,
+            "wfkit": wfkit_version(),
+            "workflow": self.workflow,
+            "ok": self.ok,
+            "findings": [_plain(finding) for finding in self.findings],
+            "coverage": dict(self.coverage),
+        }
+        return msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+
+
+def _told(findings: list[Finding]) -> str:
+    """Return the story of the first finding, and one line for each of the others that count."""
+    first, *others = findings
+    more = [f"also: {finding.code}  {finding.title}" for finding in others if finding.severity != "info"]
+    return "\n".join([first.story or first.title, *more])
+
+
+def _stories(findings: list[Finding]) -> list[str]:
+    told = [finding.story or f"{finding.code}  {finding.title}" for finding in findings if finding.severity != "info"]
+    infos = [finding.title for finding in findings if finding.severity == "info"]
+    return [*told, "\n".join(f"info: {title}" for title in infos)] if infos else told
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    violation = finding.violation
+    return {
+        "oracle": finding.oracle,
+        "severity": finding.severity,
+        "code": finding.code,
+        "title": finding.title,
+        "about": violation.about if violation is not None else "",
+        "line": violation.line if violation is not None else "",
+        "faults": finding.faults,
+        "story": finding.story,
+        "why": finding.why,
+        "file": finding.file,
+        "count": finding.count,
+    }
+
+
+def coverage_text(workflow: str, coverage: Mapping[str, Any]) -> str:
+    """Return what was looked at, and of how much: what was skipped, not run or cut short is named."""
+    lines = [
+        _line(_points(workflow, coverage), _single(coverage), _crashes(coverage)),
+        _line(_pairs(coverage), _random(coverage)),
+        _line(_lines(coverage), _sometimes(coverage), _ambient(coverage)),
+        *(f"not run: {sentence}" for sentence in coverage.get("not_run", ())),
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _line(*parts: str) -> str:
+    return " | ".join(part for part in parts if part)
+
+
+def _points(workflow: str, coverage: Mapping[str, Any]) -> str:
+    slow = ", slow: the world cannot be copied" if coverage.get("slow") else ""
+    return f"{workflow}: {_count(coverage.get('points', 0), 'point')}, {_count(coverage.get('effects', 0), 'effect')}{slow}"
+
+
+def _single(coverage: Mapping[str, Any]) -> str:
+    if "single_total" not in coverage:
+        return ""
+    run, total = coverage["single_run"], coverage["single_total"]
+    return f"1 fault: {_of(run, total)}" + (f" ({100 * run // total} %)" if total else "")
+
+
+def _crashes(coverage: Mapping[str, Any]) -> str:
+    if "states" not in coverage:
+        return ""
+    end = "closed" if coverage.get("closed") else "not closed"
+    runs = f" in {_count(coverage['closure_runs'], 'run')}" if coverage.get("closure_runs") else ""
+    return f"crashes, any number: {_count(coverage['states'], 'state')}, {end}{runs}"
+
+
+def _pairs(coverage: Mapping[str, Any]) -> str:
+    if "pairs_total" not in coverage:
+        return ""
+    run, total = coverage["pairs_run"], coverage["pairs_total"]
+    skipped = {rule: count for rule, count in coverage.get("pairs_skipped", {}).items() if count}
+    left = sum(skipped.values())
+    reasons = f" ({', '.join(f'{rule} {count:,}' for rule, count in skipped.items())})" if skipped else ""
+    return f"2 faults: {run:,} of {total:,} run, {left:,} skipped{reasons}, {total - run - left:,} not run"
+
+
+def _random(coverage: Mapping[str, Any]) -> str:
+    run = coverage.get("random_run", 0)
+    if not run:
+        return ""
+    last = coverage.get("last_new_state")
+    state = f", last new state at #{last}" if last else ", no new state"
+    return f"random: {run:,} in {coverage.get('random_seconds', 0):.3g} s{state}"
+
+
+def _lines(coverage: Mapping[str, Any]) -> str:
+    if not coverage.get("lines_total"):
+        return ""
+    missing = coverage.get("lines_missing", ())
+    never = f" (never run: {'; '.join(missing)})" if missing else ""
+    return f"your lines {_of(coverage['lines_run'], coverage['lines_total'])}{never}"
+
+
+def _sometimes(coverage: Mapping[str, Any]) -> str:
+    total = coverage.get("sometimes_total", 0)
+    return f"sometimes-checks {_of(coverage.get('sometimes_met', 0), total)}" if total else ""
+
+
+def _ambient(coverage: Mapping[str, Any]) -> str:
+    seeds = coverage.get("hash_seeds")
+    if not seeds:
+        return ""
+    if isinstance(seeds, int):
+        return f"hash seeds 0..{seeds - 1}" if seeds > 1 else "hash seed 0"
+    return f"hash seeds {', '.join(map(str, seeds))}"
+
+
+def _of(run: int, total: int) -> str:
+    return f"{run:,}/{total:,}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,113 @@
+"""Reduces a schedule that shows a finding to the simplest one that still shows it.
+
+One order decides what is simpler: fewer faults, then simpler kinds, then points that come earlier, then the parameters that
+a fault has by itself. So equal findings end at equal schedules, whatever the campaign met first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from wfkit.sim.faults import KINDS, RANK, Fault, Point, plain
+
+Plan: TypeAlias = tuple[Fault, ...]
+Simplicity: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+RUNS_MAX = 60
+"""Schedules that one finding may cost; what is left is then not the simplest one, but one that shows it."""
+
+_ANSWER_UNKNOWN = frozenset({"zombie", "lost_ack", "slow"})
+"""Kinds under which a call arrives and its caller does not learn of it, as under a crash after the call."""
+
+
+def shrink(faults: Plan, still_fails: Callable[[Plan], bool], trace: Sequence[Point]) -> Plan:
+    """Return the simplest schedule that still fails.
+
+    Args:
+        faults: a schedule that fails.
+        still_fails: whether a schedule shows the same finding.
+        trace: the points that the failing schedule passed, in order: where faults may be moved to.
+    """
+    return _Shrinking(still_fails, trace).shrink(faults)
+
+
+class _Shrinking:
+    def __init__(self, still_fails: Callable[[Plan], bool], trace: Sequence[Point]) -> None:
+        self._still_fails = still_fails
+        self._order = {point: index for index, point in reversed(list(enumerate(trace)))}
+        self._tried: set[Plan] = set()
+
+    def shrink(self, plan: Plan) -> Plan:
+        """Take the first simpler plan that fails, and begin anew with it, until no simpler one does."""
+        plan = self._sorted(plan)
+        self._tried.add(plan)
+        simpler = self._next(plan)
+        while simpler is not None:
+            plan, simpler = simpler, self._next(simpler)
+        return plan
+
+    def _next(self, plan: Plan) -> Plan | None:
+        here = self._simplicity(plan)
+        for candidates in (_with_one_less(plan), self._with_simpler_kind(plan), self._moved(plan), _by_default(plan)):
+            for candidate in map(self._sorted, candidates):
+                if candidate in self._tried or self._simplicity(candidate) >= here:
+                    continue
+                if len(self._tried) > RUNS_MAX:
+                    return None
+                self._tried.add(candidate)
+                if self._still_fails(candidate):
+                    return candidate
+        return None
+
+    def _sorted(self, plan: Plan) -> Plan:
+        return tuple(sorted(plan, key=lambda fault: (self._place(fault), RANK[fault.kind], str(fault.point))))
+
+    def _place(self, fault: Fault) -> int:
+        return self._order.get(fault.point, len(self._order))
+
+    def _simplicity(self, plan: Plan) -> Simplicity:
+        return (
+            len(plan),
+            tuple(RANK[fault.kind] for fault in plan),
+            tuple(self._place(fault) for fault in plan),
+            tuple(fault.amount != KINDS[fault.kind].default for fault in plan),
+        )
+
+    def _with_simpler_kind(self, plan: Plan) -> Iterator[Plan]:
+        """Offer each fault as one of a simpler kind at the same point, or as the crash that leaves the same doubt."""
+        for index, fault in enumerate(plan):
+            for kind in KINDS.values():
+                if RANK[kind.name] < RANK[fault.kind] and plain(fault.point.phase) in kind.phases:
+                    yield _with(plan, index, Fault(kind.name, fault.point))
+            if fault.kind in _ANSWER_UNKNOWN:
+                yield from (_with(plan, index, Fault("crash", point)) for point in self._ends_of(fault.point))
+
+    def _ends_of(self, call: Point) -> Iterator[Point]:
+        for point in self._order:
+            if (point.run, point.n) == (call.run, call.n) and plain(point.phase) == "step.effect_done_not_journaled":
+                yield point
+
+    def _moved(self, plan: Plan) -> Iterator[Plan]:
+        """Offer each fault at earlier points of its phase: first at those of the same label, which fail most likely."""
+        for index, fault in enumerate(plan):
+            earlier = [
+                point for point, place in self._order.items() if point.phase == fault.point.phase and place < self._place(fault)
+            ]
+            for point in sorted(earlier, key=lambda point: (point.label != fault.point.label, self._order[point])):
+                yield _with(plan, index, replace(fault, point=point))
+
+
+def _with_one_less(plan: Plan) -> Iterator[Plan]:
+    for index in range(len(plan)):
+        yield plan[:index] + plan[index + 1 :]
+
+
+def _by_default(plan: Plan) -> Iterator[Plan]:
+    for index, fault in enumerate(plan):
+        yield _with(plan, index, replace(fault, param=0))
+
+
+def _with(plan: Plan, index: int, fault: Fault) -> Plan:
+    return (*plan[:index], fault, *plan[index + 1 :])
