@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from wfkit.api.resources import Resource, resource
     from wfkit.api.saga import Saga, Undone, saga, undoes
     from wfkit.api.signals import Received, Signal, Waitable, publish, send, subscribe, wait_any, wait_signal
+    from wfkit.control.remote import connect
     from wfkit.core.durations import Duration
     from wfkit.engine.client import Client, Run
     from wfkit.engine.engine import Engine, run
@@ -172,6 +173,7 @@ __all__ = [
     "WorkerDied",
     "Workflow",
     "WorkflowLoopError",
+    "connect",
     "has_patch",
     "info",
     "logger",
@@ -237,6 +239,7 @@ _LAZY = {
     "subscribe": "wfkit.api.signals",
     "wait_any": "wfkit.api.signals",
     "wait_signal": "wfkit.api.signals",
+    "connect": "wfkit.control.remote",
     "Duration": "wfkit.core.durations",
     "Client": "wfkit.engine.client",
     "Run": "wfkit.engine.client",

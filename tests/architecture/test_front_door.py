@@ -15,8 +15,8 @@ from wfkit import errors
 NAMES = {
     *("Client", "Duration", "Engine", "Expect", "NonRetryable", "Received", "Resource", "Retry", "RetryAfter", "Run"),
     *("RunInfo", "Saga", "Signal", "State", "Step", "StepInfo", "Undone", "Waitable", "Workflow"),
-    *("has_patch", "info", "logger", "now", "publish", "resource", "rng", "run", "run_step", "saga", "send", "sleep"),
-    *("sleep_until", "start_child", "step", "step_info", "subscribe", "timeout", "undoes", "unsafe", "uuid4"),
+    *("connect", "has_patch", "info", "logger", "now", "publish", "resource", "rng", "run", "run_step", "saga", "send"),
+    *("sleep", "sleep_until", "start_child", "step", "step_info", "subscribe", "timeout", "undoes", "unsafe", "uuid4"),
     *("wait_any", "wait_signal", "workflow"),
 }
 ERRORS = {error.__name__ for error in errors.by_code().values()} | {"WfkitError"}

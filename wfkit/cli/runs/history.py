@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -11,8 +14,9 @@ from msgspec import UNSET, Raw
 
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
+from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, NdJson, RunName, Store
-from wfkit.cli.output import Column, moment, now, on_terminal, rfc3339, show_json, show_lines, show_table
+from wfkit.cli.output import Column, moment, now, on_terminal, rfc3339, show_json, show_lines, show_table, visible
 from wfkit.cli.runs.bars import draw
 from wfkit.cli.runs.reading import failure_members, run_members
 from wfkit.cli.statuses import colour, shown, word
@@ -25,6 +29,7 @@ from wfkit.replay.timeline import Span, fold, spans
 
 app = make_app()
 
+FOLLOW_SECONDS = 0.5
 CROWD = 20
 """So many steps of one name, started together, are one row on a terminal."""
 
@@ -44,6 +49,9 @@ def history(
             show_default=False,
         ),
     ] = "timeline",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show every record, and go on until the run has ended.")
+    ] = False,
     as_json: Json = False,
     as_lines: NdJson = False,
     store: Store = DEFAULT_STORE,
@@ -53,16 +61,21 @@ def history(
 
     In a pipe, timeline and compact: kind, name, status, attempt, start, end, detail. All: number, time, what, detail.
     """
+    if follow:
+        if as_json:
+            raise UsageError("--follow goes on, and --json is one document", "stream objects: --follow --ndjson")
+        _follow(run, store, engine, as_lines=as_lines)
+        return
     found = ask(GetHistory(run=run), store, engine)
     state, records = found.run, found.records
     present = now()
     if view == "all":
         if as_json:
-            show_json("history", {"run": run_members(state, present), "records": list(_records(records))})
+            show_json("history", {"run": run_members(state, present), "records": list(_records(records, 0))})
         elif as_lines:
-            show_lines(_records(records))
+            show_lines(_records(records, 0))
         else:
-            show_table(_rows(records), _ALL)
+            show_table(_rows(records, 0, records[0].entry.t), _ALL)
         return
     told = spans(records)
     if as_json:
@@ -73,6 +86,25 @@ def history(
         draw(fold(told, CROWD), present)
     else:
         show_table(fold(told, CROWD) if on_terminal() else told, _compact(told[0].since, present))
+
+
+def _follow(run: str, store: Path, engine: Path | None, *, as_lines: bool) -> None:
+    """Show the records of a run as they come."""
+    found = ask(GetHistory(run=run), store, engine)
+    after = 0
+    started = found.records[0].entry.t
+    while True:
+        if as_lines:
+            show_lines(_records(found.records, after))
+        else:
+            for row in _rows(found.records, after, started):
+                print("\t".join(visible((column.piped or column.shown)(row)) for column in _ALL))
+        sys.stdout.flush()
+        after += len(found.records)
+        if found.run.finished:
+            return
+        time.sleep(FOLLOW_SECONDS)
+        found = ask(GetHistory(run=found.run.id, after=after), store, engine)
 
 
 # -- spans ---------------------------------------------------------------------------------------------------------------
@@ -152,10 +184,9 @@ class Row(NamedTuple):
     is_command: bool
 
 
-def _rows(records: Sequence[Record]) -> list[Row]:
+def _rows(records: Sequence[Record], after: int, started: int) -> list[Row]:
     rows = []
-    started = records[0].entry.t
-    for seq, record in enumerate(records, 1):
+    for seq, record in enumerate(records, after + 1):
         entry = record.entry
         rows.append(Row(seq, entry.t, entry.t - started, type(entry).__name__, _entry_text(entry), is_command=False))
         for command in record.commands or ():
@@ -205,6 +236,6 @@ def _json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
 
 
-def _records(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
-    for seq, record in enumerate(records, 1):
+def _records(records: Sequence[Record], after: int) -> Iterator[dict[str, Any]]:
+    for seq, record in enumerate(records, after + 1):
         yield {"seq": seq, "t": moment(record.entry.t), "entry": record.entry, "commands": record.commands}

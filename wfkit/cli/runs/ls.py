@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, NoReturn, get_args
 
 import typer
 
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
+from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Limit, NdJson, Store
 from wfkit.cli.output import Column, ago, note, now, on_terminal, rfc3339, show_json, show_lines, show_table
 from wfkit.cli.runs.reading import lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
-from wfkit.control.messages import ListRuns, Sort
+from wfkit.control.messages import GroupRuns, ListRuns, RunGroup, Sort
 from wfkit.core.state import PendingStep, RunState
 from wfkit.replay.explain import now_at, spell
 
 app = make_app()
 
 LIMIT = 50
+WATCH_SECONDS = 1.0
 
 
 @app.command(cls=PlainCommand)
@@ -40,6 +44,16 @@ def ls(
             "--sort", metavar="F", help=f"{', '.join(get_args(Sort))}; the latest first, or by name.", show_default=False
         ),
     ] = "started",
+    by: Annotated[
+        Literal["error", "step", "workflow"] | None,
+        typer.Option(
+            "--group-by",
+            metavar="WHAT",
+            help="Count them by error, by the step that they are at, or by workflow.",
+            show_default=False,
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and show what changes, until Ctrl-C.")] = False,
     as_json: Json = False,
     as_lines: NdJson = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Ids only.")] = False,
@@ -48,10 +62,20 @@ def ls(
 ) -> None:
     """List runs, those that started last first.
 
-    In a pipe: id, workflow, status, seconds, attempt, start, where it is now, generation.
+    In a pipe: id, workflow, status, seconds, attempt, start, where it is now, generation. With --group-by: count, what,
+    statuses, the id of the run that changed last. With --watch a pipe gets each run again when it has changed.
     """
+    if watch and (by or as_json):
+        raise UsageError("--watch lists runs: it goes with neither --group-by nor --json", "stream objects: --watch --ndjson")
+    terms = tuple(filter or ())
+    if by is not None:
+        _show_groups(ask(GroupRuns(by=by, filter=terms), store, engine).groups[:limit], as_json=as_json, as_lines=as_lines)
+        return
+    request = ListRuns(filter=terms, sort=sort, limit=limit)
+    if watch:
+        _watch(request, store, engine, as_lines=as_lines, quiet=quiet)
     present = now()
-    answer = ask(ListRuns(filter=tuple(filter or ()), sort=sort, limit=limit), store, engine)
+    answer = ask(request, store, engine)
     found, more = answer.runs, answer.more
     if as_json:
         show_json("runs", {"runs": [run_members(state, present) for state in found], "more": more})
@@ -67,6 +91,46 @@ def ls(
             note(f"there are more than {limit}: --limit N shows them, a FILTER finds them")
         elif not found:
             note(_nothing(filter, store))
+
+
+def _watch(request: ListRuns, store: Path, engine: Path | None, *, as_lines: bool, quiet: bool) -> NoReturn:
+    """Show runs as they change. On a terminal the whole list, in place."""
+    shown: dict[int, int] = {}
+    while True:
+        runs = ask(request, store, engine).runs
+        changed = [run for run in reversed(runs) if shown.get(run.run) != run.seq]
+        shown = {run.run: run.seq for run in runs}
+        present = now()
+        if as_lines:
+            show_lines(run_members(run, present) for run in changed)
+        elif quiet:
+            for run in changed:
+                print(run.id)
+        elif not on_terminal():
+            show_table(changed, _table(changed, present))
+        else:
+            print("\033[H\033[2J", end="")
+            show_table(runs, _table(runs, present))
+        sys.stdout.flush()
+        time.sleep(WATCH_SECONDS)
+
+
+def _show_groups(groups: list[RunGroup], *, as_json: bool, as_lines: bool) -> None:
+    members = [{"key": group.key, "count": group.count, "statuses": group.statuses, "last": group.last.id} for group in groups]
+    if as_json:
+        show_json("groups", {"groups": members})
+    elif as_lines:
+        show_lines(members)
+    else:
+        show_table(groups, _GROUPS)
+
+
+_GROUPS: list[Column[RunGroup]] = [
+    Column("RUNS", lambda group: f"{group.count:,}", lambda group: str(group.count), right=True),
+    Column("WHAT", lambda group: group.key, cut=True),
+    Column("STATUS", lambda group: ", ".join(f"{count:,} {word(status)}" for status, count in sorted(group.statuses.items()))),
+    Column("LAST", lambda group: group.last.id, rank=1),
+]
 
 
 def _nothing(filter: list[str] | None, store: Path) -> str:
