@@ -2,7 +2,7 @@
 
 The functions of `time`, `os.urandom` and `random` are replaced while a simulation is under way, and act only for code
 that belongs to one; every other thread keeps the real ones. Workflow code has a clock and a chance of its own: the guard
-sees to that before these are asked.
+sees to that before these are asked, except where it is lifted, and where it does not see.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,27 @@ class Ambience(Protocol):
 
 
 ambience: ContextVar[Ambience | None] = ContextVar("wfkit_ambience", default=None)
+
+
+class _OfThread(threading.local):
+    workflows: Ambience | None = None
+    """What workflow code of this thread is given where the guard is lifted: it runs in a context of its own, an empty one."""
+
+
+_of_thread = _OfThread()
+
+
+@contextmanager
+def within(here: Ambience) -> Iterator[None]:
+    """Let what runs in this thread and its context, workflow code included, have its time and chance from `here`."""
+    token, before = ambience.set(here), _of_thread.workflows
+    _of_thread.workflows = here
+    try:
+        yield
+    finally:
+        _of_thread.workflows = before
+        ambience.reset(token)
+
 
 _DRAWN = """
     random randint randrange choice choices shuffle sample uniform triangular betavariate expovariate gammavariate gauss
@@ -90,16 +112,20 @@ def installed(namespaces: Iterable[dict[str, Any]] = ()) -> Iterator[None]:
             setattr(owner, name, real)
 
 
-def _here() -> Ambience | None:
-    """Return where chance comes from; None outside of simulations, and in workflow code, which has its own."""
-    if active_loops and (loop := running()) is not None and not loop.unsafe:
-        return None
+def _here(*, guarded: bool = False) -> Ambience | None:
+    """Return where time and chance come from; None outside of simulations.
+
+    Args:
+        guarded: the real function is one that the guard sees under whatever name: in workflow code its answer counts.
+    """
+    if active_loops and (loop := running()) is not None:
+        return None if guarded and not loop.unsafe else _of_thread.workflows
     return ambience.get()
 
 
 def _clock(real: Any, what: str, read: Any) -> Any:
     def clock() -> Any:
-        here = ambience.get()
+        here = _here()
         if here is None:
             return real()
         if what:
@@ -111,7 +137,7 @@ def _clock(real: Any, what: str, read: Any) -> Any:
 
 def _sleep(real: Any) -> Any:
     def sleep(seconds: float, /) -> None:
-        here = ambience.get()
+        here = _here()
         if here is None:
             real(seconds)
         else:
@@ -121,8 +147,10 @@ def _sleep(real: Any) -> Any:
 
 
 def _urandom(real: Any) -> Any:
+    guarded = hasattr(real, "__wfkit_guard__")
+
     def urandom(size: int, /) -> bytes:
-        here = _here()
+        here = _here(guarded=guarded)
         if here is None:
             return real(size)  # type: ignore[no-any-return]  # bytes
         _tell(here, "chance")
@@ -132,8 +160,10 @@ def _urandom(real: Any) -> Any:
 
 
 def _drawn(real: Any, name: str) -> Any:
+    guarded = name not in ("random", "getrandbits")
+
     def drawn(*args: Any, **kwargs: Any) -> Any:
-        here = _here()
+        here = _here(guarded=guarded)
         if here is None:
             return real(*args, **kwargs)
         _tell(here, f"random.{name}()")
@@ -148,7 +178,7 @@ def _tell(here: Ambience, what: str) -> None:
     told = what
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
-        if module.partition(".")[0] == "wfkit":
+        if module.startswith("wfkit.") and not module.startswith("wfkit.guard."):
             return  # wfkit's own code reads it
         if module == "uuid":
             told = f"uuid.{frame.f_code.co_name}()"

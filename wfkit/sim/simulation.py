@@ -166,7 +166,10 @@ class Simulation:
 
     def _run(self) -> Recording[Any]:
         surroundings.set(self)
-        ambient.ambience.set(self)
+        with ambient.within(self):
+            return self._run_within()
+
+    def _run_within(self) -> Recording[Any]:
         self.world = self.subject.world() if self.subject.world is not None else None
         with replaced_globals(self.world):
             try:
