@@ -1,4 +1,8 @@
-"""When an invariant is asked, and in which schedules. A plain function is asked once, when a schedule has come to rest."""
+"""What users demand of the outside world, and when it is asked.
+
+A plain function `f(world)` or `f(world, recording)` is asked when a schedule has come to rest, whatever went wrong in it.
+`False` or an `AssertionError` is a finding.
+"""
 
 from __future__ import annotations
 
@@ -13,37 +17,44 @@ Check = Callable[..., object]
 
 
 def always(check: Check) -> Check:
-    """Ask this invariant at every point of a schedule: `check(world)`."""
-    return _marked(check, when="always")
+    """Ask at every point of a schedule, not only at its end. It is called as `check(world)`."""
+    return _with(check, when="always")
 
 
 def eventually(check: Check, *, within: Duration) -> Check:
-    """Ask this invariant a while after the last fault, when every service is well again."""
-    return _marked(check, when="eventually", within=microseconds(within))
+    """Ask at the end, when all services have healed; the schedule must have come to rest within this time."""
+    return _with(check, when="eventually", within=microseconds(within))
 
 
 def sometimes(check: Check) -> Check:
-    """Expect this of at least one schedule, so that the others are known to test something."""
-    return _marked(check, when="sometimes")
+    """It must hold at the end of at least one schedule of a campaign, or the campaign has not tried what it should."""
+    return _with(check, when="sometimes")
 
 
 def on(check: Check, *, classes: str) -> Check:
-    """Ask this invariant only where the faults are of these classes: "M" masked, "S" service, "B" business, "T" time.
+    """Ask only in schedules of these fault classes: `on(paid_or_refunded, classes="MS")`.
 
     Raises:
-        ValueError: there is no such class.
+        ValueError: a letter is none of M, S, B and T.
     """
-    if unknown := set(classes) - set(CLASSES):
-        raise ValueError(f"no class of faults: {', '.join(sorted(unknown))}; there are {', '.join(CLASSES)}")
-    return _marked(check, classes=classes)
+    unknown = sorted(set(classes) - set(CLASSES))
+    if unknown:
+        raise ValueError(f"{''.join(unknown)!r} is no fault class: the classes are {', '.join(CLASSES)}")
+    return _with(check, classes=classes)
 
 
-def _marked(check: Check, **marks: Any) -> Check:
-    """Return the same check with marks of its own, so that it can be used elsewhere without them."""
+def name_of(check: Check) -> str:
+    """Return how reports call an invariant."""
+    return str(getattr(check, "__name__", None) or type(check).__name__)
+
+
+def _with(check: Check, **attributes: Any) -> Check:
+    """Return the check with attributes for the simulation to read; the user's own function stays as it is."""
 
     @functools.wraps(check)
     def asked(*args: Any) -> object:
         return check(*args)
 
-    vars(asked).update(marks)
+    asked.__dict__.update(attributes)
+    asked.__name__ = name_of(check)
     return asked
