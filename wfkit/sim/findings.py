@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -100,14 +99,3 @@ class Finding:
     """How many schedules of the campaign showed it."""
     violation: Violation | None = None
     recording: Recording[Any] | None = field(default=None, repr=False)
-
-
-def raise_worst(findings: Sequence[Finding]) -> None:
-    """Raise for findings that are errors or warnings: the class is that of the first error, the message tells of all.
-
-    Raises:
-        VerificationFailed: in its subclass for the finding's oracle.
-    """
-    bad = sorted((finding for finding in findings if finding.severity != "info"), key=lambda each: each.severity != "error")
-    if bad:
-        raise ERRORS[bad[0].oracle]("\n\n".join(finding.story or finding.title for finding in bad))

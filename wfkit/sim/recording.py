@@ -188,9 +188,9 @@ class Recording(Generic[R]):
         Raises:
             VerificationFailed: it does; in the subclass for the finding, such as `LedgerFinding`.
         """
-        from wfkit.sim.findings import raise_worst
+        from wfkit.sim.report import Report  # which imports this module
 
-        raise_worst(self.findings)
+        Report(self.main, self.findings).assert_ok()
 
     def at(self, us: int) -> datetime:
         """Return a moment of the schedule, given in microseconds UTC."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from wfkit.sim.report import Report
     from wfkit.sim.services import NO_EFFECT, Effect, FakeService, KeyValue, Mailbox, effect
     from wfkit.sim.subject import Declaration, Instance, Replace, Volatile, extra, ignores, outcome, replace, residue
+    from wfkit.testing.engine import TestEngine
+    from wfkit.testing.strategies import FaultPlan, fault_plans
     from wfkit.testing.verify import averify, simulate, verify
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Declaration",
     "Effect",
     "FakeService",
+    "FaultPlan",
     "Finding",
     "Instance",
     "KeyValue",
@@ -26,12 +29,14 @@ __all__ = [
     "Recording",
     "Replace",
     "Report",
+    "TestEngine",
     "Volatile",
     "always",
     "averify",
     "effect",
     "eventually",
     "extra",
+    "fault_plans",
     "ignores",
     "on",
     "outcome",
@@ -65,6 +70,9 @@ _LAZY = {
     "outcome": "wfkit.sim.subject",
     "replace": "wfkit.sim.subject",
     "residue": "wfkit.sim.subject",
+    "TestEngine": "wfkit.testing.engine",
+    "FaultPlan": "wfkit.testing.strategies",
+    "fault_plans": "wfkit.testing.strategies",
     "averify": "wfkit.testing.verify",
     "simulate": "wfkit.testing.verify",
     "verify": "wfkit.testing.verify",
