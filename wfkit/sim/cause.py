@@ -1,13 +1,24 @@
-"""Why a schedule shows a finding: what it is is shown by holding one thing constant, and seeing the finding vanish."""
+"""Why a schedule shows a finding: one thing is held constant, and if the finding is gone it was the cause."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from wfkit.api.definitions import where_defined
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
+from wfkit.sim.services import Effect
+from wfkit.sim.simulation import OPAQUE, registry_of
+from wfkit.sim.story import place
 from wfkit.sim.subject import Subject
+
+Held: TypeAlias = Literal["random", "time", "attempt"]
+"""What can be held constant: chance, the wall clock, or the number of the attempt."""
+
+_USE_KEY = "use step_info().idempotency_key, the same on every attempt and after every crash"
+_CHANCE = ("random.", "uuid.", "secrets.", "os.urandom")
+_CLOCK = ("time.", "datetime.")
 
 
 class Cause(NamedTuple):
@@ -30,7 +41,89 @@ def find_cause(
         subject: what was simulated.
         violation: what is to be explained.
         recording: of the schedule that shows it.
-        rerun: executes the same schedule with these held constant: "random", "time", "attempt".
+        rerun: executes the same schedule with one thing held constant: "random", "time" or "attempt".
         judge: says what is wrong with a schedule.
     """
-    return Cause(violation.why, violation.fix)
+
+    def vanishes(held: Held) -> bool:
+        found = judge(rerun(frozenset({held})))
+        return all(other.signature != violation.signature for other in found)
+
+    drawn: tuple[tuple[Held, tuple[str, ...]], ...] = (("random", _CHANCE), ("time", _CLOCK))
+    for held, read in drawn:
+        lines = _lines(recording, violation, read)
+        if lines and vanishes(held):
+            return _drawn(recording, violation, held, *lines[0])
+    if any(event.kind == "attempt" and event.data[1] > 1 for event in recording.events) and vanishes("attempt"):
+        return _attempt(subject, recording, violation)
+    return _key(recording, violation) or Cause(violation.why, violation.fix)
+
+
+def _lines(recording: Recording[Any], violation: Violation, begins: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return what user code read of a kind, and where: first what the command in question read."""
+    reads = [read for read in recording.reads if read.what.startswith(begins)]
+    reads.sort(key=lambda read: (read.run, read.n) != (violation.run, violation.n))
+    return [(read.what, read.line) for read in reads]
+
+
+def _drawn(recording: Recording[Any], violation: Violation, held: Held, what: str, line: str) -> Cause:
+    source = what if what.endswith(")") else f"{what}()"
+    keys = {effect.key for effect in _effects(recording, violation)}
+    if len(keys) > 1:
+        return Cause(
+            f"the key is made by {source} at {place(line)}, inside the step; each execution makes another one", _USE_KEY
+        )
+    which = "another value" if held == "random" else "another time"
+    return Cause(
+        f"{source} at {place(line)} is read inside the step; each execution gets {which}",
+        f"read it in a step of its own and pass the result on, or {_USE_KEY}",
+    )
+
+
+def _attempt(subject: Subject, recording: Recording[Any], violation: Violation) -> Cause:
+    name = _step(recording, violation)
+    known = registry_of(subject, None).steps.get(name)
+    where = f", at {place(where_defined(known.fn))}," if known is not None else ""
+    if len({effect.key for effect in _effects(recording, violation)}) > 1:
+        return Cause(f"the key depends on the number of the attempt: {name}(){where} gives each attempt another one", _USE_KEY)
+    return Cause(
+        f"{name}(){where} acts on step_info().attempt: it does something else when it runs again",
+        "let every attempt do the same; an attempt after a crash may be the first one that arrives",
+    )
+
+
+def _key(recording: Recording[Any], violation: Violation) -> Cause | None:
+    """Say what is wrong with the keys of an effect that happened more than once, if something is."""
+    effects = _effects(recording, violation)
+    if violation.oracle != "ledger" or not effects:
+        return None
+    last = effects[-1]
+    if last.key is None and last.service == OPAQUE:
+        return Cause(
+            f"{last.name}() does not read its idempotency key, so nothing can tell a repetition from a new call", _USE_KEY
+        )
+    if last.key is None:
+        return Cause(
+            f"{last.name} carries no idempotency key: {last.service} cannot tell a repetition from a new call", _USE_KEY
+        )
+    if [effect.key for effect in effects].count(last.key) > 1:
+        return Cause(
+            f"{last.service} was given the same key twice, and does not honour keys",
+            "ask the service first whether it was done, or declare Expect(at_least_once='why that is fine')",
+        )
+    return None
+
+
+def _effects(recording: Recording[Any], violation: Violation) -> list[Effect]:
+    return [
+        effect
+        for effect in recording.effects
+        if effect.name == violation.about and (not violation.run or (effect.run, effect.n) == (violation.run, violation.n))
+    ]
+
+
+def _step(recording: Recording[Any], violation: Violation) -> str:
+    """Return the step that a violation is about, or else the one that was tried again."""
+    attempts = [event for event in recording.events if event.kind == "attempt"]
+    attempts.sort(key=lambda event: ((event.run, event.n) != (violation.run, violation.n), -event.data[1]))
+    return str(attempts[0].data[0])

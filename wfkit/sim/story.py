@@ -2,14 +2,70 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import Raw
+
+from wfkit.core.commands import (
+    AwaitSignal,
+    CancelRun,
+    Command,
+    CompleteRun,
+    FailRun,
+    Failure,
+    RunStep,
+    StartChild,
+    StartTimer,
+)
+from wfkit.core.durations import display
+from wfkit.core.entries import (
+    FED,
+    AttemptFailed,
+    Blocked,
+    CancelRequested,
+    ChildEnded,
+    Record,
+    RunTerminated,
+    SignalPublished,
+    StepFailed,
+    TimerFired,
+)
+from wfkit.sim.faults import Fault
 from wfkit.sim.findings import Violation
-from wfkit.sim.recording import Recording
+from wfkit.sim.lines import shown_path
+from wfkit.sim.recording import Delivery, Event, Recording
+from wfkit.sim.services import Effect
+from wfkit.sim.words import words
+
+LINES_MAX = 16
+"""A story of more lines leaves out what the finding is not about."""
+ENDS_MAX = 12
+"""If that is not enough, so many lines of its beginning and of its end are left."""
+TEXT_MAX = 60
+"""Characters of a value that are shown."""
+
+MAIN, OTHER, DETAIL = 0, 1, 2
+"""How much a line matters: the finding is about it, it belongs to what happened, it is left out first."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of a story."""
+
+    at: int
+    run: str
+    text: str
+    rank: int
+    came: str = ""
+    """What came of it, in a column of its own."""
+    mark: str = ""
 
 
 def tell(
-    base: Recording[Any],
     recording: Recording[Any],
     violation: Violation,
     *,
@@ -23,8 +79,7 @@ def tell(
     """Return the story of a violation.
 
     Args:
-        base: the schedule without faults.
-        recording: the schedule that shows it, reduced.
+        recording: the reduced schedule that shows it.
         violation: what its oracle says.
         code: of the finding, such as WF063.
         why: its cause, where it is known.
@@ -33,4 +88,305 @@ def tell(
         test: the line of a test that shows it again.
         shrunk_from: how many faults the schedule had when it was found.
     """
-    return f"{code}  {violation.workflow}: {violation.title}"
+    lines = list(_Telling(recording, violation).lines())
+    named = [("why", why), ("fix", fix), ("replay", replay), ("test", test)]
+    width = max(len(f"{name}:") for name, text in named if text) if replay or test else 0
+    return "\n".join(
+        [
+            _headline(code, violation),
+            f"  {_schedule(recording.planned, shrunk_from)}",
+            *(f"  {line}" for line in _laid_out(lines, several=len(recording.runs) > 1)),
+            *(f"  {line}" for line in _compared(violation.evidence)),
+            *(f"  {name}: {text}" for name, text in named[:2] if text),
+            *(f"  {f'{name}:':<{width}} {text}" for name, text in named[2:] if text),
+        ]
+    )
+
+
+def place(line: str) -> str:
+    """Return `file:line in function` as stories name it: relative to the working directory, `shop.py:31 charge()`."""
+    where, _, function = line.partition(" in ")
+    path, colon, number = where.rpartition(":")
+    shown = f"{shown_path(path)}:{number}" if colon else where
+    return f"{shown} {function}()" if function else shown
+
+
+def _headline(code: str, violation: Violation) -> str:
+    title = violation.title
+    if violation.workflow and not title.startswith(violation.workflow):
+        title = f"{violation.workflow}: {title}"
+    return f"{code}  {title:<72}  {place(violation.line)}" if violation.line else f"{code}  {title}"
+
+
+def _schedule(faults: Sequence[Fault], shrunk_from: int) -> str:
+    if not faults:
+        return "schedule: no fault"
+    count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+    shrunk = f", shrunk from {shrunk_from}" if shrunk_from > len(faults) else ""
+    return f"schedule ({count}{shrunk}): {', '.join(map(str, faults))}"
+
+
+def _compared(evidence: Sequence[str]) -> list[str]:
+    together = "   ".join(evidence)
+    return [together] if together and len(together) <= 110 else list(evidence)
+
+
+def _laid_out(lines: Sequence[Line], *, several: bool) -> Iterator[str]:
+    """Yield lines with their columns aligned, and with what is left out counted."""
+    chosen = _chosen(lines)
+    shown = [line for line in chosen if isinstance(line, Line)]
+    days = len({line.at // 86_400_000_000 for line in shown}) > 1
+    name = max((len(line.run) for line in shown), default=0) if several else 0
+    texts = max((len(line.text) for line in shown if line.came), default=0)
+    cames = max((len(line.came) for line in shown if line.mark), default=0)
+    for line in chosen:
+        if isinstance(line, int):
+            yield f"... {line} more entr{'y' if line == 1 else 'ies'}"
+            continue
+        at = datetime.fromtimestamp(line.at / 1e6, UTC)
+        parts = [at.strftime("%m-%d %H:%M:%S" if days else "%H:%M:%S")]
+        if several:
+            parts.append(f"{line.run:<{name}}")
+        parts.append(f"{line.text:<{texts}}" if line.came else line.text)
+        if line.came:
+            parts.append(f"-> {line.came:<{cames}}" if line.mark else f"-> {line.came}")
+        yield "  ".join([*parts, line.mark] if line.mark else parts).rstrip()
+
+
+def _chosen(lines: Sequence[Line]) -> list[Line | int]:
+    """Return the lines that are shown, and between them how many are not."""
+    kept = [line for line in lines if line.rank < DETAIL]
+    wanted = set(range(len(kept)))
+    if len(kept) > LINES_MAX:
+        wanted = {index for index, line in enumerate(kept) if line.rank == MAIN}
+    if len(wanted) > 2 * ENDS_MAX:
+        ordered = sorted(wanted)
+        wanted = {*ordered[:ENDS_MAX], *ordered[-ENDS_MAX:]}
+    chosen: list[Line | int] = []
+    for index, line in enumerate(kept):
+        if index in wanted:
+            chosen.append(line)
+        elif chosen and isinstance(chosen[-1], int):
+            chosen[-1] += 1
+        else:
+            chosen.append(1)
+    return chosen
+
+
+class _Telling:
+    """Reads the events of a schedule in order."""
+
+    def __init__(self, recording: Recording[Any], violation: Violation) -> None:
+        self._events = recording.events
+        self._violation = violation
+        self._steps: dict[tuple[str, int], RunStep] = {}
+        self._timers: dict[tuple[str, int], StartTimer] = {}
+        self._calls: dict[tuple[str, int], Line] = {}
+        """Attempts under way whose line has no effect yet."""
+        self._attempted: set[tuple[str, int]] = set()
+        self._done: set[tuple[str, int]] = set()
+        self._fed: dict[str, int] = {}
+        self._keys: dict[tuple[str, int, str], str | None] = {}
+        self._counts: dict[str, int] = {}
+        self._delivered: set[int] = set()
+        self._late = False
+
+    def lines(self) -> list[Line]:
+        lines: list[Line] = []
+        for index, event in enumerate(self._events):
+            lines += self._tell(event, index)
+        return lines
+
+    def _tell(self, event: Event, index: int) -> Iterator[Line]:
+        match event.kind, event.data:
+            case "started", (int(life), *_):
+                if life > 1:
+                    yield Line(event.at, self._focus(), self._restarted(index), MAIN)
+            case "fault", (Fault() as fault,):
+                if fault.kind != "cancel":
+                    self._calls.pop((event.run, event.n), None)
+                yield Line(event.at, event.run, words(fault), MAIN)
+            case "attempt", (str(name), int(number), *_):
+                yield self._attempt(event, name, number)
+            case "effect" | "repeated", (Effect() as effect,):
+                yield from self._effect(event, effect, again=event.kind == "repeated")
+            case "late", _:
+                self._late = True
+            case "wrote", (Record() as record,):
+                yield from self._wrote(event, record)
+            case "delivery", (Delivery() as delivery,):
+                again = " again" if delivery.index in self._delivered else ""
+                self._delivered.add(delivery.index)
+                yield Line(event.at, event.run, f"{_called(delivery)} arrives{again}", self._rank_of(delivery.name))
+            case "refused", (Delivery() as delivery,):
+                yield Line(event.at, event.run, f"{_called(delivery)} is refused: {_short(delivery.refused)}", MAIN)
+            case _:
+                pass
+
+    def _focus(self) -> str:
+        return self._violation.run or next(iter(self._fed), "")
+
+    def _rank(self, run: str, n: int) -> int:
+        violation = self._violation
+        if violation.run and run != violation.run:
+            return OTHER
+        return MAIN if n and n == violation.n else OTHER
+
+    def _rank_of(self, name: str) -> int:
+        return MAIN if name == self._violation.about else OTHER
+
+    # -- lives --------------------------------------------------------------------------------------------------------
+
+    def _restarted(self, index: int) -> str:
+        """Say how far a restart got by replay, and which step it meets again without a result."""
+        count = self._fed.get(self._focus(), 0)
+        text = f"worker restarted, replayed {count} of {count} entries"
+        for event in self._events[index + 1 :]:
+            where = (event.run, event.n)
+            if event.kind in ("started", "fault"):
+                break
+            if event.kind == "wrote" and isinstance(event.data[0].entry, Blocked):
+                return f"worker restarted, and could not replay its {count} entries"
+            if event.kind == "attempt" and where in self._attempted - self._done:
+                return f"{text}, reached #{event.n} again: no result in the journal"
+        return text
+
+    # -- steps and effects ------------------------------------------------------------------------------------------------
+
+    def _attempt(self, event: Event, name: str, number: int) -> Line:
+        where = (event.run, event.n)
+        command = self._steps.get(where)
+        self._attempted.add(where)
+        line = Line(event.at, event.run, f"#{event.n} {name}({_arguments(command)}) called", self._rank(*where))
+        if line.rank == OTHER:
+            line.rank = self._rank_of(name)
+        self._calls[where] = line
+        return line
+
+    def _effect(self, event: Event, effect: Effect, *, again: bool) -> Iterator[Line]:
+        where = (event.run, event.n)
+        what = effect.name if effect.service in ("step", "declared") else f"{effect.service}.{effect.name}"
+        line = self._calls.pop(where, None)
+        known = line is not None and line.at == event.at
+        if line is None or not known:
+            begin = "the old worker's call arrives" if self._late else f"{self._name(event)} goes on"
+            line = Line(event.at, event.run, begin, self._rank(*where))
+        self._late = False
+        line.text += self._key(effect)
+        line.rank = min(line.rank, self._rank_of(effect.name))
+        if again:
+            line.came = f"{what}: known by its key, nothing happened"
+        else:
+            self._counts[what] = self._counts.get(what, 0) + 1
+            line.came, line.mark = what, f"EFFECT {self._counts[what]}"
+        if not known:
+            yield line
+
+    def _key(self, effect: Effect) -> str:
+        if effect.key is None:
+            return ", no key"
+        where = (effect.run, effect.n, effect.name)
+        new = " (NEW)" if self._keys.get(where, effect.key) != effect.key else ""
+        self._keys[where] = effect.key
+        shown = effect.key if len(effect.key) <= 12 else f"{effect.key[:4]}..."
+        return f", key {shown}{new}"
+
+    # -- the journal ------------------------------------------------------------------------------------------------------
+
+    def _wrote(self, event: Event, record: Record) -> Iterator[Line]:
+        if isinstance(record.entry, FED):
+            self._fed[event.run] = self._fed.get(event.run, 0) + 1
+        told = self._entry(event, record)
+        if told is not None:
+            text, rank = told
+            yield Line(event.at, event.run, text, min(rank, self._rank(event.run, event.n)) if rank < DETAIL else rank)
+        for command in record.commands or ():
+            yield from self._command(event, command)
+
+    def _entry(self, event: Event, record: Record) -> tuple[str, int] | None:
+        entry, name = record.entry, self._name(event)
+        if getattr(entry, "n", 0) and isinstance(entry, FED):
+            self._done.add((event.run, event.n))
+        match entry:
+            case AttemptFailed(died=False):
+                return f"{name} failed: {_failure(entry.error)}; it is tried again", OTHER
+            case StepFailed():
+                return f"{name} failed for good: {_failure(entry.error)}", OTHER
+            case TimerFired():
+                timer = self._timers.get((event.run, event.n))
+                return f"#{event.n} timer fired{f' after {display(timer.delay)}' if timer is not None else ''}", OTHER
+            case ChildEnded():
+                return f"{name} {entry.status}{f': {_failure(entry.error)}' if entry.error is not None else ''}", OTHER
+            case CancelRequested():
+                return "the run is asked to stop" + (": its timeout is over" if entry.timeout else ""), OTHER
+            case Blocked():
+                return f"blocked: {entry.code} {_short(entry.cause.message)}".replace("  ", " "), MAIN
+            case RunTerminated():
+                return f"terminated{f': {entry.reason}' if entry.reason else ''}", MAIN
+            case SignalPublished():
+                return f"{entry.name} published, {entry.receivers} took it", self._rank_of(entry.name)
+            case _:
+                return None
+
+    def _command(self, event: Event, command: Command) -> Iterator[Line]:
+        at, run = event.at, event.run
+        end = MAIN if run == self._focus() else OTHER
+        match command:
+            case RunStep():
+                self._steps[run, command.n] = command
+            case StartTimer():
+                self._timers[run, command.n] = command
+                yield Line(at, run, f"#{command.n} sleeps {display(command.delay)}", DETAIL)
+            case AwaitSignal():
+                yield Line(at, run, f"#{command.n} waits for {command.name}", self._waiting(command))
+            case StartChild():
+                yield Line(at, run, f"#{command.n} starts child {command.id}", self._rank(run, command.n))
+            case CompleteRun():
+                dangling = f", leaving #{', #'.join(map(str, command.dangling))} unfinished" if command.dangling else ""
+                yield Line(at, run, f"completed: {_json(command.value)}{dangling}", end)
+            case FailRun():
+                yield Line(at, run, f"failed: {_failure(command.error)}", end)
+            case CancelRun():
+                yield Line(at, run, "timed out" if command.timed_out else "cancelled", end)
+            case _:
+                pass
+
+    def _waiting(self, command: AwaitSignal) -> int:
+        return MAIN if command.name == self._violation.about or command.n == self._violation.n else DETAIL
+
+    def _name(self, event: Event) -> str:
+        step = self._steps.get((event.run, event.n))
+        return f"#{event.n} {step.name}()" if step is not None else f"#{event.n}"
+
+
+def _called(delivery: Delivery) -> str:
+    match delivery.kind:
+        case "start":
+            return f"start of {delivery.name}({_array(delivery.payload)})"
+        case _:
+            return f"{delivery.name}({_json(delivery.payload)})"
+
+
+def _arguments(command: RunStep | None) -> str:
+    return _array(command.args) if command is not None else "..."
+
+
+def _array(args: Raw) -> str:
+    return _short(", ".join(_value(value) for value in json.loads(bytes(args))))
+
+
+def _json(value: Raw) -> str:
+    return _short(_value(json.loads(bytes(value))))
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _failure(failure: Failure) -> str:
+    return _short(f"{failure.type}: {failure.message}" if failure.message else failure.type)
+
+
+def _short(text: str) -> str:
+    first, *more = text.split("\n")
+    return f"{first[: TEXT_MAX - 3]}..." if more or len(first) > TEXT_MAX else first
