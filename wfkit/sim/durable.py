@@ -1,9 +1,12 @@
 """What survives a crash, as a hash: two moments with the same one have the same future, however the process dies there.
 
-It holds what is in the journal, in order and run by run, and what happened outside. Times are left out, but for the order
-in which open timers are due and whether they are: a crash puts everything off by a second, and would make every state a
-new one. So are the marks of deaths (attempts that the process died under), since the policy does not count them. An
-effect is counted up to two: happening a third time is no news.
+It holds what is in the journal, run by run, and what happened outside. Left out is how it came there:
+
+* times, but for the order in which open timers are due and whether they are: a crash puts everything off by a second;
+* attempts that the process died under, and their numbers, since the policy does not count them;
+* whether an entry was activated as it was written, or from the inbox.
+
+An effect is counted up to two: happening a third time is no news.
 """
 
 from __future__ import annotations
@@ -12,27 +15,57 @@ from hashlib import blake2b
 
 import msgspec
 
-from wfkit.core.commands import CancelTimer, StartTimer
+from wfkit.core.commands import CancelTimer, Command, StartTimer, StopAwaiting
 from wfkit.core.entries import (
+    FED,
+    Activated,
     ActivationStarted,
     AttemptFailed,
     AttemptStarted,
+    Entry,
     Record,
     RunStarted,
     SignalReceived,
+    StepCompleted,
+    StepFailed,
     TimerFired,
 )
 from wfkit.core.records import encode_record
 from wfkit.sim.services import Effect, FakeService, canonical
 
-_MARKS = (ActivationStarted, AttemptStarted)
+
+class _Journal:
+    """The part of one run."""
+
+    __slots__ = ("digest", "fed", "inbox", "numbers", "seq")
+
+    def __init__(self) -> None:
+        self.digest = b""
+        self.seq = 0
+        self.fed = 0
+        self.numbers: dict[int, int] = {}
+        """What number among the fed entries a record has, since others are left out."""
+        self.inbox: list[Entry] = []
+
+    def add(self, entry: Entry, commands: tuple[Command, ...] | None) -> None:
+        """Add what a record is, without how it came there."""
+        if commands is not None:
+            commands = tuple(self._plain(command) for command in commands)
+        digest = blake2b(self.digest, digest_size=12)
+        digest.update(encode_record(Record(entry, commands)))
+        self.digest = digest.digest()
+
+    def _plain(self, command: Command) -> Command:
+        if isinstance(command, StopAwaiting) and command.took is not None:
+            return msgspec.structs.replace(command, took=self.numbers.get(command.took, 0))
+        return command
 
 
 class DurableState:
     """The hash of what is durable, kept up to date as a schedule goes on."""
 
     def __init__(self) -> None:
-        self._journal: dict[int, bytes] = {}
+        self._journals: dict[int, _Journal] = {}
         self._effects: dict[str, int] = {}
         self._states: dict[str, str] = {}
         self._dues: dict[tuple[int, int], int] = {}
@@ -41,28 +74,33 @@ class DurableState:
     def wrote(self, run: int, record: Record) -> None:
         """A record has become durable."""
         entry = record.entry
-        if isinstance(entry, _MARKS) or (isinstance(entry, AttemptFailed) and entry.died):
-            return
-        self._known = None
-        if isinstance(entry, AttemptFailed):
-            self._dues[run, entry.n] = entry.due
-            entry = msgspec.structs.replace(entry, t=0, due=0)
-        elif isinstance(entry, SignalReceived):
-            entry = msgspec.structs.replace(entry, t=0, arrived=0)
-        elif isinstance(entry, RunStarted):
-            entry = msgspec.structs.replace(entry, t=0, seed="")
-        else:
-            if isinstance(entry, TimerFired):
-                self._dues.pop((run, entry.n), None)
-            entry = msgspec.structs.replace(entry, t=0)
+        journal = self._journals.setdefault(run, _Journal())
+        journal.seq += 1
+        if isinstance(entry, FED):
+            journal.fed += 1
+            journal.numbers[journal.seq] = journal.fed
         for command in record.commands or ():
             if isinstance(command, StartTimer):
-                self._dues[run, command.n] = record.entry.t + command.delay
+                self._dues[run, command.n] = entry.t + command.delay
             elif isinstance(command, CancelTimer):
                 self._dues.pop((run, command.n), None)
-        digest = blake2b(self._journal.get(run, b""), digest_size=12)
-        digest.update(encode_record(Record(entry, record.commands)))
-        self._journal[run] = digest.digest()
+        self._known = None
+        match entry:
+            case ActivationStarted() | AttemptStarted() | AttemptFailed(died=True):
+                pass
+            case Activated():
+                journal.add(journal.inbox.pop(0), record.commands)
+            case AttemptFailed():
+                self._dues[run, entry.n] = entry.due
+                journal.add(msgspec.structs.replace(entry, t=0, due=0, attempt=1), None)
+            case _:
+                if isinstance(entry, TimerFired):
+                    self._dues.pop((run, entry.n), None)
+                plain = _plain(entry)
+                if isinstance(entry, FED) and record.commands is None:
+                    journal.inbox.append(plain)
+                else:
+                    journal.add(plain, record.commands)
 
     def happened(self, effect: Effect) -> None:
         """Something happened outside."""
@@ -81,8 +119,10 @@ class DurableState:
         """Return the hash, as of a moment in microseconds UTC."""
         if self._known is None:
             digest = blake2b(digest_size=12)
-            for run in sorted(self._journal):
-                digest.update(b"%d" % run + self._journal[run])
+            for run, journal in sorted(self._journals.items()):
+                digest.update(b"%d" % run + journal.digest)
+                for entry in journal.inbox:
+                    digest.update(encode_record(Record(entry)))
             for name in sorted(self._effects):
                 digest.update(f"{name}{self._effects[name]}".encode())
             for name in sorted(self._states):
@@ -93,3 +133,16 @@ class DurableState:
         order = sorted((due, key) for key, due in self._dues.items())
         told = ",".join(f"{run}.{n}{'!' if due <= now else ''}" for due, (run, n) in order)
         return self._known + blake2b(told.encode(), digest_size=6).digest()
+
+
+def _plain(entry: Entry) -> Entry:
+    """Return an entry without its times, and without what is drawn anew."""
+    match entry:
+        case SignalReceived():
+            return msgspec.structs.replace(entry, t=0, arrived=0)
+        case RunStarted():
+            return msgspec.structs.replace(entry, t=0, seed="")
+        case StepCompleted() | StepFailed():
+            return msgspec.structs.replace(entry, t=0, attempt=1)
+        case _:
+            return msgspec.structs.replace(entry, t=0)
