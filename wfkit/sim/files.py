@@ -109,9 +109,14 @@ def failure_file(
         start=subject.start.isoformat(),
         trace=recording.digest,
         input=input if len(bytes(input)) <= VALUE_BYTES_MAX else None,
-        input_hash=hashlib.blake2b(bytes(input), digest_size=8).hexdigest(),
+        input_hash=input_hash(subject),
         deliveries=_shown(recording.deliveries),
     )
+
+
+def input_hash(subject: Subject) -> str:
+    """Return the hash of a subject's input."""
+    return hashlib.blake2b(bytes(subject.workflow.signature.encode(subject.args, {})), digest_size=8).hexdigest()
 
 
 def failure_path(violation: Violation, folder: Path = FOLDER) -> Path:

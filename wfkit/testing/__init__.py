@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wfkit.sim.subject import Declaration, Instance, Replace, Volatile, extra, ignores, outcome, replace, residue
     from wfkit.testing.engine import TestEngine
     from wfkit.testing.strategies import FaultPlan, fault_plans
-    from wfkit.testing.verify import averify, simulate, verify
+    from wfkit.testing.verification import averify, simulate, verify
 
 __all__ = [
     "NO_EFFECT",
@@ -73,9 +73,9 @@ _LAZY = {
     "TestEngine": "wfkit.testing.engine",
     "FaultPlan": "wfkit.testing.strategies",
     "fault_plans": "wfkit.testing.strategies",
-    "averify": "wfkit.testing.verify",
-    "simulate": "wfkit.testing.verify",
-    "verify": "wfkit.testing.verify",
+    "averify": "wfkit.testing.verification",
+    "simulate": "wfkit.testing.verification",
+    "verify": "wfkit.testing.verification",
 }
 
 if not TYPE_CHECKING:  # a type checker that saw this would take every name for a public one

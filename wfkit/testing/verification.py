@@ -1,0 +1,244 @@
+"""`simulate` executes one schedule, `verify` explores them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack, cast
+
+from wfkit.api.definitions import Workflow
+from wfkit.core.durations import Duration, microseconds
+from wfkit.engine.client import Run
+from wfkit.errors import DefinitionError, ReportNotWritten
+from wfkit.sim.explore import Campaign, Found
+from wfkit.sim.faults import Fault, parse_fault
+from wfkit.sim.files import first_difference, input_hash, read_failure, write_report
+from wfkit.sim.oracles import judge, judge_base
+from wfkit.sim.recording import Recording
+from wfkit.sim.reference import Reference
+from wfkit.sim.report import Report
+from wfkit.sim.simulation import Simulation
+from wfkit.sim.subject import START, Declaration, Instance, Replace, RunId, Subject
+from wfkit.testing.caller import Replay, current
+from wfkit.testing.findings import Case, findings_of, log
+from wfkit.testing.strategies import FaultPlan
+
+R = TypeVar("R")
+W = TypeVar("W")
+Ts = TypeVarTuple("Ts")
+
+
+def simulate(
+    workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]],
+    *args: Unpack[Ts],
+    world: Callable[[], W] | None = None,
+    resources: Sequence[Replace[W]] = (),
+    script: Callable[[Run[R], W], Awaitable[None]] | None = None,
+    runs: Sequence[Instance] = (),
+    invariants: Sequence[Callable[..., object]] = (),
+    expect: Sequence[Declaration] = (),
+    upgrade_from: Callable[..., Any] | None = None,
+    until: Duration | None = None,
+    start: datetime = START,
+    id: RunId | None = None,
+    workflows: Sequence[Workflow[..., Any]] = (),
+    io: Literal["refuse", "allow"] = "refuse",
+    faults: str | Sequence[str] | FaultPlan = (),
+    seed: int = 0,
+) -> Recording[R]:
+    """Execute one schedule on virtual time, with these faults, and judge it. Equal arguments give equal recordings.
+
+    Args:
+        workflow: a workflow.
+        args: its arguments.
+        world: makes the outside world, which survives crashes and is compared at the end.
+        resources: what of the world stands in for resources: `replace(bank, lambda world: world.bank)`.
+        script: what the outside does, on virtual time: `async def script(run, world)`.
+        runs: further runs of the same schedule.
+        invariants: `check(world)` or `check(world, recording)`: False or an AssertionError is a finding.
+        expect: differences that are meant: `outcome`, `ignores`, `extra`, `residue`.
+        upgrade_from: the old version of the workflow, which the run begins with; the fault `upgrade` brings the new one.
+        until: how long a schedule may last; 400 days unless given. Runs that never end need it.
+        start: when it begins.
+        id: the run's id, or a function that makes one for each time the start is delivered.
+        workflows: what else the app defines, such as children that are started by name.
+        io: "refuse" raises `UnsimulatedIO` where a step opens a real socket or starts a process.
+        faults: what goes wrong, such as `"crash@2:step.effect_done_not_journaled:charge"`.
+        seed: where chance comes from.
+
+    Raises:
+        FaultSyntaxError: a fault is not understood.
+        UnsimulatedIO: a step opened a real socket.
+        SimulationBounds: something never ends.
+        DefinitionError: this is no workflow.
+    """
+    subject = _subject(
+        workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
+    )
+    return _simulated(subject, faults, seed)
+
+
+def verify(
+    workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]],
+    *args: Unpack[Ts],
+    world: Callable[[], W] | None = None,
+    resources: Sequence[Replace[W]] = (),
+    script: Callable[[Run[R], W], Awaitable[None]] | None = None,
+    runs: Sequence[Instance] = (),
+    invariants: Sequence[Callable[..., object]] = (),
+    expect: Sequence[Declaration] = (),
+    upgrade_from: Callable[..., Any] | None = None,
+    faults: Sequence[str] | None = None,
+    until: Duration | None = None,
+    start: datetime = START,
+    id: RunId | None = None,
+    workflows: Sequence[Workflow[..., Any]] = (),
+    io: Literal["refuse", "allow"] = "refuse",
+    budget: Duration = "5s",
+    seed: int = 0,
+    jobs: int = 1,
+) -> Report:
+    """Explore the schedules of a workflow: complete for one fault, closed for crashes, then pairs, then random plans.
+
+    What is found is confirmed, reduced to the simplest schedule, explained, and kept in `.wfkit/failures`. The other
+    arguments are those of `simulate`.
+
+    Args:
+        workflow: a workflow.
+        args: its arguments.
+        faults: kinds such as `"crash"`, or whole faults, to narrow the search; everything unless given.
+        budget: time for the passes that have no end of their own.
+        jobs: processes to use; there is one for now, and the report says so.
+
+    Raises:
+        HarnessLeak: one schedule went two ways, so something decides that the simulation does not control.
+        UnsimulatedIO: a step opened a real socket.
+        SimulationBounds: something never ends.
+        DefinitionError: this is no workflow.
+    """
+    subject = _subject(
+        workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
+    )
+    return explore(subject, faults=faults, budget=microseconds(budget) / 1e6, seed=seed, jobs=jobs)
+
+
+async def averify(workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *args: Unpack[Ts], **options: Any) -> Report:
+    """As `verify`, in a thread: the event loop of the caller goes on meanwhile."""
+    return await asyncio.to_thread(cast("Any", verify), workflow, *args, **options)
+
+
+def explore(
+    subject: Subject, *, faults: Sequence[str] | None = None, budget: float = 5.0, seed: int = 0, jobs: int = 1
+) -> Report:
+    """Explore the schedules of a subject, on the terms of who calls. See `verify`.
+
+    Args:
+        subject: what is verified.
+        faults: as in `verify`.
+        budget: seconds.
+        seed: where chance comes from.
+        jobs: processes to use.
+    """
+    caller = current()
+    if caller.replay is not None:
+        return _replay(subject, caller.replay)
+    campaign = Campaign(
+        subject,
+        faults=faults,
+        budget=budget if caller.budget is None else microseconds(caller.budget) / 1e6,
+        seed=seed if caller.seed is None else caller.seed,
+        progress=caller.progress,
+    )
+    explored = campaign.run()
+    if jobs > 1:
+        explored.coverage["not_run"].append("a second process: one campaign runs in one")
+    name = subject.workflow.name
+    report = Report(name, findings_of(explored, subject, caller), explored.coverage)
+    if caller.folder is not None:
+        try:
+            write_report(report, str(caller.origin.get("pytest", name)), caller.folder)
+        except ReportNotWritten as error:
+            log.warning("%s", error)
+    return report
+
+
+def _replay(subject: Subject, replay: Replay) -> Report:
+    """Execute the schedule of a failure file, if that is about this subject, and say what came of it."""
+    name = subject.workflow.name
+    failure = read_failure(replay.path)
+    if (failure.code.workflow, failure.input_hash) != (name, input_hash(subject)):
+        return Report(name, coverage={"not_run": [f"anything: {replay.path.name} is replayed, and is about something else"]})
+    recording = _simulated(subject, failure.faults, failure.seed)
+    same = [each for each in recording.findings if each.violation is not None and each.violation.signature == failure.signature]
+    if same:
+        replay.verdict, replay.story = "still fails", same[0].story
+    elif replay.verdict != "still fails":  # else another call of the same test has shown it
+        event = first_difference(replay.path, recording.history())
+        replay.verdict = f"diverges at event {event}" if event and recording.faults != recording.planned else "fixed"
+    return Report(name, same)
+
+
+def _simulated(subject: Subject, faults: str | Sequence[str] | FaultPlan, seed: int) -> Recording[Any]:
+    """Execute one schedule and judge it."""
+    campaign = Campaign(subject, seed=seed)
+    reference = campaign.fault_free()
+    planned = _parse(subject, reference, faults, seed)
+    upgrade = any(fault.kind == "upgrade" for fault in planned)
+    if not planned:
+        recording, violations = reference.base, judge_base(subject, reference)
+    else:
+        recording = Simulation(subject, planned, seed=seed, early=reference.base.deliveries).run()
+        violations = judge(subject, reference, recording)
+    cases = [Found(violation, planned, seed, recording, 1, upgrade) for violation in violations]
+    recording.findings = [Case(subject, reference, case).finding() for case in cases]
+    return recording
+
+
+def _subject(
+    workflow: Callable[..., Any],
+    args: tuple[Any, ...],
+    world: Callable[[], Any] | None,
+    resources: Sequence[Replace[Any]],
+    script: Callable[[Any, Any], Awaitable[None]] | None,
+    runs: Sequence[Instance],
+    invariants: Sequence[Callable[..., object]],
+    expect: Sequence[Declaration],
+    upgrade_from: Callable[..., Any] | None,
+    until: Duration | None,
+    start: datetime,
+    id: RunId | None,
+    workflows: Sequence[Workflow[..., Any]],
+    io: Literal["refuse", "allow"],
+) -> Subject:
+    return Subject(
+        workflow=_workflow(workflow),
+        args=args,
+        world=world,
+        resources=resources,
+        script=script,
+        runs=runs,
+        invariants=invariants,
+        expect=expect,
+        upgrade_from=_workflow(upgrade_from) if upgrade_from is not None else None,
+        until=microseconds(until) if until is not None else None,
+        start=start,
+        id=id,
+        workflows=workflows,
+        io=io,
+    )
+
+
+def _workflow(given: Callable[..., Any]) -> Workflow[..., Any]:
+    if not isinstance(given, Workflow):
+        raise DefinitionError(f"{getattr(given, '__qualname__', given)!r} is no workflow", help="write @workflow above it")
+    return given
+
+
+def _parse(subject: Subject, reference: Reference, faults: str | Sequence[str] | FaultPlan, seed: int) -> tuple[Fault, ...]:
+    if isinstance(faults, FaultPlan):
+        return faults.resolve(
+            lambda before: Simulation(subject, before, seed=seed, early=reference.base.deliveries).run().trace,
+            upgrade=subject.upgrade_from is not None,
+        )
+    return tuple(map(parse_fault, [faults] if isinstance(faults, str) else faults))
