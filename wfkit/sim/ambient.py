@@ -63,6 +63,11 @@ def within(here: Ambience) -> Iterator[None]:
         ambience.reset(token)
 
 
+def of_workflow() -> Ambience | None:
+    """Return what workflow code that runs in this thread just now is given where the guard does not act; None elsewhere."""
+    return _of_thread.workflows if active_loops and running() is not None else None
+
+
 _DRAWN = """
     random randint randrange choice choices shuffle sample uniform triangular betavariate expovariate gammavariate gauss
     lognormvariate normalvariate vonmisesvariate paretovariate weibullvariate getrandbits randbytes
@@ -129,7 +134,7 @@ def _clock(real: Any, what: str, read: Any) -> Any:
         if here is None:
             return real()
         if what:
-            _tell(here, what)
+            tell(here, what)
         return read(here)
 
     return clock
@@ -153,7 +158,7 @@ def _urandom(real: Any) -> Any:
         here = _here(guarded=guarded)
         if here is None:
             return real(size)  # type: ignore[no-any-return]  # bytes
-        _tell(here, "chance")
+        tell(here, "chance")
         return here.chance().randbytes(size)
 
     return urandom
@@ -166,14 +171,17 @@ def _drawn(real: Any, name: str) -> Any:
         here = _here(guarded=guarded)
         if here is None:
             return real(*args, **kwargs)
-        _tell(here, f"random.{name}()")
+        tell(here, f"random.{name}()")
         return getattr(here.chance(), name)(*args, **kwargs)
 
     return drawn
 
 
-def _tell(here: Ambience, what: str) -> None:
-    """Tell which line of the user's read the clock or chance; library frames between are passed over."""
+def tell(here: Ambience, what: str) -> None:
+    """Tell which line of the user's read the clock or chance; library frames between are passed over.
+
+    Called by what stands in for the function that was read.
+    """
     frame: FrameType | None = sys._getframe(2)
     told = what
     while frame is not None:

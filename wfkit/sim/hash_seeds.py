@@ -1,27 +1,205 @@
-"""Replays histories in processes with other hash seeds, where sets of text have another order."""
+"""Replays histories in processes with other hash seeds, where sets of text have another order and modules are fresh.
+
+There is one process for each seed. They are shared by all campaigns of this process, and end with it: their standard
+input ends then.
+"""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import inspect
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, wait
+from hashlib import blake2b
+from queue import SimpleQueue
 from typing import Any
 
+from wfkit.api.definitions import Workflow
+from wfkit.core.entries import BUS, RunStarted
+from wfkit.core.records import encode_record
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
+from wfkit.sim.replaying_process import LIMIT_SECONDS, Answer, End, Load, Replay, Request, Source, ask
+from wfkit.sim.replays import violations_of
+from wfkit.sim.simulation import registry_of
 from wfkit.sim.subject import Subject
+
+ELSEWHERE: dict[int, dict[str, str]] = {
+    0: {"TZ": "Asia/Tokyo", "LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"},
+    1: {"TZ": "America/St_Johns", "LC_ALL": "C", "LANG": "C", "REGION": "elsewhere", "HOSTNAME": "elsewhere"},
+    2: {"TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "AWS_REGION": "elsewhere-1"},
+}
+"""What is set in the environment of the process of each seed."""
+
+_TOO_SLOW = f"no answer within {LIMIT_SECONDS} s"
+_START = "import sys; sys.path[:] = sys.argv[1:]; from wfkit.sim.replaying_process import main; main()"
+_campaigns = itertools.count(1)
+
+
+class _Process:
+    """A replaying process. Requests wait in a queue, so that nobody waits for it but who wants its answer."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._queue: SimpleQueue[tuple[Request, Future[Answer]] | None] = SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START, *_path()],
+            env={**os.environ, **ELSEWHERE[seed], "PYTHONHASHSEED": str(seed)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._thread = threading.Thread(target=self._serve, name=f"wfkit hash seed {seed}", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def submit(self, request: Request) -> Future[Answer]:
+        """Let a request be done after those before it. The future never has an exception."""
+        answered: Future[Answer] = Future()
+        self._queue.put((request, answered))
+        return answered
+
+    def _serve(self) -> None:
+        to, back = self._process.stdin, self._process.stdout
+        assert to is not None
+        assert back is not None
+        while (job := self._queue.get()) is not None:
+            request, answered = job
+            try:
+                answered.set_result(ask(to, back, request))  # type: ignore[arg-type]  # both are binary
+            except (EOFError, OSError, ValueError):
+                answered.set_result(Answer(not_run="its process is gone"))
+
+    def end(self) -> None:
+        """End the process: by itself if it is idle, otherwise by force."""
+        self._queue.put(None)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._thread.join(1)
+        self._process.stdout.close()
+
+
+_processes: dict[int, _Process] = {}
+_owner = 0
+"""The process that started them: one that is forked from it must start its own."""
+
+
+def _all() -> list[_Process]:
+    global _owner  # noqa: PLW0603  # the processes are shared by all campaigns
+    if _owner != os.getpid():
+        _processes.clear()
+        _owner = os.getpid()
+        atexit.register(_end_all)
+    for seed in ELSEWHERE:
+        if seed not in _processes or not _processes[seed].alive:
+            _processes[seed] = _Process(seed)
+    return list(_processes.values())
+
+
+def _end_all() -> None:
+    if _owner == os.getpid():
+        for process in _processes.values():
+            process.end()
+        _processes.clear()
+
+
+def _path() -> tuple[str, ...]:
+    return tuple(os.path.abspath(entry) for entry in sys.path)
 
 
 class HashSeeds:
     """The replays of one campaign under other hash seeds."""
 
     def __init__(self) -> None:
-        self.seeds: tuple[int, ...] = (0, 1, 2)
+        self.seeds: tuple[int, ...] = ()
+        """The hash seeds under which something was replayed; known after `collect`."""
         self.not_run: list[str] = []
+        """What could not be replayed, and why; complete after `collect`."""
+        self._campaign = next(_campaigns)
+        self._asked: dict[int, list[Future[Answer]]] = {}
+        self._workflows: set[str] = set()
+        self._known: set[bytes] = set()
 
     def start(self, subject: Subject) -> None:
         """Let the processes load the code of a subject. Returns at once."""
+        sources = []
+        for workflow in registry_of(subject, None).workflows.values():
+            source = _source(workflow)
+            if source is not None:
+                sources.append(source)
+            else:
+                self.not_run.append(f"hash seeds: {workflow.name} is local to a function, so other processes cannot load it")
+        if sources:
+            self._workflows = {source.name for source in sources}
+            start = round(subject.start.timestamp() * 1e6)
+            self._ask(Load(self._campaign, _path(), tuple(sources), start), _all())
 
     def feed(self, recording: Recording[Any]) -> None:
-        """Let them replay the histories of a recording. Returns at once."""
+        """Let them replay the histories of a recording that they do not know yet. Returns at once."""
+        for number, history in sorted(recording.histories.items()):
+            first = history[0].entry
+            if number == BUS or not isinstance(first, RunStarted) or first.workflow not in self._workflows:
+                continue
+            records = tuple(map(encode_record, history))
+            digest = blake2b(b"\n".join(records), digest_size=16).digest()
+            if digest not in self._known:
+                self._known.add(digest)
+                self._ask(Replay(self._campaign, first.workflow, records), [_processes[seed] for seed in self._asked])
+
+    def _ask(self, request: Request, processes: Iterable[_Process]) -> None:
+        for process in processes:
+            self._asked.setdefault(process.seed, []).append(process.submit(request))
 
     def collect(self) -> list[Violation]:
-        """Await what they say."""
-        return []
+        """Return what they found. A process that has not answered after 20 s is ended, and named in `not_run`."""
+        until = time.monotonic() + LIMIT_SECONDS
+        violations: dict[str, Violation] = {}
+        not_run: dict[str, list[int]] = {}
+        for seed, asked in self._asked.items():
+            wait(asked, max(until - time.monotonic(), 0))
+            if not all(each.done() for each in asked):
+                _processes.pop(seed).end()
+            answers = [each.result() if each.done() else Answer(not_run=_TOO_SLOW) for each in asked]
+            for why in dict.fromkeys(answer.not_run for answer in answers if answer.not_run):
+                not_run.setdefault(why, []).append(seed)
+            if any(not answer.not_run for answer in answers[1:]):
+                self.seeds += (seed,)
+            found = [each for answer in answers for each in answer.found]
+            for violation in violations_of(found, f"PYTHONHASHSEED={seed}, in a fresh process"):
+                known = violations.get(violation.workflow)
+                if known is None or known.severity == "warning":
+                    violations[violation.workflow] = violation
+        for why, seeds in not_run.items():
+            self.not_run.append(f"hash seed {', '.join(map(str, seeds))}: {why}")
+        self._ask(End(self._campaign), [_processes[seed] for seed in self._asked if seed in _processes])
+        self._asked.clear()
+        return list(violations.values())
+
+
+def _source(workflow: Workflow[..., Any]) -> Source | None:
+    """Return where another process finds a workflow; None if it cannot."""
+    function = inspect.unwrap(workflow.fn)
+    if "<locals>" in function.__qualname__:
+        return None
+    module = function.__module__
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    if module == "__main__" and spec is not None:  # `python -m`
+        module = spec.name
+    return Source(workflow.name, module, os.path.abspath(function.__code__.co_filename), function.__qualname__)

@@ -1,15 +1,139 @@
-"""Replays what was recorded, in worlds that differ: whoever looks at more than the history gives himself away."""
+"""Replays what was recorded, elsewhere: code that looks at more than its history gives itself away."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from wfkit.api.registry import Registry
+from wfkit.core.entries import BUS
+from wfkit.core.machine import activations
+from wfkit.sim.disagreements import Disagreement, disagreements
+from wfkit.sim.elsewhere import anywhere
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
+from wfkit.sim.simulation import namespaces
 from wfkit.sim.subject import Subject
+
+_ARGUMENTS_MAX = 5
+"""Differences of arguments that one violation shows."""
 
 
 def replayed(subject: Subject, recording: Recording[Any], registry: Registry) -> list[Violation]:
-    """Replay the prefixes of every history of a recording, elsewhere, in this process."""
-    return []
+    """Replay the beginnings of every history of a recording in this process, elsewhere, with the state of modules as it is.
+
+    Args:
+        subject: what was simulated.
+        recording: what came of it.
+        registry: the code of its runs.
+    """
+    start = round(subject.start.timestamp() * 1e6)
+    found: dict[str, list[Disagreement]] = {}
+    with anywhere(namespaces(registry)):
+        for number, records in sorted(recording.histories.items()):
+            if number == BUS or not (fed := activations(records)):
+                continue
+            code = registry.workflow(fed[0].entry.workflow)
+            if not any(each.breaks for each in found.get(code.name, ())):
+                found.setdefault(code.name, []).extend(disagreements(code, fed, len(records), start))
+    return violations_of(each for all in found.values() for each in all)
+
+
+def violations_of(found: Iterable[Disagreement], elsewhere: str = "") -> list[Violation]:
+    """Return what disagreements come to: one violation for each workflow.
+
+    Args:
+        found: the disagreements.
+        elsewhere: what was different where they were found, such as `PYTHONHASHSEED=1`; empty if only what is told of them.
+    """
+    by_workflow: dict[str, list[Disagreement]] = {}
+    for each in found:
+        by_workflow.setdefault(each.workflow, []).append(each)
+    violations = []
+    for of_one in by_workflow.values():
+        breaking = next((each for each in of_one if each.breaks), None)
+        violations.append(_way(breaking, elsewhere) if breaking is not None else _arguments(of_one, elsewhere))
+    return violations
+
+
+def _way(it: Disagreement, elsewhere: str) -> Violation:
+    cause, fix = _cause(it, elsewhere)
+    return Violation(
+        "replay",
+        "error",
+        it.workflow,
+        f"{it.workflow} goes another way when it is replayed: {it.requested} instead of {it.recorded}",
+        it.workflow,
+        it.run,
+        it.n,
+        _line(it),
+        _evidence(it, elsewhere),
+        cause,
+        fix,
+    )
+
+
+def _arguments(of_one: list[Disagreement], elsewhere: str) -> Violation:
+    it = of_one[0]
+    cause, fix = _cause(it, elsewhere)
+    evidence = [line for each in of_one[:_ARGUMENTS_MAX] for line in _evidence(each, "")]
+    if elsewhere:
+        evidence.append(f"replayed with {elsewhere}")
+    return Violation(
+        "replay",
+        "warning",
+        it.about,
+        f"{it.about} is asked for with other arguments each time {it.workflow} is replayed",
+        it.workflow,
+        it.run,
+        it.n,
+        _line(it),
+        tuple(evidence),
+        f"{cause}; what was recorded is what counts, so the run goes on",
+        fix,
+    )
+
+
+def _evidence(it: Disagreement, elsewhere: str) -> tuple[str, ...]:
+    lines = [f"recorded: {it.recorded} (entry {it.entry} of {it.length})", f"replayed: {it.requested}"]
+    lines += [f"looked at: {what} at {line}" for what, line in it.sights[:_ARGUMENTS_MAX]]
+    if elsewhere:
+        lines.append(f"replayed with {elsewhere}")
+    return tuple(lines)
+
+
+def _line(it: Disagreement) -> str:
+    if it.sights:
+        return it.sights[-1][1].rsplit(" in ", 1)[0]
+    return it.line.rsplit(" in ", 1)[0]
+
+
+def _cause(it: Disagreement, elsewhere: str) -> tuple[str, str]:
+    """Return why a replay disagrees, by what its code looked at, and what to do about it."""
+    if it.sights:
+        what, line = it.sights[-1]
+        return f"it looks at {what}, at {line}, which answers otherwise in every execution", _instead_of(what)
+    if it.reordered and (elsewhere or not it.state):
+        return (
+            "the order of a set, or of objects by their address, is another one in every process",
+            "iterate over sorted(...), or over a list or dict, which keep their order",
+        )
+    if it.state:
+        return (
+            f"it uses {it.state}: what one execution leaves there, the next one of the same process finds",
+            "keep it in a local variable or in a step's result: a replay starts with the module as it happens to be",
+        )
+    return (
+        "it depends on something that differs between executions: the time zone, the environment, a module, a set's order",
+        "let a step find it out, or pass it to the workflow as an argument",
+    )
+
+
+def _instead_of(what: str) -> str:
+    if what.startswith("os.environ"):
+        return "let a step read it, or pass it to the workflow as an argument"
+    if what.startswith(("time.", "datetime.")):
+        return "use wfkit's now(), which is the recorded time, or let a step read the clock"
+    if what.startswith("uuid."):
+        return "use wfkit's uuid4(), which is the same in every replay"
+    return "use wfkit's rng() or uuid4(), which are the same in every replay, or draw in a step"

@@ -1,0 +1,193 @@
+"""Where a history and the code that made it disagree, and what that code looked at beside the history."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
+from random import Random
+
+from msgspec import Struct
+
+from wfkit.core.commands import Command, CompleteRun, FailRun, RunStep, StartChild
+from wfkit.core.compare import Difference, describe, differences, identity, name_of
+from wfkit.core.machine import Activation, Code, Machine
+from wfkit.core.names import nested, own_functions
+from wfkit.sim.elsewhere import DIFFERENCES, Elsewhere, at
+
+PREFIXES_MAX = 200
+"""Beginnings of one history that are replayed."""
+_ALL_UNTIL = 64
+"""Up to this length all of them are, beyond it ever fewer."""
+_ARGUMENTS_CHARS_MAX = 60
+
+
+class Disagreement(Struct, frozen=True):
+    """One replay that asked for something else than its history holds."""
+
+    workflow: str
+    run: str
+    n: int
+    breaks: bool
+    """It takes another way, so the run could not go on; otherwise only arguments differ."""
+    about: str
+    """The step, signal or workflow that a command names, or the kind of command."""
+    recorded: str
+    requested: str
+    entry: int
+    """Number of the entry whose activation disagrees."""
+    length: int
+    """How many records the whole history has."""
+    line: str
+    """Where the code asks for what is not in the history, `file:line in function`; empty if not known."""
+    reordered: bool
+    """What is asked for is in the history, but later."""
+    sights: tuple[tuple[str, str], ...]
+    """What the code looked at that differs between executions, and where."""
+    state: str
+    """What of its module the code may have changed, and where."""
+
+
+def disagreements(code: Code, fed: Sequence[Activation], length: int, start: int) -> list[Disagreement]:
+    """Replay the beginnings of a history elsewhere, until one takes another way. Only within `elsewhere.anywhere`.
+
+    Args:
+        code: the workflow.
+        fed: the activations of the history.
+        length: how many records it has.
+        start: when it was recorded, microseconds UTC.
+
+    Returns:
+        The replay that took another way, or else the first differences of arguments.
+    """
+    whole = next((index for index, activation in enumerate(fed) if activation.commands is None), len(fed))
+    arguments: list[Disagreement] = []
+    for number, prefix in enumerate(_prefixes(whole)):
+        found = _replay(code, fed[:prefix], length, Elsewhere(number, start))
+        if found and found[-1].breaks:
+            return found[-1:]
+        arguments = arguments or found
+    return arguments
+
+
+def _prefixes(whole: int) -> Iterator[int]:
+    """Yield lengths, the whole first and so often that it is seen everywhere."""
+    if not whole:
+        return
+    yield from [whole] * len(DIFFERENCES)
+    yield from range(1, min(whole, _ALL_UNTIL))
+    length = float(_ALL_UNTIL)
+    factor = max((whole / _ALL_UNTIL) ** (1 / (PREFIXES_MAX - _ALL_UNTIL)), 1.05)
+    while length < whole:
+        yield int(length)
+        length = max(length * factor, length + 1)
+
+
+def _replay(code: Code, fed: Sequence[Activation], length: int, place: Elsewhere) -> list[Disagreement]:
+    machine = Machine(code, capture_sites=True)
+    found: list[Difference] = []
+    with at(place):
+        try:
+            machine.loop.inside(_feed, machine, fed, found)
+        except Exception as error:  # noqa: BLE001  # code that cannot even be replayed
+            return [_raised(machine, fed, length, place, error)]
+        finally:
+            machine.evict()
+    return [_told(machine, fed, length, place, difference) for difference in found]
+
+
+def _feed(machine: Machine, fed: Sequence[Activation], found: list[Difference]) -> None:
+    for seq, entry, recorded in fed:
+        requested = machine.feed(entry, seq)
+        if requested != recorded:
+            assert recorded is not None
+            found += differences(recorded, requested, seq)
+            if found and found[-1].breaks:
+                return
+
+
+def _told(machine: Machine, fed: Sequence[Activation], length: int, place: Elsewhere, difference: Difference) -> Disagreement:
+    recorded, requested = difference.recorded, difference.requested
+    command = requested or recorded
+    assert command is not None
+    assert machine.sites is not None
+    later = {(type(other), name_of(other)) for seq, _, commands in fed if seq >= difference.seq for other in commands or ()}
+    return Disagreement(
+        machine.code.name,
+        machine.start.id,
+        getattr(command, "n", 0),
+        difference.breaks,
+        about(recorded or command),
+        spelt(recorded, arguments=not difference.breaks),
+        spelt(requested, arguments=not difference.breaks),
+        difference.seq,
+        length,
+        machine.sites.get(identity(requested), "") if requested is not None else "",
+        requested is not None and name_of(requested) != "" and (type(requested), name_of(requested)) in later,
+        tuple(place.sights),
+        _state_of(machine.code),
+    )
+
+
+def _raised(machine: Machine, fed: Sequence[Activation], length: int, place: Elsewhere, error: Exception) -> Disagreement:
+    recorded = next((commands[0] for seq, _, commands in fed if seq == machine.seq and commands), None)
+    return Disagreement(
+        machine.code.name,
+        machine.start.id,
+        getattr(recorded, "n", 0),
+        True,
+        about(recorded) if recorded is not None else machine.code.name,
+        spelt(recorded, arguments=False),
+        f"{type(error).__name__}: {error}".splitlines()[0],
+        machine.seq,
+        length,
+        "",
+        False,
+        tuple(place.sights),
+        _state_of(machine.code),
+    )
+
+
+def about(command: Command) -> str:
+    """Return what a command names, or its kind."""
+    return name_of(command) or describe(command)[0]
+
+
+def spelt(command: Command | None, *, arguments: bool) -> str:
+    """Return a command in words, such as `step charge`, with its arguments if asked for."""
+    kind, what = describe(command)
+    if not arguments:
+        return f"{kind} {what}".strip()
+    match command:
+        case RunStep() | StartChild():
+            text = bytes(command.args).decode()[1:-1]
+            return f"{command.name if isinstance(command, RunStep) else command.workflow}({_cut(text)})"
+        case CompleteRun():
+            return f"return {_cut(bytes(command.value).decode())}"
+        case FailRun():
+            return f"raise {command.error.type}: {_cut(command.error.message)}"
+        case _:
+            payload = getattr(command, "payload", None)
+            return f"{kind} {what}" + (f" {_cut(bytes(payload).decode())}" if payload is not None else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _ARGUMENTS_CHARS_MAX else f"{text[:_ARGUMENTS_CHARS_MAX]}..."
+
+
+_CHANGING = frozenset("add append appendleft clear discard extend insert pop popitem remove setdefault sort update".split())
+
+
+def _state_of(code: Code) -> str:
+    """Return what workflow code changes of its module: `SEEN, a set that outlives the run, used at shop.py:12`."""
+    for function in own_functions(code.fn):
+        for inner in nested(function.__code__):
+            instructions = list(dis.get_instructions(inner))
+            stored = {each.argval for each in instructions if each.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")}
+            changes = bool(_CHANGING & set(inner.co_names)) or any(each.opname == "STORE_SUBSCR" for each in instructions)
+            for each in instructions:
+                value = function.__globals__.get(each.argval) if each.opname == "LOAD_GLOBAL" else None
+                container = isinstance(value, MutableSet | MutableMapping | MutableSequence) and changes
+                if each.argval in stored or container or isinstance(value, Random | Iterator) or hasattr(value, "cache_info"):
+                    line = each.positions.lineno if each.positions is not None else inner.co_firstlineno
+                    return f"{each.argval}, which outlives the run, at {inner.co_filename}:{line}"
+    return ""

@@ -1,0 +1,255 @@
+"""Another machine at another time: where a history is replayed, to see whether its workflow would notice.
+
+Everything that a workflow may not depend on is different there: the clock and its pace, chance, the time zone, the
+language, the environment. It is different also for what the determinism guard does not see: `unsafe` blocks, names that
+were bound before the guard was in place, and `datetime.now`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
+from functools import wraps
+from random import Random
+from typing import Any, NamedTuple
+
+from wfkit import guard
+from wfkit.core.loop import running
+from wfkit.sim import ambient
+
+_DAY = 86_400_000_000
+_SECOND = 1_000_000
+
+
+class Difference(NamedTuple):
+    """How a place differs from where a history was recorded. Times are microseconds."""
+
+    ahead: int
+    """How much later it is."""
+    pace: int
+    """How much time passes from one look at the clock to the next."""
+    lot: float | None
+    """What the first random number is; None for any."""
+    zone: str
+    language: str
+
+
+DIFFERENCES = (
+    Difference(_DAY, 0, None, "Asia/Tokyo", "de_DE.UTF-8"),
+    Difference(_DAY // 2 + 1_234_567_891, _SECOND, 0.0, "America/St_Johns", "tr_TR.UTF-8"),
+    Difference(5 * _DAY + 37 * _SECOND, 97 * 60 * _SECOND, 1 - 2**-20, "Pacific/Auckland", "C"),
+    Difference(123 * _DAY + 4_000_001, 11, 0.5, "UTC", "en_US.UTF-8"),
+    Difference(29 * _DAY - 7_200_000_003, 25 * 3600 * _SECOND, None, "Europe/Berlin", "ja_JP.UTF-8"),
+    Difference(1000 * _DAY + 18_000_017, 0, 0.0, "America/Los_Angeles", "fr_FR.UTF-8"),
+    Difference(64 * _DAY + 21_600_000_029, 40 * _DAY, 1 - 2**-20, "Asia/Kolkata", "C"),
+)
+"""Among them: another hour, weekday, month and year; a clock that stands still, and one that races."""
+
+
+class Sight(NamedTuple):
+    """Workflow code looked at something that differs from one execution to the next."""
+
+    what: str
+    """Such as `time.time()`."""
+    line: str
+    """`file:line in function`."""
+
+
+class Elsewhere:
+    """One place.
+
+    Args:
+        number: which of the differences; beyond the last one they repeat, with other chance.
+        start: what the clock showed when the history was recorded, microseconds UTC.
+    """
+
+    def __init__(self, number: int, start: int) -> None:
+        self.difference = DIFFERENCES[number % len(DIFFERENCES)]
+        self.settings = {"TZ": self.difference.zone, **dict.fromkeys(_SETTINGS[1:], self.difference.language)}
+        self.sights: dict[Sight, None] = {}
+        """What was looked at, in order."""
+        self._began = self._now = start + self.difference.ahead
+        self._random = _Leaning(number + 1)
+        self._random.first = self.difference.lot
+
+    def wall(self) -> int:
+        now = self._now
+        self._now += self.difference.pace
+        return now
+
+    def since(self) -> int:
+        return self.wall() - self._began
+
+    def slept(self, seconds: float) -> None:
+        self._now += round(seconds * 1e6)
+
+    def chance(self) -> Random:
+        return self._random
+
+    def saw(self, what: str, line: str) -> None:
+        if running() is not None:
+            self.sights[Sight(what, line)] = None
+
+
+class _Leaning(Random):
+    """Chance whose first number is extreme: it takes the branch that is hardly ever taken."""
+
+    first: float | None = None
+
+    def random(self) -> float:
+        value, self.first = self.first, None
+        return super().random() if value is None else value
+
+
+@contextmanager
+def anywhere(namespaces: Iterable[dict[str, Any]]) -> Iterator[None]:
+    """Make it possible to be elsewhere for as long as the block runs.
+
+    Args:
+        namespaces: globals of the modules of workflows, in which names of the real functions are bound anew.
+    """
+    guard.install()
+    with ambient.installed(namespaces), _other_clocks(), _other_environment(), _settings_put_back():
+        yield
+
+
+@contextmanager
+def at(place: Elsewhere) -> Iterator[None]:
+    """Let the workflow code of this thread be elsewhere. Only within `anywhere`."""
+    os.environ |= place.settings
+    time.tzset()
+    with ambient.within(place):
+        yield
+
+
+def _clock(what: str, real: Callable[..., Any], moment: int, read: Callable[[Elsewhere], Any]) -> Callable[..., Any]:
+    """Stand in for a function that reads the clock if its argument number `moment` is left out."""
+
+    @wraps(real)
+    def clock(*args: Any, **kwargs: Any) -> Any:
+        place = ambient.of_workflow()
+        if not isinstance(place, Elsewhere) or len(args) > moment:
+            return real(*args, **kwargs)
+        ambient.tell(place, what)
+        return real(*args, read(place))
+
+    return clock
+
+
+@contextmanager
+def _other_clocks() -> Iterator[None]:
+    """Replace what reads the clock beside the functions that a simulation replaces."""
+    read: dict[str, tuple[int, Callable[[Elsewhere], Any]]] = {
+        "localtime": (0, lambda place: place.wall() / 1e6),
+        "gmtime": (0, lambda place: place.wall() / 1e6),
+        "ctime": (0, lambda place: place.wall() / 1e6),
+        "strftime": (1, lambda place: time.localtime(place.wall() / 1e6)),
+    }
+    saved = {name: vars(time)[name] for name in read}
+    for name, (moment, reading) in read.items():
+        setattr(time, name, _clock(f"time.{name}()", saved[name], moment, reading))
+    try:
+        with _members(datetime, {"now": classmethod(_now), "utcnow": classmethod(_utcnow)}):
+            yield
+    finally:
+        for name, real in saved.items():
+            setattr(time, name, real)
+
+
+def _now(cls: type[datetime], tz: tzinfo | None = None) -> datetime:
+    place = ambient.of_workflow()
+    if not isinstance(place, Elsewhere):
+        return _bound("now", cls)(tz)  # type: ignore[no-any-return]  # datetime
+    ambient.tell(place, "datetime.now()")
+    return cls.fromtimestamp(place.wall() / 1e6, tz)
+
+
+def _utcnow(cls: type[datetime]) -> datetime:
+    place = ambient.of_workflow()
+    if not isinstance(place, Elsewhere):
+        return _bound("utcnow", cls)()  # type: ignore[no-any-return]  # datetime
+    ambient.tell(place, "datetime.utcnow()")
+    return cls.fromtimestamp(place.wall() / 1e6, UTC).replace(tzinfo=None)
+
+
+_REAL = {name: vars(datetime)[name] for name in ("now", "utcnow")}
+
+
+def _bound(name: str, cls: type[datetime]) -> Callable[..., Any]:
+    return _REAL[name].__get__(None, cls)  # type: ignore[no-any-return]  # a builtin method
+
+
+@contextmanager
+def _members(cls: type, members: dict[str, Any]) -> Iterator[None]:
+    """Replace members of a class that is written in C: it has no other seam, and everybody has a name for it already."""
+    namespace = gc.get_referents(vars(cls))[0]
+    saved = {name: namespace[name] for name in members}
+    namespace |= members
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
+    try:
+        yield
+    finally:
+        namespace |= saved
+        ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
+
+
+@contextmanager
+def _other_environment() -> Iterator[None]:
+    """Let workflow code find other values in the environment, where the guard lets it look."""
+    kind: Any = type(os.environ)
+    real = kind.__getitem__
+
+    @wraps(real)
+    def looked_up(self: Any, key: str) -> str:
+        place = ambient.of_workflow()
+        if not isinstance(place, Elsewhere):
+            return real(self, key)  # type: ignore[no-any-return]  # a text
+        try:
+            value: str | None = real(self, key)
+        except KeyError:
+            value = None
+        ambient.tell(place, f"os.environ[{key!r}]")
+        return other_value(value)
+
+    kind.__getitem__ = looked_up
+    try:
+        yield
+    finally:
+        kind.__getitem__ = real
+
+
+_OPPOSITES = {"true": "false", "yes": "no", "on": "off"}
+_OPPOSITES |= {no: yes for yes, no in _OPPOSITES.items()}
+
+
+def other_value(value: str | None) -> str:
+    """Return another value for a variable of the environment, of the same kind as far as one can see."""
+    if value is None:
+        return "1"
+    if value.isdecimal():
+        return str(int(value) + 1)
+    if "/" in value:
+        return value  # a path, which is to lead to the same files
+    return _OPPOSITES.get(value.lower(), f"{value}-elsewhere")
+
+
+_SETTINGS = ("TZ", "LANG", "LC_ALL", "LANGUAGE")
+
+
+@contextmanager
+def _settings_put_back() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _SETTINGS}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is not None:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
+        time.tzset()

@@ -1,0 +1,261 @@
+"""The process with another hash seed: it replays histories for the process that started it.
+
+It reads requests from its standard input and answers each on its standard output, until the input ends. For every
+campaign it forks: the user's code is loaded in a process of its own, whose modules are fresh, and which may print, exit,
+hang or die without harm to anything but its own answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import os
+import signal
+import socket
+import sys
+from types import ModuleType
+from typing import Any, BinaryIO, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from wfkit import guard
+from wfkit.api.definitions import Workflow
+from wfkit.core.machine import activations
+from wfkit.core.records import decode_record
+from wfkit.sim.disagreements import Disagreement, disagreements
+from wfkit.sim.elsewhere import anywhere
+
+LIMIT_SECONDS = 20
+"""How long loading the code may take, and each history."""
+MAIN = "__wfkit_main__"
+"""The name under which a script is loaded, so that what it does as `__main__` is left out."""
+
+
+class Source(Struct, frozen=True):
+    """Where a workflow is defined."""
+
+    name: str
+    module: str
+    file: str
+    qualname: str
+
+
+class Load(Struct, frozen=True, tag=True):
+    """A campaign begins: load its code."""
+
+    campaign: int
+    path: tuple[str, ...]
+    """What `sys.path` is."""
+    sources: tuple[Source, ...]
+    start: int
+    """When its schedules begin, microseconds UTC."""
+
+
+class Replay(Struct, frozen=True, tag=True):
+    """Replay a history."""
+
+    campaign: int
+    workflow: str
+    records: tuple[bytes, ...]
+
+
+class End(Struct, frozen=True, tag=True):
+    """A campaign is over."""
+
+    campaign: int
+
+
+Request: TypeAlias = Load | Replay | End
+
+
+class Answer(Struct, frozen=True):
+    found: tuple[Disagreement, ...] = ()
+    not_run: str = ""
+    """Why it could not be done."""
+
+
+_request = msgspec.json.Decoder(Request)
+_answer = msgspec.json.Decoder(Answer)
+
+
+def ask(pipe_to: BinaryIO, pipe_from: BinaryIO, request: Request) -> Answer:
+    """Send a request to a replaying process, and await its answer.
+
+    Raises:
+        EOFError: the process is dead.
+        OSError: the same.
+    """
+    _write(pipe_to, msgspec.json.encode(request))
+    return _answer.decode(_read(pipe_from))
+
+
+def _write(stream: BinaryIO, body: bytes) -> None:
+    stream.write(len(body).to_bytes(4, "big") + body)
+    stream.flush()
+
+
+def _read(stream: BinaryIO) -> bytes:
+    head = stream.read(4)
+    body = stream.read(int.from_bytes(head, "big"))
+    if len(head) < 4 or len(body) < int.from_bytes(head, "big"):
+        raise EOFError
+    return body
+
+
+# -- the process that forks ---------------------------------------------------------------------------------------------------
+
+
+class _Fork:
+    """The process of one campaign, seen from the one that forked it.
+
+    Args:
+        inherited: file descriptors that are none of its business.
+    """
+
+    def __init__(self, inherited: list[int]) -> None:
+        ours, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                for descriptor in (ours.fileno(), *inherited):
+                    os.close(descriptor)
+                _replay_for(theirs.makefile("rb"), theirs.makefile("wb"))
+            finally:
+                os._exit(1)
+        theirs.close()
+        self.socket = ours
+        self.ended = False
+        self._answers, self._requests = ours.makefile("rb"), ours.makefile("wb")
+
+    def ask(self, request: Request) -> Answer:
+        if self.ended:
+            return Answer()
+        try:
+            return ask(self._requests, self._answers, request)
+        except (EOFError, OSError):
+            self.ended = True
+            _, status = os.waitpid(self.pid, 0)
+            return Answer(not_run=_why_ended(status))
+
+    def close(self) -> None:
+        for each in (self._requests, self._answers, self.socket):
+            with contextlib.suppress(OSError):
+                each.close()
+        if not self.ended:
+            os.waitpid(self.pid, 0)
+
+
+def _why_ended(status: int) -> str:
+    if not os.WIFSIGNALED(status):
+        return f"the code ended its process with status {os.waitstatus_to_exitcode(status)}"
+    if os.WTERMSIG(status) == signal.SIGALRM:
+        return f"it took longer than {LIMIT_SECONDS} s"
+    return f"its process was killed by signal {os.WTERMSIG(status)}"
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this: the input ends when that does
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    guard.install()
+    forks: dict[int, _Fork] = {}
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            request = _request.decode(_read(requests))
+            if isinstance(request, Load):
+                own = [requests.fileno(), answers.fileno()]
+                forks[request.campaign] = _Fork([*own, *(fork.socket.fileno() for fork in forks.values())])
+            if isinstance(request, End):
+                forks.pop(request.campaign).close()
+                answer = Answer()
+            else:
+                answer = forks[request.campaign].ask(request)
+            _write(answers, msgspec.json.encode(answer))
+    for fork in forks.values():
+        fork.close()
+
+
+# -- the process of a campaign --------------------------------------------------------------------------------------------------
+
+
+def _replay_for(requests: BinaryIO, answers: BinaryIO) -> None:
+    workflows: dict[str, Workflow[..., Any]] = {}
+    start = 0
+    while True:
+        try:
+            request = _request.decode(_read(requests))
+        except EOFError:
+            os._exit(0)
+        signal.alarm(LIMIT_SECONDS)  # ends this process, also where it hangs, and where nobody is left to end it
+        match request:
+            case Load():
+                sys.path[:] = request.path
+                start = request.start
+                answer = _load(request, workflows)
+            case Replay():
+                answer = _replay(request, workflows.get(request.workflow), start)
+            case End():
+                return
+        signal.alarm(0)
+        _write(answers, msgspec.json.encode(answer))
+
+
+def _replay(request: Replay, code: Workflow[..., Any] | None, start: int) -> Answer:
+    if code is None:  # it did not load, as was told then
+        return Answer()
+    history = [decode_record(body) for body in request.records]
+    with anywhere([inspect.unwrap(code.fn).__globals__]):
+        return Answer(tuple(disagreements(code, activations(history), len(history), start)))
+
+
+def _load(request: Load, workflows: dict[str, Workflow[..., Any]]) -> Answer:
+    """Load what can be loaded."""
+    failed = {}
+    for source in request.sources:
+        try:
+            workflows[source.name] = _found_in(_module(source), source)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # loading runs the user's code
+            failed[source.module] = f"{source.module} does not load by itself: {type(exc).__name__}: {exc}".splitlines()[0]
+    return Answer(not_run="; ".join(failed.values()))
+
+
+def _module(source: Source) -> ModuleType:
+    """Load the module of a workflow: by its name where that leads to its file, otherwise as that file."""
+    name = source.module if source.module != "__main__" else MAIN
+    if (loaded := sys.modules.get(name)) is not None and _is_file(getattr(loaded, "__file__", None), source.file):
+        return loaded
+    with contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and _is_file(spec.origin, source.file):
+            return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, source.file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source.file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    if name == MAIN:
+        sys.modules["__main__"] = module  # for modules that import from the script
+    spec.loader.exec_module(module)
+    return module
+
+
+def _is_file(one: str | None, other: str) -> bool:
+    return one is not None and os.path.realpath(one) == os.path.realpath(other)
+
+
+def _found_in(module: ModuleType, source: Source) -> Workflow[..., Any]:
+    """Return a workflow of a module: by the name of its function, or whatever name its module has for it."""
+    thing: Any = module
+    with contextlib.suppress(AttributeError):
+        for part in source.qualname.split("."):
+            thing = getattr(thing, part)
+    for candidate in (thing, *vars(module).values()):
+        if isinstance(candidate, Workflow) and candidate.fn.__qualname__ == source.qualname:
+            return candidate
+    raise ImportError(f"{source.module} has no {source.qualname}")
