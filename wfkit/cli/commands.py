@@ -94,6 +94,7 @@ class Commands(LazyGroup):
         "start": ("wfkit.cli.start", "Start a run on a running engine."),
         "send": ("wfkit.cli.send", "Send a signal to a run."),
         "publish": ("wfkit.cli.publish", "Publish a signal to whoever waits for it."),
+        "verify": ("wfkit.cli.verify", "Break a workflow on purpose; tell what fails."),
         "runs": ("wfkit.cli.runs", "See what ran: list runs, ask about one, stop some."),
         "signals": ("wfkit.cli.signals", "Show signals that came, and waits for some."),
         "timers": ("wfkit.cli.timers", "Show what is due, and when."),
@@ -117,6 +118,7 @@ Durable workflows on one machine and one file.
   go on with a run that was interrupted   wfkit run app.py:order --id ID
   serve an app until it is stopped        wfkit serve app.py
   start a run on an engine that runs      wfkit start order '{"id": 7}'
+  prove that a workflow survives          wfkit verify app.py:order '{"id": 7}'
   see what ran                            wfkit runs
   learn why a run does not go on          wfkit runs why ID
   see what an app defines                 wfkit workflows app.py
@@ -125,7 +127,8 @@ Durable workflows on one machine and one file.
 
 app = make_app(
     cls=Commands,
-    epilog="Exit status: 0 done, 1 the answer is no (a run failed), 2 usage, 3 not found or ambiguous, 4 no engine "
+    epilog="Exit status: 0 done, 1 the answer is no (a run failed, verify "
+    "found a bug), 2 usage, 3 not found or ambiguous, 4 no engine "
     "answers, or the journal is in use, 5 history and code disagree, 70 a bug in wfkit, 130 interrupted.",
 )
 

@@ -51,14 +51,19 @@ def load_app(app: str) -> Registry:
         AppError: it is not there, does not import, or defines no workflow.
         DuplicateName: two of its definitions share a name.
     """
-    module = _import(app)
+    module = load_module(app)
     registry = Registry(definitions_of(module))
     if not registry.workflows:
         raise AppError(f"{app} defines no workflow", help="decorate an `async def` with @workflow")
     return registry
 
 
-def _import(app: str) -> ModuleType:
+def load_module(app: str) -> ModuleType:
+    """Import a module by `file.py`, with a path if need be, or by `package.module`.
+
+    Raises:
+        AppError: it is not there, or does not import.
+    """
     path = Path(app)
     if app.endswith(".py") or "/" in app:
         if not path.is_file():

@@ -1,0 +1,297 @@
+"""`wfkit verify`: break a workflow on purpose, in a simulation, and tell what does not survive."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Raw
+
+from wfkit.api.registry import Registry
+from wfkit.cli.apps import load, user_output_on_stderr
+from wfkit.cli.colours import is_terminal
+from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.failures import DIVERGED, NO, NotFound, UsageError
+from wfkit.cli.inputs import read_input
+from wfkit.cli.main import INTERRUPTED
+from wfkit.cli.options import Json
+from wfkit.cli.output import note, show_json
+from wfkit.control.inputs import arguments
+from wfkit.core.durations import microseconds
+from wfkit.engine.apps import load_module
+from wfkit.errors import FailureFileError, FaultSyntaxError
+from wfkit.testing.caller import Caller, Replayed, calling
+
+if TYPE_CHECKING:
+    from wfkit.sim.explore import Progress
+    from wfkit.sim.report import Report
+    from wfkit.sim.subject import Subject
+
+app = make_app()
+
+OF_WORLD = ("resources", "script", "runs", "invariants", "expect")
+"""Arguments of `verify()` that are attributes of the world's factory, where it has them."""
+STATUSES = {"fixed": 0, "still fails": NO, "diverges": DIVERGED}
+"""What a replay comes to, as an exit status."""
+_QUIET_SECONDS = 0.3
+"""What takes no longer needs no progress."""
+_LINE_SECONDS = 10.0
+"""How often progress is told where it cannot be shown in place."""
+
+
+@app.command(cls=PlainCommand)
+def verify(
+    target: Annotated[
+        str, typer.Argument(metavar="APP:WORKFLOW", help="Such as app.py:order or shop.workflows:order.", show_default=False)
+    ] = "",
+    input: Annotated[
+        str | None,
+        typer.Argument(metavar="INPUT", help="As for `wfkit run`: JSON, or @file, or - for stdin.", show_default=False),
+    ] = None,
+    world: Annotated[
+        str,
+        typer.Option(
+            "--world",
+            metavar="MODULE:NAME",
+            help="What makes the outside world, such as fakes.py:Shop. Its attributes resources, script, runs, invariants and "
+            "expect are arguments of verify().",
+            show_default=False,
+        ),
+    ] = "",
+    faults: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--faults",
+            metavar="FAULT",
+            help="A kind such as crash, or a whole fault, to narrow the search; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option("--for", metavar="DURATION", help="Time for what has no end of its own, such as random schedules.")
+    ] = "5s",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Where chance comes from.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="How many processes search.")] = 1,
+    replay: Annotated[
+        Path | None,
+        typer.Option("--replay", metavar="FILE", help="Replay a file of .wfkit/failures instead.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Break a workflow on purpose, and report what does not survive.
+
+    It is crashed at every point, its services fail, signals come twice and late, clocks jump: all in a simulation, on virtual
+    time. What is found is kept in .wfkit/failures. Exit status 1 if something was found.
+    """
+    if replay is not None:
+        if target:
+            raise UsageError("a replay takes the workflow from the file", "write: wfkit verify --replay FILE")
+        raise typer.Exit(_replay(replay, as_json=as_json))
+    if not target:
+        raise UsageError("no workflow is named", "write APP:WORKFLOW, such as app.py:order")
+    seconds = _seconds(budget)
+    origin = {"target": target, "input": None if input is None else bytes(read_input(input)).decode(), "world": world}
+    subject = _subject(origin)
+    with _progress() as progress, user_output_on_stderr():
+        report = _explored(subject, origin, progress, faults=faults or None, budget=seconds, seed=seed, jobs=jobs)
+    _show(report, as_json=as_json)
+    if report.coverage.get("interrupted"):
+        raise typer.Exit(INTERRUPTED)
+    if not report.ok:
+        raise typer.Exit(NO)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return microseconds(text) / 1e6
+    except ValueError as error:
+        raise UsageError(f"--for: {error}", "write a duration, such as 30s or 5m") from None
+
+
+def _subject(origin: Mapping[str, Any]) -> Subject:
+    """Load what a call of the command names.
+
+    Raises:
+        AppError, UnknownWorkflow, CodecError: it is not there, or does not fit.
+        UsageError: it is no workflow, or no world.
+    """
+    from wfkit.sim.subject import Subject
+
+    target = origin["target"]
+    app, colon, name = target.rpartition(":")
+    if not colon or not app or not name:
+        raise UsageError(f"{target!r} does not name a workflow of an app", "write APP:WORKFLOW, such as app.py:order")
+    registry: Registry = load(app)
+    workflow = registry.workflow(name)
+    given = origin["input"]
+    args, keywords = workflow.decode_args(arguments(workflow, None if given is None else Raw(given.encode())))
+    if keywords:
+        raise UsageError(f"{name} has keyword-only parameters: {', '.join(keywords)}", "let them be ordinary parameters")
+    world = _world(origin["world"]) if origin["world"] else None
+    told = {name: value for name in OF_WORLD if (value := getattr(world, name, None)) is not None}
+    return Subject(workflow, args, world=world, workflows=tuple(registry.workflows.values()), **told)
+
+
+def _world(ref: str) -> Callable[[], Any]:
+    module, colon, name = ref.rpartition(":")
+    if not colon or not module or not name:
+        raise UsageError(f"{ref!r} does not name a world", "write MODULE:NAME, such as fakes.py:Shop")
+    with user_output_on_stderr():
+        found = getattr(load_module(module), name, None)
+    if found is None:
+        raise NotFound(f"there is no {name} in {module}")
+    if not callable(found):
+        raise UsageError(f"{ref} makes no world: it cannot be called")
+    return found  # type: ignore[no-any-return]  # its result is whatever a world is
+
+
+def _explored(subject: Subject, origin: Mapping[str, Any], progress: Callable[[Progress], None] | None, **terms: Any) -> Report:
+    from wfkit.testing.verification import explore
+
+    with calling(Caller({"wfkit": origin}, progress=progress)):
+        try:
+            return explore(subject, **terms)
+        except FaultSyntaxError as error:
+            raise UsageError(str(error), error.help) from None
+
+
+def _show(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(report.to_json() + b"\n")
+    else:
+        print(report.text())
+
+
+# -- replay --------------------------------------------------------------------------------------------------------------
+
+
+def _replay(path: Path, *, as_json: bool) -> int:
+    """Replay a failure file, say what came of it, and return the exit status."""
+    from wfkit.sim.files import read_failure
+
+    failure = read_failure(path)
+    path = path.resolve()
+    os.chdir(path.parents[2])  # the folder that has `.wfkit/failures`, where the origin's names hold
+    if "pytest" in failure.origin:
+        verdict, text = _replayed_by_pytest(path, failure.origin["pytest"])
+    elif "wfkit" in failure.origin:
+        verdict, text = _replayed_here(path, failure.origin["wfkit"])
+    else:
+        raise FailureFileError(f"{path.name} does not say what to replay", help="find it again: by a test, or by wfkit verify")
+    if as_json:
+        show_json("replay", {"verdict": verdict, "text": text, "title": failure.title, "faults": failure.faults})
+    else:
+        print(f"{verdict}: {text}" if text else f"{verdict}: {failure.title}")
+    return STATUSES[verdict]
+
+
+def _replayed_here(path: Path, origin: Mapping[str, Any]) -> tuple[str, str]:
+    """Replay a file that this command made."""
+    for ref in (origin["target"], origin["world"]):
+        if ref and not _is_here(ref.rpartition(":")[0]):
+            raise FailureFileError(f"{path.name} comes from elsewhere: {ref} is not in {Path.cwd()}")
+    subject = _subject(origin)
+    from wfkit.testing.verification import explore
+
+    with calling(Caller({"wfkit": origin}, replay=path)), user_output_on_stderr():
+        try:
+            explore(subject)
+        except Replayed as replayed:
+            return replayed.verdict, replayed.text
+    raise FailureFileError(f"{path.name} comes from another call")
+
+
+def _is_here(module: str) -> bool:
+    """Whether a module is one of this project, so that a file from a stranger loads nothing else."""
+    if module.endswith(".py") or "/" in module:
+        return Path(module).resolve().is_relative_to(Path.cwd())
+    first = Path(module.partition(".")[0])
+    return first.is_dir() or first.with_suffix(".py").is_file()
+
+
+def _replayed_by_pytest(path: Path, test: str) -> tuple[str, str]:
+    """Replay a file that a test made."""
+    try:
+        import pytest
+    except ImportError:
+        raise FailureFileError(f"a test made {path.name}, and pytest is not here", help=f"pytest {path}") from None
+
+    verdicts: list[tuple[str, str]] = []
+
+    class Listener:
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            told = dict(report.user_properties).get("wfkit_replay")
+            if told is not None and report.when == "call":
+                verdicts.append((str(told), str(report.longrepr or "").removeprefix(f"{told}: ")))
+
+    output = io.StringIO()
+    sys.path.insert(0, str(Path.cwd()))
+    with redirect_stdout(output), user_output_on_stderr():
+        pytest.main(["-p", "wfkit.pytest_plugin", "-q", "--no-header", str(path)], plugins=[Listener()])
+    if not verdicts:
+        raise FailureFileError(f"{path.name} cannot be replayed by {test}\n{output.getvalue()}", help=f"pytest {path}")
+    return verdicts[0]
+
+
+# -- progress ------------------------------------------------------------------------------------------------------------
+
+
+class _Progress:
+    """Tells on stderr how far a campaign is: in place on a terminal, otherwise by a line now and then."""
+
+    def __init__(self) -> None:
+        self._in_place = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+        self._began = time.monotonic()
+        self._due = self._began + (_QUIET_SECONDS if self._in_place else _LINE_SECONDS)
+        self._stage = ""
+        self._drawn = False
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage != self._stage:
+            self._stage, self._began = progress.stage, time.monotonic()
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + (0.1 if self._in_place else _LINE_SECONDS)
+        text = _told(progress, now - self._began)
+        if self._in_place:
+            sys.stderr.write(f"\r\033[K{text}")
+            sys.stderr.flush()
+            self._drawn = True
+        else:
+            note(text)
+
+    def clear(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+
+def _told(progress: Progress, seconds: float) -> str:
+    of = f"/{progress.total:,}" if progress.total else ""
+    text = f"{progress.stage}  {progress.done:,}{of} schedules"
+    if progress.found:
+        text += f"  {progress.found} finding{'s' if progress.found != 1 else ''}"
+    if seconds > 0.5:
+        rate = progress.done / seconds
+        text += f"  {rate:,.0f}/s"
+        if progress.total > progress.done and rate:
+            text += f"  eta {max(1, round((progress.total - progress.done) / rate))}s"
+    return text
+
+
+@contextmanager
+def _progress() -> Iterator[_Progress]:
+    progress = _Progress()
+    try:
+        yield progress
+    finally:
+        progress.clear()
