@@ -19,7 +19,11 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from wfkit.core.loop import RunLoop
-from wfkit.errors import UnsimulatedIO, WorkflowLoopError
+from wfkit.errors import WorkflowLoopError
+from wfkit.sim.real_io import refuse
+
+_LOOK_EVERY = 1_000
+"""Callbacks after which it is asked whether to stop: code may go on for ever while time stands still."""
 
 epoch: contextvars.ContextVar[Epoch | None] = contextvars.ContextVar("wfkit_epoch", default=None)
 """The life of the process that code belongs to; None for the outside world."""
@@ -83,11 +87,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def drive(self, horizon: int, stop: Callable[[], bool]) -> None:
         """Run until nothing is left to do, or the time would pass the horizon, or `stop` says so.
 
-        `stop` is asked whenever time is about to move.
+        `stop` is asked whenever time is about to move, and now and then.
         """
         with self._entered():
             while True:
-                self._run_ready()
+                self._run_ready(stop)
                 due = self._next_due()
                 if due is None or due > horizon or stop():
                     return
@@ -95,7 +99,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 while self._timers and self._timers[0][0] <= self.now:
                     self._queue.append(heapq.heappop(self._timers)[2])
 
-    def _run_ready(self) -> None:
+    def _run_ready(self, stop: Callable[[], bool]) -> None:
         queue = self._queue
         while queue:
             handle = queue.popleft()
@@ -106,6 +110,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             if life is not None and not life.alive:
                 continue
             self.steps += 1
+            if self.steps % _LOOK_EVERY == 0 and stop():
+                return
             try:
                 handle.context.run(callback, *handle.args)
             except Killed:
@@ -246,7 +252,7 @@ _OUTSIDE = """
 
 def _refusal(name: str) -> Callable[..., NoReturn]:
     def refused(*_args: object, **_options: object) -> NoReturn:
-        raise UnsimulatedIO(f"loop.{name}() in a simulation: it would touch the real world in every schedule")
+        refuse(f"it calls loop.{name}(), which no loop on virtual time has")
 
     refused.__name__ = name
     return refused

@@ -85,6 +85,10 @@ class Surroundings(Protocol):
         """Hold up the thread of a `def` step."""
         ...
 
+    def end_with(self, error: BaseException) -> None:
+        """The simulation cannot go on: it ends with this error."""
+        ...
+
 
 surroundings: ContextVar[Surroundings | None] = ContextVar("wfkit_surroundings", default=None)
 """The simulation that is under way; None outside of one."""

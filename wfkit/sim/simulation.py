@@ -9,7 +9,7 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from hashlib import blake2b
@@ -22,7 +22,8 @@ from wfkit.api.definitions import NonRetryable, Step, Workflow
 from wfkit.api.registry import Registry
 from wfkit.core.entries import BUS, Record
 from wfkit.engine.engine import Engine
-from wfkit.sim import ambient
+from wfkit.sim import ambient, real_io
+from wfkit.sim.bounds import watched
 from wfkit.sim.disk import SimulatedDisk, step_phase
 from wfkit.sim.durable import DurableState
 from wfkit.sim.faults import HOUR, Fault, Point
@@ -158,11 +159,20 @@ class Simulation:
 
         Raises:
             UnsimulatedIO: a step opened a real socket.
+            SimulationBounds: something computes for ever, or takes too much memory.
             Exception: the world, the script or an invariant of the user's failed in itself.
         """
         context = contextvars.Context()
-        with ambient.installed(namespaces(self.registry, self.upgraded)), _quiet():
-            return context.run(self._run)
+        refused = real_io.refused() if self.subject.io == "refuse" else nullcontext()
+        with ambient.installed(namespaces(self.registry, self.upgraded)), _quiet(), refused, watched(self.end_with):
+            recording = context.run(self._run)
+        if self.failure is not None:
+            raise self.failure
+        return recording
+
+    def end_with(self, error: BaseException) -> None:
+        """End the simulation with an error, as soon as the code that runs just now lets go."""
+        self.failure = self.failure or error
 
     def _run(self) -> Recording[Any]:
         surroundings.set(self)
@@ -176,8 +186,6 @@ class Simulation:
                 self.loop.call_soon(self._boot)
                 self.loop.call_soon(self.outside.begin)
                 self.loop.drive(self._horizon, self._is_over)
-                if self.failure is not None:
-                    raise self.failure
                 return self._recording()
             finally:
                 self._bury()

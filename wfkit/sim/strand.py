@@ -16,6 +16,9 @@ from wfkit.sim.services import Pause
 strand: ContextVar[Strand | None] = ContextVar("wfkit_strand", default=None)
 """The thread that runs just now, if it is one of these."""
 
+having_turns: dict[int, Strand] = {}
+"""Which of them runs while a thread with an event loop stands still, by that thread's identifier."""
+
 
 class Strand:
     """A call in a thread. `resume` lets it run until it is held up, or ends."""
@@ -31,9 +34,13 @@ class Strand:
         """What it waits for; None when it has ended."""
         self.result: Any = None
         self.error: BaseException | None = None
+        self.thread = 0
+        """Identifier of its thread, once it has begun."""
 
     def resume(self) -> None:
         """Give it its turn. Returns when it is held up or has ended."""
+        host = threading.get_ident()
+        having_turns[host] = self
         if self._started:
             self._turn.release()
         else:
@@ -41,6 +48,7 @@ class Strand:
             self._context.run(strand.set, self)
             threading.Thread(target=self._context.run, args=(self._run,), name="wfkit-strand", daemon=True).start()
         self._host_turn.acquire()
+        having_turns.pop(host, None)
 
     def hold(self, pause: Pause) -> None:
         """Called in the thread: give the turn back until the pause is over.
@@ -56,12 +64,18 @@ class Strand:
         if self._doomed:
             raise Killed
 
+    def give_up(self) -> None:
+        """Take the turn from a thread that does not return, and leave it alone for ever."""
+        self.pause, self.error = None, Killed()
+        self._host_turn.release()
+
     def bury(self) -> None:
         """End a thread that is held up for ever."""
         self._doomed = True
         self.resume()
 
     def _run(self) -> None:
+        self.thread = threading.get_ident()
         try:
             self.result = self._call()
         except BaseException as exc:  # noqa: BLE001  # whatever it is, it is the step's outcome

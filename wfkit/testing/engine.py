@@ -22,10 +22,10 @@ from wfkit.core.entries import Record
 from wfkit.engine.apps import load_app
 from wfkit.engine.client import Client, End, IfFinished
 from wfkit.engine.engine import Engine
-from wfkit.errors import DefinitionError, SimulationBounds, StuckRun, UnsimulatedIO, WfkitError, by_code
+from wfkit.errors import DefinitionError, SimulationBounds, StuckRun, WfkitError, by_code
 from wfkit.journal.memory import MemoryDisk
 from wfkit.replay.explain import Reason, explain
-from wfkit.sim import ambient
+from wfkit.sim import ambient, real_io
 from wfkit.sim.loop import VirtualLoop
 from wfkit.sim.runner import SimulatedRunner
 from wfkit.sim.services import Calling, Effect, FakeService, Pause, surroundings
@@ -53,7 +53,7 @@ class Machine:
         self.registry = registry
         self.loop = VirtualLoop()  # type: ignore[abstract]  # what is not there cannot be simulated
         self.clock = Clock(self.loop, round(start.timestamp() * 1e6), is_set=False)
-        self.failure: UnsimulatedIO | None = None
+        self.failure: BaseException | None = None
         self._chance = Random(0)
         self._runner = SimulatedRunner(self.loop, self)
         self._resources = resources
@@ -109,7 +109,7 @@ class Machine:
 
     def _drive(self, until: int, stop: Callable[[], bool]) -> None:
         steps_max = self.loop.steps + CALLBACKS_MAX
-        with ambient.installed(self._namespaces):
+        with ambient.installed(self._namespaces), real_io.refused():
             self.loop.drive(until, lambda: stop() or self.failure is not None or self.loop.steps > steps_max)
         if self.failure is not None:
             failure, self.failure = self.failure, None
@@ -143,9 +143,9 @@ class Machine:
         else:
             here.hold(pause)
 
-    def touched(self, what: str) -> None:
+    def end_with(self, error: BaseException) -> None:
         """A step reached for the real world."""
-        self.failure = self.failure or UnsimulatedIO(what)
+        self.failure = self.failure or error
 
     def wall(self) -> int:
         return self.clock.now()

@@ -20,7 +20,6 @@ from wfkit.sim.shrink import shrink
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.story import tell
 from wfkit.sim.subject import Subject
-from wfkit.testing.caller import Caller
 
 Plan = tuple[Fault, ...]
 
@@ -128,13 +127,14 @@ class Case:
         return f"simulate({self.subject.workflow.fn.__name__}, ..., faults={told}{seed}).assert_ok()" if faults else ""
 
 
-def findings_of(explored: Explored, subject: Subject, caller: Caller) -> list[Finding]:
+def findings_of(explored: Explored, subject: Subject, origin: Mapping[str, Any], folder: Path | None) -> list[Finding]:
     """Return what a campaign found, with a failure file for each error and warning.
 
     Args:
         explored: what the campaign has seen.
         subject: what it verified, with the old code if there is any.
-        caller: who can replay it, and where files go.
+        origin: who can replay it.
+        folder: where failure files go; None for nowhere.
 
     Raises:
         HarnessLeak: a schedule went two ways.
@@ -148,7 +148,7 @@ def findings_of(explored: Explored, subject: Subject, caller: Caller) -> list[Fi
                 case.confirm()
                 if not found.upgrade:
                     case.reduce()
-            file = case.keep(caller.folder, caller.origin) if caller.folder is not None else None
+            file = case.keep(folder, origin) if folder is not None else None
         made.append(case.finding(file=file))
     return made
 

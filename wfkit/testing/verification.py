@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack, cast
 
 from wfkit.api.definitions import Workflow
@@ -13,14 +14,14 @@ from wfkit.engine.client import Run
 from wfkit.errors import DefinitionError, ReportNotWritten
 from wfkit.sim.explore import Campaign, Found
 from wfkit.sim.faults import Fault, parse_fault
-from wfkit.sim.files import first_difference, input_hash, read_failure, write_report
+from wfkit.sim.files import first_difference, read_failure, write_report
 from wfkit.sim.oracles import judge, judge_base
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.report import Report
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import START, Declaration, Instance, Replace, RunId, Subject
-from wfkit.testing.caller import Replay, current
+from wfkit.testing.caller import Replayed, current
 from wfkit.testing.findings import Case, findings_of, log
 from wfkit.testing.strategies import FaultPlan
 
@@ -141,8 +142,9 @@ def explore(
         jobs: processes to use.
     """
     caller = current()
+    origin = caller.next_origin()
     if caller.replay is not None:
-        return _replay(subject, caller.replay)
+        return _replay(subject, caller.replay, origin)
     campaign = Campaign(
         subject,
         faults=faults,
@@ -154,29 +156,35 @@ def explore(
     if jobs > 1:
         explored.coverage["not_run"].append("a second process: one campaign runs in one")
     name = subject.workflow.name
-    report = Report(name, findings_of(explored, subject, caller), explored.coverage)
+    report = Report(name, findings_of(explored, subject, origin, caller.folder), explored.coverage)
     if caller.folder is not None:
         try:
-            write_report(report, str(caller.origin.get("pytest", name)), caller.folder)
+            write_report(report, str(origin.get("pytest", name)), caller.folder)
         except ReportNotWritten as error:
             log.warning("%s", error)
     return report
 
 
-def _replay(subject: Subject, replay: Replay) -> Report:
-    """Execute the schedule of a failure file, if that is about this subject, and say what came of it."""
+def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
+    """Execute the schedule of a failure file, if it was made by this call.
+
+    Raises:
+        Replayed: it was.
+    """
     name = subject.workflow.name
-    failure = read_failure(replay.path)
-    if (failure.code.workflow, failure.input_hash) != (name, input_hash(subject)):
-        return Report(name, coverage={"not_run": [f"anything: {replay.path.name} is replayed, and is about something else"]})
+    failure = read_failure(path)
+    if failure.origin.get("call", 1) != origin.get("call", 1):
+        return Report(name, coverage={"not_run": [f"anything: {path.name} is replayed, and another call made it"]})
+    if failure.code.workflow != name:
+        raise Replayed("diverges", f"{failure.code.workflow} is not verified here any more, but {name} is")
     recording = _simulated(subject, failure.faults, failure.seed)
-    same = [each for each in recording.findings if each.violation is not None and each.violation.signature == failure.signature]
-    if same:
-        replay.verdict, replay.story = "still fails", same[0].story
-    elif replay.verdict != "still fails":  # else another call of the same test has shown it
-        event = first_difference(replay.path, recording.history())
-        replay.verdict = f"diverges at event {event}" if event and recording.faults != recording.planned else "fixed"
-    return Report(name, same)
+    for found in recording.findings:
+        if found.violation is not None and found.violation.signature == failure.signature:
+            raise Replayed("still fails", found.story)
+    event = first_difference(path, recording.history())
+    if event is not None and recording.faults != recording.planned:
+        raise Replayed("diverges", f"{name} diverges at event {event}, before all faults have struck")
+    raise Replayed("fixed", f"{name}: this is fixed: {failure.title}")
 
 
 def _simulated(subject: Subject, faults: str | Sequence[str] | FaultPlan, seed: int) -> Recording[Any]:

@@ -1,0 +1,161 @@
+"""Ends a schedule that does not end by itself: code that computes for ever, eats memory, or waits for a lock.
+
+A thread looks at the schedules under way, and raises `Killed` in the code that runs; what that makes of it does not
+matter, since the simulation is over. A schedule takes a few milliseconds, so nearly none is ever looked at.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from wfkit.core.loop import location, user_frame
+from wfkit.errors import SimulationBounds
+from wfkit.sim.loop import Killed
+from wfkit.sim.strand import having_turns
+
+CPU_SECONDS_MAX = 10.0
+"""Computing that one schedule may take. An ordinary one takes milliseconds."""
+MEMORY_BYTES_MAX = 2 << 30
+"""How much the process may grow during one schedule."""
+BLOCKED_SECONDS_MAX = 8.0
+"""How long nothing at all may be computed: a real lock that nobody releases, a real sleep."""
+LOOK_SECONDS = 0.2
+
+_watches: list[_Watch] = []
+_lock = threading.Lock()
+_thread: threading.Thread | None = None
+
+
+class _Watch:
+    """A schedule under way."""
+
+    def __init__(self, end_with: Callable[[BaseException], None]) -> None:
+        self.thread = threading.get_ident()
+        self.end_with = end_with
+        self.fired = False
+        self._looks = 0
+        self._first_cpu = 0.0
+        self._last_cpu = 0.0
+        self._first_memory = 0
+        self._still = 0.0
+
+    def look(self) -> str:
+        """Return what is wrong; empty while all is well."""
+        cpu, memory = time.process_time(), _memory()
+        self._looks += 1
+        if self._looks == 1:
+            self._first_cpu, self._first_memory = cpu, memory
+        self._still = self._still + LOOK_SECONDS if cpu - self._last_cpu < LOOK_SECONDS / 20 else 0.0
+        self._last_cpu = cpu
+        if cpu - self._first_cpu > CPU_SECONDS_MAX:
+            return f"has been computing for {CPU_SECONDS_MAX:g} s"
+        if memory - self._first_memory > MEMORY_BYTES_MAX:
+            return f"has taken {MEMORY_BYTES_MAX >> 30} GiB of memory"
+        if self._still > BLOCKED_SECONDS_MAX and not _is_debugged(sys._current_frames().get(self.running)):
+            return f"has been waiting for {BLOCKED_SECONDS_MAX:g} s of real time, for a lock or a real answer"
+        return ""
+
+    @property
+    def running(self) -> int:
+        """The thread that has the turn."""
+        strand = having_turns.get(self.thread)
+        return strand.thread if strand is not None else self.thread
+
+    def kill(self, why: str) -> None:
+        if not self.fired:
+            self.fired = True
+            frame = user_frame(sys._current_frames().get(self.running))
+            where = f", at {location(frame)}" if frame is not None else ""
+            help = "bound it, or look for a loop that never ends"
+            if "waiting" in why:
+                help = "a lock of a module outlives a simulated crash, whose step never releases it: make it a @resource"
+            self.end_with(SimulationBounds(f"a schedule {why}{where}", help=help))
+        elif (strand := having_turns.get(self.thread)) is not None and self._still:
+            strand.give_up()  # it is not to be reached
+            return
+        _raise_in(self.running)
+        if self._still and self.running == threading.main_thread().ident and _interrupts():
+            signal.pthread_kill(self.running, signal.SIGINT)  # only a signal wakes it from a lock
+
+
+@contextmanager
+def watched(end_with: Callable[[BaseException], None]) -> Iterator[None]:
+    """End the block if it takes too much.
+
+    Args:
+        end_with: given the `SimulationBounds` just before the block is made to end.
+    """
+    global _thread  # noqa: PLW0603  # one thread watches for the whole process
+    watch = _Watch(end_with)
+    with _lock:
+        _watches.append(watch)
+        if _thread is None:
+            _thread = threading.Thread(target=_look_around, name="wfkit-bounds", daemon=True)
+            _thread.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not watch.fired:
+            raise
+    finally:
+        _leave(watch)
+
+
+def _leave(watch: _Watch) -> None:
+    while watch in _watches:
+        try:
+            with _lock:
+                _watches.remove(watch)
+        except Killed:
+            continue  # raised here, of all places
+    if watch.fired:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(watch.thread), None)
+
+
+def _look_around() -> None:
+    """Look at the schedules under way, until there was none for a while."""
+    global _thread  # noqa: PLW0603  # as above
+    idle = 0
+    while True:
+        time.sleep(LOOK_SECONDS)
+        with _lock:
+            idle = 0 if _watches else idle + 1
+            if idle > 10:
+                _thread = None
+                return
+            for watch in _watches:
+                if why := watch.look():
+                    watch.kill(why)
+
+
+def _raise_in(thread: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Killed))
+
+
+def _interrupts() -> bool:
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _is_debugged(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") in ("bdb", "pdb"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _memory() -> int:
+    """Return how much memory the process has: where that cannot be asked, how much it had at most."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # five times a second, in the middle of a simulation
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
