@@ -27,8 +27,8 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
     """
     if engine is not None or engine_beside(store).is_socket():
         try:
-            with reach(store, engine) as client:
-                return client.ask(request)
+            client = reach(store, engine)
+            return client.ask(request)
         except EngineUnreachable:
             if engine is not None:
                 raise
@@ -40,8 +40,8 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
 def is_live(store: Path, engine: Path | None) -> bool:
     """Whether an engine answers that would be asked."""
     try:
-        with reach(store, engine) as client:
-            client.ask(GetEngine())
+        client = reach(store, engine)
+        client.ask(GetEngine())
     except EngineUnreachable:
         return False
     return True

@@ -25,6 +25,6 @@ def publish(
     Every run gets it that waits for it or has subscribed, and workflows with `on=` are started by it.
     """
     value = read_input(payload)
-    with reach(store, engine) as client:
-        client.ask(PublishSignal(signal=signal, payload=value, dedupe=dedupe))
+    client = reach(store, engine)
+    client.ask(PublishSignal(signal=signal, payload=value, dedupe=dedupe))
     note(f"published {signal}; who took it: wfkit signals {signal}")

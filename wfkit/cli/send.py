@@ -36,7 +36,7 @@ def send(
     if not run:
         raise typer.BadParameter("which run? --run ID; or, to whoever waits for it: wfkit publish")
     value: Raw = read_input(payload)
-    with reach(store, engine) as client:
-        id = client.ask(FindRun(run=run)).run.id
-        client.ask(SendSignal(run=id, signal=signal, payload=value, dedupe=dedupe))
+    client = reach(store, engine)
+    id = client.ask(FindRun(run=run)).run.id
+    client.ask(SendSignal(run=id, signal=signal, payload=value, dedupe=dedupe))
     note(f"sent {signal} to {id}")

@@ -39,14 +39,14 @@ def start(
 ) -> None:
     """Start a run on the engine that is running, and print its id. The same start again, by --id, attaches to it."""
     given = None if input is None else read_input(input)
-    with reach(store, engine) as client:
-        request = StartRun(workflow=workflow, id=id) if given is None else StartRun(workflow=workflow, input=given, id=id)
-        started = client.ask(request)
-        if wait:
-            while client.ask(AwaitEnd(run=started.run)).status is None:
-                pass
-            show_result(client.ask(GetResult(run=started.run)), store, as_json=as_json)
-            return
+    client = reach(store, engine)
+    request = StartRun(workflow=workflow, id=id) if given is None else StartRun(workflow=workflow, input=given, id=id)
+    started = client.ask(request)
+    if wait:
+        while client.ask(AwaitEnd(run=started.run)).status is None:
+            pass
+        show_result(client.ask(GetResult(run=started.run)), store, as_json=as_json)
+        return
     if as_json:
         show_json("started", {"run": started.run})
     else:

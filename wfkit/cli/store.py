@@ -71,8 +71,8 @@ def backup(
     from wfkit.control.messages import BackUp
 
     if is_live(store, engine):
-        with reach(store, engine) as client:
-            client.ask(BackUp(file=str(file.absolute())))
+        client = reach(store, engine)
+        client.ask(BackUp(file=str(file.absolute())))
     else:
         from wfkit.journal.backup import backup_file
 

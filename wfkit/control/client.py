@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -29,7 +29,7 @@ SECONDS_MAX = 60.0
 
 
 class EngineClient:
-    """Asks an engine, one request after the other. Use it as a context manager, or call `close`.
+    """Asks an engine, and waits for its answers. Each request has a connection of its own, which costs next to nothing.
 
     Args:
         path: the engine's socket.
@@ -39,7 +39,6 @@ class EngineClient:
     def __init__(self, path: Path, journal: Path | None = None) -> None:
         self._path = path
         self._headers = _headers(journal)
-        self._connection = _UnixConnection(path)
 
     def ask(self, request: m.Request[A]) -> A:
         """Return the answer to a request.
@@ -50,21 +49,13 @@ class EngineClient:
         """
         body = _encode(request)
         try:
-            self._connection.request("POST", _target(request), body, self._headers)
-            response = self._connection.getresponse()
-            return _decode(request, response.status, response.read())
+            with contextlib.closing(_UnixConnection(self._path)) as connection:
+                connection.request("POST", _target(request), body, self._headers)
+                response = connection.getresponse()
+                status, data = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
-            self.close()
             raise _unreachable(self._path, error) from None
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
+        return _decode(request, status, data)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -143,7 +134,8 @@ def engine_beside(journal: Path) -> Path:
 
 
 def _headers(journal: Path | None) -> dict[str, str]:
-    return {} if journal is None else {"wfkit-journal": quote(str(journal.resolve()))}
+    headers = {"connection": "close"}
+    return headers if journal is None else headers | {"wfkit-journal": quote(str(journal.resolve()))}
 
 
 def _target(request: m.Request[Any]) -> str:

@@ -112,7 +112,7 @@ class RunPage(Struct, frozen=True):
     run: RunState
     records: list[Record]
     children: list[RunState]
-    result: Json
+    result: Json = UNSET
     """Not set if it has not completed."""
 
 
@@ -294,7 +294,7 @@ class SignalSeen(Struct, frozen=True):
     pos: int
     t: int
     name: str
-    payload: Json
+    payload: Raw
     run: str | None
     """Its receiver; None for the publication itself."""
     published: bool
@@ -310,8 +310,8 @@ class SignalAwaited(Struct, frozen=True):
     run: str
     workflow: str
     since: int
-    where: Json
     subscription: bool
+    where: Json = UNSET
 
 
 class SignalList(Struct, frozen=True):

@@ -158,7 +158,7 @@ def _seen(pos: int, t: int, body: bytes) -> SignalSeen:
 def _waits(run: RunState) -> Iterator[SignalAwaited]:
     for pending in run.open.values():
         if isinstance(pending, PendingWait):
-            yield SignalAwaited(pending.name, run.id, run.workflow, pending.since, pending.where, pending.subscription)
+            yield SignalAwaited(pending.name, run.id, run.workflow, pending.since, pending.subscription, pending.where)
 
 
 def _ids(connection: Connection, runs: set[int]) -> dict[int, str]:

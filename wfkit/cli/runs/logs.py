@@ -31,23 +31,23 @@ def logs(
 
     In a pipe: time, level, step, text.
     """
-    with reach(store, engine) as client:
-        id = client.ask(FindRun(run=run)).run.id
-        after = 0
-        while True:
-            ended = client.ask(FindRun(run=id)).run.finished  # before the lines: there are no more of them after its end
-            lines = client.ask(GetLogs(run=id, after=after)).lines
-            if as_json:
-                show_json("logs", {"lines": [_members(line) for line in lines]})
-                return
-            if as_lines:
-                show_lines(_members(line) for line in lines)
-            else:
-                _print(lines)
-            if not follow or ended:
-                break
-            after = lines[-1].number if lines else after
-            time.sleep(LOOK_SECONDS)
+    client = reach(store, engine)
+    id = client.ask(FindRun(run=run)).run.id
+    after = 0
+    while True:
+        ended = client.ask(FindRun(run=id)).run.finished  # before the lines: there are no more of them after its end
+        lines = client.ask(GetLogs(run=id, after=after)).lines
+        if as_json:
+            show_json("logs", {"lines": [_members(line) for line in lines]})
+            return
+        if as_lines:
+            show_lines(_members(line) for line in lines)
+        else:
+            _print(lines)
+        if not follow or ended:
+            break
+        after = lines[-1].number if lines else after
+        time.sleep(LOOK_SECONDS)
     if not lines and not after and not as_lines:
         note(f"run {id} has logged nothing since the engine started")
 

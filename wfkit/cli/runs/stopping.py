@@ -62,29 +62,29 @@ def stop(
     """
     if bool(names) == bool(filter):
         raise UsageError("which runs? Name their ids, or give a --filter, and not both")
-    with reach(store, engine) as client:
-        runs = _by_filter(client, filter) if filter else [client.ask(FindRun(run=name)).run for name in names]
-        if dry_run:
-            for run in runs:
-                print(f"{run.id}\t{run.workflow}\t{word(run.detail)}")
-            note(f"{len(runs):,} runs would be asked to {verb}" if verb == "cancel" else f"{len(runs):,} runs would be stopped")
-            return
-        if filter and not yes:
-            _make_sure(verb, len(runs))
-        ended = 0
-        for number, run in enumerate(runs):
-            if rate is not None and number:
-                time.sleep(1 / rate)
-            try:
-                client.ask(request(run.id))
-            except RunEnded:
-                if len(runs) == 1:
-                    raise
-                ended += 1
-            else:
-                print(run.id)
-        if ended:
-            note(f"{ended:,} had ended already")
+    client = reach(store, engine)
+    runs = _by_filter(client, filter) if filter else [client.ask(FindRun(run=name)).run for name in names]
+    if dry_run:
+        for run in runs:
+            print(f"{run.id}\t{run.workflow}\t{word(run.detail)}")
+        note(f"{len(runs):,} runs would be asked to {verb}" if verb == "cancel" else f"{len(runs):,} runs would be stopped")
+        return
+    if filter and not yes:
+        _make_sure(verb, len(runs))
+    ended = 0
+    for number, run in enumerate(runs):
+        if rate is not None and number:
+            time.sleep(1 / rate)
+        try:
+            client.ask(request(run.id))
+        except RunEnded:
+            if len(runs) == 1:
+                raise
+            ended += 1
+        else:
+            print(run.id)
+    if ended:
+        note(f"{ended:,} had ended already")
 
 
 def _by_filter(client: EngineClient, filter: str) -> list[RunState]:
