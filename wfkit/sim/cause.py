@@ -9,7 +9,7 @@ from wfkit.api.definitions import where_defined
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
 from wfkit.sim.services import Effect
-from wfkit.sim.simulation import OPAQUE, registry_of
+from wfkit.sim.simulation import registry_of
 from wfkit.sim.story import place
 from wfkit.sim.subject import Subject
 
@@ -35,7 +35,7 @@ def find_cause(
     rerun: Callable[[frozenset[str]], Recording[Any]],
     judge: Callable[[Recording[Any]], Sequence[Violation]],
 ) -> Cause:
-    """Return why a schedule shows a violation.
+    """Return why a schedule shows a violation: as an experiment shows it, or else as its oracle says.
 
     Args:
         subject: what was simulated.
@@ -45,9 +45,16 @@ def find_cause(
         judge: says what is wrong with a schedule.
     """
 
+    own = Cause(violation.why, violation.fix)
+
+    def is_clean(one: Recording[Any]) -> bool:
+        return all(other.signature != violation.signature for other in judge(one))
+
+    if is_clean(recording):
+        return own  # what shows it is not the judgement of a schedule
+
     def vanishes(held: Held) -> bool:
-        found = judge(rerun(frozenset({held})))
-        return all(other.signature != violation.signature for other in found)
+        return is_clean(rerun(frozenset({held})))
 
     drawn: tuple[tuple[Held, tuple[str, ...]], ...] = (("random", _CHANCE), ("time", _CLOCK))
     for held, read in drawn:
@@ -56,7 +63,7 @@ def find_cause(
             return _drawn(recording, violation, held, *lines[0])
     if any(event.kind == "attempt" and event.data[1] > 1 for event in recording.events) and vanishes("attempt"):
         return _attempt(subject, recording, violation)
-    return _key(recording, violation) or Cause(violation.why, violation.fix)
+    return own
 
 
 def _lines(recording: Recording[Any], violation: Violation, begins: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -90,28 +97,6 @@ def _attempt(subject: Subject, recording: Recording[Any], violation: Violation) 
         f"{name}(){where} acts on step_info().attempt: it does something else when it runs again",
         "let every attempt do the same; an attempt after a crash may be the first one that arrives",
     )
-
-
-def _key(recording: Recording[Any], violation: Violation) -> Cause | None:
-    """Say what is wrong with the keys of an effect that happened more than once, if something is."""
-    effects = _effects(recording, violation)
-    if violation.oracle != "ledger" or not effects:
-        return None
-    last = effects[-1]
-    if last.key is None and last.service == OPAQUE:
-        return Cause(
-            f"{last.name}() does not read its idempotency key, so nothing can tell a repetition from a new call", _USE_KEY
-        )
-    if last.key is None:
-        return Cause(
-            f"{last.name} carries no idempotency key: {last.service} cannot tell a repetition from a new call", _USE_KEY
-        )
-    if [effect.key for effect in effects].count(last.key) > 1:
-        return Cause(
-            f"{last.service} was given the same key twice, and does not honour keys",
-            "ask the service first whether it was done, or declare Expect(at_least_once='why that is fine')",
-        )
-    return None
 
 
 def _effects(recording: Recording[Any], violation: Violation) -> list[Effect]:

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from wfkit.core.entries import Record
+from wfkit.core.entries import Record, RunStarted
+from wfkit.core.records import encode_record
 from wfkit.errors import FailureFileError, ReportNotWritten
 from wfkit.journal import files as histories
 from wfkit.journal.schema import wfkit_version
@@ -29,8 +30,12 @@ from wfkit.sim.subject import Subject
 FORMAT = 1
 """The version of failure files."""
 FOLDER = Path(".wfkit")
-VALUE_BYTES_MAX = 8_000
-"""A failure file stays under 20 kB: what it shows of input and of deliveries has at most so many bytes each."""
+BYTES_MAX = 20_000
+"""A failure file is shorter."""
+VALUE_BYTES_MAX = 4_000
+"""What it shows of the input, and of the payloads of deliveries, has at most so many bytes."""
+DELIVERIES_MAX = 40
+"""So many deliveries are shown."""
 
 
 class Code(Struct, frozen=True):
@@ -50,7 +55,7 @@ class Made(Struct, frozen=True):
     run: str
     name: str
     payload: Raw | None = None
-    """None where the payloads together are too large to be shown."""
+    """None where the payloads together are too long to be shown."""
     dedupe: str | None = None
 
 
@@ -72,7 +77,7 @@ class FailureFile(Struct, frozen=True, tag_field="file", tag="wfkit-failure"):
     trace: str
     """Hash of everything that was written and done in the schedule."""
     input: Raw | None
-    """The JSON array of the workflow's arguments; None where it is too large to be shown."""
+    """The JSON array of the workflow's arguments; None where it is too long to be shown."""
     input_hash: str
     deliveries: tuple[Made, ...]
 
@@ -137,7 +142,9 @@ def write_failure(path: Path, failure: FailureFile, failing: Sequence[Record] = 
     Raises:
         ReportNotWritten: there is no room, or no permission.
     """
-    _write(path, msgspec.json.format(msgspec.json.encode(failure), indent=2) + b"\n")
+    text = msgspec.json.encode(failure)
+    indented = msgspec.json.format(text, indent=2)
+    _write(path, (indented if len(indented) < BYTES_MAX else text) + b"\n")
     for name, records in (("", failing), (".fault-free", fault_free)):
         if records:
             _write(history_path(path, name), b"".join(histories.export_lines(records)))
@@ -176,12 +183,18 @@ def first_difference(path: Path, records: Sequence[Record]) -> int | None:
     kept = history_path(path)
     if not kept.is_file():
         return None
-    told = histories.import_lines(histories.export_lines(records)).records if records else ()
-    known = histories.read_file(kept).records
+    known, told = [_comparable(record) for record in histories.read_file(kept).records], list(map(_comparable, records))
     for number, (one, other) in enumerate(zip(known, told, strict=False), 1):
         if one != other:
             return number
     return None if len(known) == len(told) else min(len(known), len(told)) + 1
+
+
+def _comparable(record: Record) -> bytes:
+    """Return a record as it is written, without what any edit of the code changes."""
+    if isinstance(record.entry, RunStarted):
+        record = msgspec.structs.replace(record, entry=msgspec.structs.replace(record.entry, code="", python=""))
+    return encode_record(record)
 
 
 def write_report(report: Report, name: str, folder: Path = FOLDER) -> Path:
@@ -201,7 +214,8 @@ class _Version(Struct):
 
 def _shown(deliveries: Sequence[Delivery]) -> tuple[Made, ...]:
     small = sum(len(bytes(each.payload)) for each in deliveries) <= VALUE_BYTES_MAX
-    return tuple(Made(each.kind, each.run, each.name, each.payload if small else None, each.dedupe) for each in deliveries)
+    shown = deliveries[:DELIVERIES_MAX]
+    return tuple(Made(each.kind, each.run, each.name, each.payload if small else None, each.dedupe) for each in shown)
 
 
 def _file_name(text: str) -> str:

@@ -1,0 +1,121 @@
+"""Of the user's lines it is known which ran, and the code is afterwards as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+from wfkit import saga, step, workflow
+from wfkit.sim.faults import parse_fault
+from wfkit.sim.lines import watched
+from wfkit.sim.simulation import Simulation
+from wfkit.sim.subject import Subject
+
+
+@step
+async def reserve(item: str) -> str:
+    """Reserve."""
+    if item == "nothing":
+        item = "something"
+    return item
+
+
+@step(undoes=reserve)
+async def release(item: str) -> None:
+    asyncio.get_running_loop().call_soon(
+        str,
+        item,
+    )
+
+
+@step
+def pack(item: str) -> str:
+    def wrap(what: str) -> str:
+        return f"[{what}]"
+
+    return wrap(item)
+
+
+@workflow
+async def order(item: str) -> str:
+    global last  # noqa: PLW0603  # a statement that does nothing
+    try:
+        async with saga() as s:
+            got = await s.do(reserve, item, undo=release)
+            last = await pack(got)
+            return last
+    except Exception:  # noqa: BLE001  # whatever went wrong
+        return "sorry"
+
+
+last = ""
+SUBJECT = Subject(order, ("box",))
+
+
+def line_of(fn: object, text: str) -> int:
+    lines, first = inspect.getsourcelines(fn)  # type: ignore[arg-type]  # a function
+    return first + next(index for index, line in enumerate(lines) if text in line)
+
+
+def test_what_never_ran_is_named_with_its_owner() -> None:
+    with watched(SUBJECT) as lines:
+        assert Simulation(SUBJECT).run().result == "[box]"
+    here = "tests/sim/test_lines.py"
+    assert lines.missing() == [
+        f"{here}:{line_of(reserve.fn, 'item = ')}, step reserve",
+        f"{here}:{line_of(release.fn, 'call_soon(')}, compensation of reserve",
+        f"{here}:{line_of(order.fn, 'sorry')}, workflow order",
+    ]
+
+
+def test_a_fault_that_leads_to_them_covers_them() -> None:
+    with watched(SUBJECT) as lines:
+        recording = Simulation(SUBJECT, [parse_fault("fatal@2:call.before:pack")]).run()
+    assert recording.result == "sorry"
+    covered = lines.coverage()
+    assert [told.rpartition(", ")[2] for told in covered["lines_missing"]] == ["step reserve", "step pack", "workflow order"]
+    assert (covered["lines_run"], covered["lines_total"]) == (8, 13)
+
+
+def test_the_code_is_afterwards_as_it_was() -> None:
+    before = order.fn.__code__, dict(order.fn.__globals__)
+    with watched(SUBJECT):
+        assert order.fn.__code__ is not before[0]
+        assert order.fn.__code__.co_firstlineno == before[0].co_firstlineno
+    assert order.fn.__code__ is before[0]
+    assert order.fn.__globals__.keys() == before[1].keys()
+
+
+def test_what_closes_over_names_is_counted() -> None:
+    price = 3
+
+    @workflow
+    async def inner(count: int) -> int:
+        total = price * count
+        if total > 100:
+            total = 100
+        return total
+
+    subject = Subject(inner, (2,))
+    with watched(subject) as lines:
+        assert Simulation(subject).run().result == 6
+    assert lines.coverage()["lines_total"] == 4
+    assert lines.missing() == [f"tests/sim/test_lines.py:{line_of(inner.fn, 'total = 100')}, workflow inner"]
+
+
+def test_errors_still_name_the_users_line() -> None:
+    @step
+    async def broken() -> None:
+        text = "no number"
+        int(text)
+
+    @workflow
+    async def breaks() -> None:
+        await broken()
+
+    subject = Subject(breaks)
+    with watched(subject):
+        run = Simulation(subject).run().run
+    assert run is not None
+    assert run.error is not None
+    assert run.error.line == f"{__file__}:{line_of(breaks.fn, 'await broken()')} in breaks"
