@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
-from wfkit.sim.recording import Recording
+import msgspec
+from msgspec import Raw
+
+from wfkit.api.definitions import Expect, Step, where_defined
+from wfkit.api.registry import Registry
+from wfkit.core.entries import BUS
+from wfkit.core.names import nested, own_functions
+from wfkit.sim.drawn import Path, differing, masked, unordered, without_counts
+from wfkit.sim.recording import Recording, RunRecord
+from wfkit.sim.services import Effect, canonical
+from wfkit.sim.simulation import OPAQUE, registry_of
 from wfkit.sim.subject import Subject
+from wfkit.sim.trails import Trails, ending_of, status_of
+
+Named: TypeAlias = tuple[str, str]
+"""An effect by the names of its service and its own."""
+Told: TypeAlias = tuple[str, str, str]
+"""An effect with its payload as text, without what is drawn anew."""
+
+_CLOCKS = frozenset({"now", "time", "time_ns", "monotonic", "perf_counter", "datetime", "date"})
+_DECLARED = "declared"
+_DEFAULT = Expect()
+
+
+class RunEnd(NamedTuple):
+    """How a run ended. The label is its id where that is known beforehand; empty for the main run and for children."""
+
+    label: str
+    workflow: str
+    status: str
+    error: str
+    result: str
+
+
+class Outcome(NamedTuple):
+    """All that can be seen of a schedule from outside, without what is drawn anew."""
+
+    runs: tuple[RunEnd, ...]
+    effects: Counter[Told]
+    states: tuple[tuple[str, str], ...]
 
 
 class Reference:
@@ -19,6 +59,14 @@ class Reference:
         self.base = base
         self.orders = orders
         self.redrawn = redrawn
+        self.trails = Trails(base)
+        self.registry: Registry = registry_of(subject, None)
+        self._drawn: dict[tuple[str, ...], set[Path]] = {}
+        self.unsteady: set[Named] = set()
+        """Effects that without any fault happen now more, now less often."""
+        for other in redrawn:
+            self._learn(other)
+        self._endings = {id: ending_of(run.records) for id, run in base.runs.items()}
 
     @classmethod
     def of(
@@ -37,3 +85,230 @@ class Reference:
             redrawn: the same with another seed and another start, to know which values are drawn anew each time.
         """
         return cls(subject, base, orders, redrawn)
+
+    # -- the user's definitions -----------------------------------------------------------------------------------------
+
+    def step(self, name: str) -> Step[..., Any] | None:
+        return self.registry.steps.get(name)
+
+    def expect(self, name: str) -> Expect:
+        """Return what the user expects of a step; nothing of one that has no definition."""
+        step = self.registry.steps.get(name)
+        return step.expect if step is not None else _DEFAULT
+
+    def line_of(self, step: str = "", workflow: str = "") -> str:
+        """Return the user's line of a step, or else of a workflow."""
+        definition: Any = self.registry.steps.get(step) or self.registry.workflows.get(workflow)
+        return where_defined(definition.fn) if definition is not None else ""
+
+    @functools.cached_property
+    def undoing(self) -> frozenset[str]:
+        """Names of the steps that some step, among those that the workflows name, is declared to undo."""
+        return frozenset(step.undoes.name for step in self.registry.steps.values() if step.undoes is not None)
+
+    @functools.cached_property
+    def reads_clock(self) -> bool:
+        """Whether the code of a workflow names a clock, or a step reads one: then values may hold a time."""
+        if any(read.what.startswith("time.") for read in self.base.reads):
+            return True
+        functions = (fn for workflow in self.registry.workflows.values() for fn in own_functions(workflow.fn))
+        return any(name in _CLOCKS for fn in functions for code in nested(fn.__code__) for name in code.co_names)
+
+    # -- what is seen of a schedule ---------------------------------------------------------------------------------------
+
+    def is_same(self, recording: Recording[Any]) -> bool:
+        """Whether a schedule is like the base to the letter. Quick, and never wrong where it says yes."""
+        base = self.base
+        if len(recording.effects) != len(base.effects) or recording.states != base.states:
+            return False
+        if recording.runs.keys() != base.runs.keys():
+            return False
+        for one, other in zip(recording.effects, base.effects, strict=True):
+            if one.name != other.name or one.service != other.service or one.payload != other.payload:
+                return False
+        return all(ending_of(run.records) == self._endings[id] for id, run in recording.runs.items())
+
+    @functools.cached_property
+    def awaits_more(self) -> bool:
+        """Whether there is more to compare than effects and ends: signals that are taken, and runs that do not end."""
+        return bool(self.sent) or not all(self._endings.values())
+
+    @functools.cached_property
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes without faults, that of the base first."""
+        return [self.outcome(recording) for recording in (self.base, *self.orders)]
+
+    def outcome(self, recording: Recording[Any]) -> Outcome:
+        return Outcome(
+            self.run_ends(recording),
+            Counter(self.told(effect) for effect in happened(recording)),
+            tuple(sorted((service, self._state(service, state)) for service, state in recording.states.items())),
+        )
+
+    def run_ends(self, recording: Recording[Any]) -> tuple[RunEnd, ...]:
+        return tuple(sorted(self._run_end(recording, id, run) for id, run in recording.runs.items()))
+
+    def _run_end(self, recording: Recording[Any], id: str, run: RunRecord) -> RunEnd:
+        ending = ending_of(run.records)
+        started: Any = run.records[0].entry
+        error = getattr(ending, "error", None)
+        text = self.result_text(started.workflow, run.result)
+        label = id if id in self._labels else ""
+        status = status_of(ending, None) if ending is not None else run.status
+        return RunEnd(label, started.workflow, status, error.type if error is not None else "", text)
+
+    def result_text(self, workflow: str, result: Raw | None) -> str:
+        """Return the result of a run of a workflow without what is drawn anew; empty if there is none."""
+        return "" if result is None else self._text(("result", workflow), msgspec.json.decode(result))
+
+    @functools.cached_property
+    def _labels(self) -> frozenset[str]:
+        ids = (self.subject.id_of(index) for index in range(len(self.subject.runs)))
+        return frozenset(id for id in ids if isinstance(id, str))
+
+    def told(self, effect: Effect) -> Told:
+        return effect.service, effect.name, self._text(("effect", effect.service, effect.name), effect.payload)
+
+    def _state(self, service: str, state: str) -> str:
+        return self._uncounted(canonical(unordered(self.state(service, state))))
+
+    def state(self, service: str, text: str) -> Any:
+        """Return the state of a service without what is drawn anew."""
+        return masked(msgspec.json.decode(text), self._drawn.get(("state", service), ()))
+
+    def _text(self, of: tuple[str, ...], value: Any) -> str:
+        paths = self._drawn.get(of)
+        return self._uncounted(canonical(masked(_plain(value), paths) if paths else value))
+
+    @functools.cached_property
+    def _uncounted(self) -> Callable[[str], str]:
+        return without_counts(effect.name for effect in self.base.effects)
+
+    # -- what is drawn anew ---------------------------------------------------------------------------------------------
+
+    def _learn(self, other: Recording[Any]) -> None:
+        base = self.base
+        for workflow in {_workflow(run) for run in base.runs.values()}:
+            self._pair(("result", workflow), _results(base, workflow), _results(other, workflow))
+        mine, theirs = _by_name(base.effects), _by_name(other.effects)
+        for named in mine.keys() | theirs.keys():
+            ours, others = mine.get(named, []), theirs.get(named, [])
+            if len(ours) != len(others):
+                self.unsteady.add(named)
+            self._pair(("effect", *named), [_plain(one.payload) for one in ours], [_plain(one.payload) for one in others])
+        for service, state in base.states.items():
+            if service in other.states:
+                self._pair(("state", service), [msgspec.json.decode(state)], [msgspec.json.decode(other.states[service])])
+
+    def _pair(self, of: tuple[str, ...], ours: list[Any], others: list[Any]) -> None:
+        """Compare values two by two, in their order; those that both sides have are no pairs."""
+        both = Counter(map(canonical, ours)) & Counter(map(canonical, others))
+        for one, other in zip(_less(ours, both), _less(others, both), strict=False):
+            found = differing(one, other)
+            if found:
+                self._drawn.setdefault(of, set()).update(found)
+
+    # -- how often things happen ----------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def counts(self) -> Counter[Told | Named]:
+        """How often each effect happens at most without faults, with its payload and by its name alone."""
+        counts: Counter[Told | Named] = Counter()
+        for recording in (self.base, *self.orders, *self.redrawn):
+            here: Counter[Told | Named] = Counter()
+            for effect in happened(recording):
+                told = self.told(effect)
+                here[told] += 1
+                here[told[:2]] += 1
+            counts |= here
+        return counts
+
+    @functools.cached_property
+    def per_command(self) -> Counter[Named]:
+        """How often one command has an effect at most without faults."""
+        counts: Counter[Named] = Counter()
+        for recording in (self.base, *self.orders, *self.redrawn):
+            here: Counter[tuple[str, str, str, int]] = Counter(
+                (effect.service, effect.name, effect.run, effect.n) for effect in happened(recording)
+            )
+            for (service, name, _, _), count in here.items():
+                counts[service, name] = max(counts[service, name], count)
+        return counts
+
+    @functools.cached_property
+    def calls(self) -> Counter[str]:
+        """How often one command makes a call of a label at most without faults."""
+        counts: Counter[str] = Counter()
+        for point in self.base.trace:
+            if point.phase == "call.before":
+                counts[point.label] = max(counts[point.label], point.occurrence)
+        return counts
+
+    @functools.cached_property
+    def sent(self) -> frozenset[str]:
+        """Names of the signals that somebody sends without faults: the outside, or a run."""
+        names = {delivery.name for delivery in self.base.deliveries if delivery.kind in ("send", "publish")}
+        for number, records in self.base.histories.items():
+            names |= {getattr(record.entry, "name", "") for record in records if number == BUS or _is_signal(record.entry)}
+        return frozenset(names - {""})
+
+
+def happened(recording: Recording[Any]) -> list[Effect]:
+    """Return the effects of runs, each key counted once where only the key can tell that two are one.
+
+    Services that honour keys have counted already. What the outside did by itself is left out.
+    """
+    found: list[Effect] = []
+    seen: set[tuple[Any, ...]] = set()
+    for effect in recording.effects:
+        if not effect.run:
+            continue
+        if effect.service == OPAQUE:
+            # Of a step without a key nothing is known but that it ran; that it ran twice is told apart from this.
+            same: tuple[Any, ...] = (effect.name, effect.key) if effect.key is not None else (effect.run, effect.n)
+        elif effect.service == _DECLARED and effect.key is not None:
+            same = (effect.name, effect.key)
+        else:
+            found.append(effect)
+            continue
+        if same not in seen:
+            seen.add(same)
+            found.append(effect)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.decode(canonical(value))
+
+
+def _workflow(run: RunRecord) -> str:
+    started: Any = run.records[0].entry
+    return str(started.workflow)
+
+
+def _results(recording: Recording[Any], workflow: str) -> list[Any]:
+    runs = (run for run in recording.runs.values() if _workflow(run) == workflow)
+    return [msgspec.json.decode(run.result) for run in runs if run.result is not None]
+
+
+def _by_name(effects: Iterable[Effect]) -> dict[Named, list[Effect]]:
+    found: dict[Named, list[Effect]] = {}
+    for effect in effects:
+        found.setdefault((effect.service, effect.name), []).append(effect)
+    return found
+
+
+def _less(values: list[Any], both: Counter[str]) -> list[Any]:
+    left = both.copy()
+    kept = []
+    for value in values:
+        text = canonical(value)
+        if left[text]:
+            left[text] -= 1
+        else:
+            kept.append(value)
+    return kept
+
+
+def _is_signal(entry: object) -> bool:
+    return type(entry).__name__ == "SignalReceived"

@@ -1,0 +1,218 @@
+"""What a schedule comes to is what it comes to without faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from wfkit.sim.drawn import differing, masked, unordered
+from wfkit.sim.findings import Violation
+from wfkit.sim.oracles.schedule import Schedule
+from wfkit.sim.oracles.words import short, times
+from wfkit.sim.reference import Outcome, RunEnd
+from wfkit.sim.services import canonical
+
+_FOLDED = "timing"
+"""What all differences that come of time alone are about: one line tells of them."""
+
+
+class _Difference(NamedTuple):
+    about: str
+    title: str
+    evidence: tuple[str, ...]
+    workflow: str = ""
+    step: str = ""
+    run: str = ""
+    n: int = 0
+    is_value: bool = False
+    """The same things came about, with other values in them."""
+
+
+def difference(schedule: Schedule) -> Iterator[Violation]:
+    """Compare the whole outcome, where the faults entitle to none but the usual ones."""
+    reference = schedule.reference
+    if schedule.cls == "B" or _is_declared(schedule):
+        return
+    outcome = reference.outcome(schedule.recording)
+    if outcome in reference.outcomes:
+        return
+    is_dealt_with = schedule.cls == "S" and schedule.failure_reached
+    found = _other_result(schedule, outcome) if is_dealt_with else _first(schedule, outcome)
+    if found is None or schedule.is_redrawn:
+        return
+    is_timing = (
+        schedule.cls == "T"
+        or schedule.is_reordered
+        or (found.is_value and reference.reads_clock)
+        or _depends_on_order(schedule)
+    )
+    yield Violation(
+        "difference",
+        "info" if is_timing else "error",
+        _FOLDED if is_timing else found.about,
+        f"it depends on timing: {found.title}" if is_timing else found.title,
+        found.workflow or reference.subject.workflow.name,
+        found.run or schedule.recording.main,
+        found.n,
+        reference.line_of(found.step, found.workflow or reference.subject.workflow.name),
+        found.evidence,
+        fix=_declare(schedule.recording.faults[0].kind) if is_dealt_with else "",
+    )
+
+
+def _declare(kind: str) -> str:
+    return f"if this is meant, declare it: expect=[outcome(fault={kind!r}, value=...)]"
+
+
+def _is_declared(schedule: Schedule) -> bool:
+    """Whether the user expects this result under one of these faults."""
+    subject = schedule.reference.subject
+    result = schedule.recording.run.result if schedule.recording.run is not None else None
+    if result is None:
+        return False
+    values = [each.value for each in subject.expect if each.what == "outcome" and each.fault in schedule.kinds]
+    encode = subject.workflow.signature.result.encode
+    return any(canonical(msgspec.json.decode(encode(value))) == canonical(msgspec.json.decode(result)) for value in values)
+
+
+def _depends_on_order(schedule: Schedule) -> bool:
+    """Whether the outcomes without faults differ by themselves, and this one is of their kind."""
+    return len(set(map(_kind_of, schedule.reference.outcomes))) == 1 < len({str(each) for each in schedule.reference.outcomes})
+
+
+def _kind_of(outcome: Outcome) -> tuple[object, ...]:
+    effects = Counter(told[:2] for told in outcome.effects.elements())
+    return tuple(end[:4] for end in outcome.runs), frozenset(effects.items())
+
+
+def _other_result(schedule: Schedule, outcome: Outcome) -> _Difference | None:
+    """Return how a run that was started from outside completes with another result, although a step failed it."""
+    known = {end for each in schedule.reference.outcomes for end in each.runs}
+    subject = schedule.reference.subject
+    for end in outcome.runs:
+        is_asked_for = end.label or end.workflow == subject.workflow.name
+        if is_asked_for and end.status == "completed" and end not in known:
+            usual = next((each for each in schedule.reference.outcomes[0].runs if each[:2] == end[:2]), None)
+            if usual is not None and usual.status == "completed":
+                return _ended_otherwise(usual, end)
+    return None
+
+
+def _first(schedule: Schedule, outcome: Outcome) -> _Difference | None:
+    """Return the most telling difference from the base: ends of runs before effects, effects before states."""
+    base = schedule.reference.outcomes[0]
+    here, usual = Counter(outcome.runs), Counter(base.runs)
+    new, missing = sorted((here - usual).elements()), sorted((usual - here).elements())
+    statuses = [(old, end) for end in new for old in missing if old[:2] == end[:2] and old[2:4] != end[2:4]]
+    if statuses:
+        return _ended_otherwise(*statuses[0])
+    by_effect = _of_effects(schedule, outcome, base)
+    if by_effect is not None and not by_effect.is_value:
+        return by_effect
+    results = [(old, end) for end in new for old in missing if old[:2] == end[:2]]
+    if results:
+        return _ended_otherwise(*results[0])
+    if by_effect is not None:
+        return by_effect
+    if new:
+        return _Difference(new[0].workflow, f"one more {new[0].workflow} was started", (f"this run: {_end(new[0])}",))
+    if missing:
+        gone = missing[0].workflow
+        return _Difference(gone, f"{gone} was not started", (f"fault-free: {_end(missing[0])}",))
+    return _of_states(schedule, outcome, base)
+
+
+def _ended_otherwise(usual: RunEnd, end: RunEnd) -> _Difference:
+    return _Difference(
+        "result" if usual.status == end.status else "status",
+        f"{end.workflow} {_end(end)} instead of {_end(usual)}",
+        (f"fault-free: {_end(usual)}", f"this run: {_end(end)}"),
+        end.workflow,
+        is_value=usual.status == end.status and _has_same_shape(usual.result, end.result),
+    )
+
+
+def _end(end: RunEnd) -> str:
+    return f"{end.status}{f' with {end.error}' if end.error else ''}{f' {short(end.result)}' if end.result else ''}"
+
+
+def _has_same_shape(one: str, other: str) -> bool:
+    if not one or not other:
+        return one == other
+    mine, theirs = msgspec.json.decode(one), msgspec.json.decode(other)
+    paths = differing(mine, theirs)
+    if () in paths:
+        return type(mine) is type(theirs) is not bool
+    return bool(masked(mine, paths) == masked(theirs, paths))
+
+
+def _of_effects(schedule: Schedule, outcome: Outcome, base: Outcome) -> _Difference | None:
+    new, missing = sorted((outcome.effects - base.effects).elements()), sorted((base.effects - outcome.effects).elements())
+    if not new and not missing:
+        return None
+    named = (new or missing)[0][:2]
+    mine, theirs = [told for told in new if told[:2] == named], [told for told in missing if told[:2] == named]
+    _, name = named
+    effect = next((each for each in reversed(schedule.recording.effects) if (each.service, each.name) == named), None)
+    step = schedule.trails.step_of(effect) if effect is not None else None
+    trail = schedule.trails.of(effect) if effect is not None else None
+    usual, now = (sum(n for told, n in each.effects.items() if told[:2] == named) for each in (base, outcome))
+    if mine and theirs and usual == now:
+        title = f"{name} happened with {short(mine[0][2])} instead of {short(theirs[0][2])}"
+    else:
+        title = f"{name} happened {times(now)} instead of {times(usual)}"
+    return _Difference(
+        name,
+        title,
+        (
+            *(f"fault-free: {name} {short(told[2])}" for told in theirs[:2]),
+            *(f"this run: {name} {short(told[2])}" for told in mine[:2]),
+        ),
+        trail.workflow if trail is not None else "",
+        step.name if step is not None else "",
+        effect.run if effect is not None else "",
+        effect.n if effect is not None else 0,
+        is_value=usual == now and Counter(t[:2] for t in new) == Counter(t[:2] for t in missing),
+    )
+
+
+def _of_states(schedule: Schedule, outcome: Outcome, base: Outcome) -> _Difference | None:
+    here, usual = dict(outcome.states), dict(base.states)
+    for service in sorted(here.keys() | usual.keys()):
+        mine, theirs = here.get(service, "{}"), usual.get(service, "{}")
+        if mine == theirs:
+            continue
+        one, other = msgspec.json.decode(mine), msgspec.json.decode(theirs)
+        path = min(differing(one, other))
+        where = ".".join((service, *path))
+        found, expected = canonical(_at(one, path)), canonical(_at(other, path))
+        writer = _writer_of(schedule)
+        return _Difference(
+            service,
+            f"{where} is {short(found)} instead of {short(expected)}",
+            (f"fault-free: {where} = {expected}", f"this run: {where} = {found}"),
+            step=writer,
+            is_value=True,
+        )
+    return None
+
+
+def _at(value: object, path: tuple[str, ...]) -> object:
+    for key in path:
+        if not isinstance(value, dict):
+            return unordered(value)
+        value = value.get(key)
+    return value
+
+
+def _writer_of(schedule: Schedule) -> str:
+    """Return the last step that wrote shared state."""
+    for point in reversed(schedule.recording.trace):
+        if point.phase == "put":
+            trail = schedule.trails.newest(point.run or schedule.recording.main)
+            step = trail.steps.get(point.n) if trail is not None else None
+            return step.name if step is not None else ""
+    return ""

@@ -1,0 +1,207 @@
+"""What happens outside happens no more often than without faults, and one key stands for one thing."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from wfkit.sim.findings import Violation
+from wfkit.sim.oracles.schedule import Schedule
+from wfkit.sim.oracles.words import times
+from wfkit.sim.reference import Reference, happened
+from wfkit.sim.services import Effect
+from wfkit.sim.simulation import OPAQUE
+from wfkit.sim.trails import Trails
+
+_BY_KEY = "pass idempotency_key=step_info().idempotency_key, which is the same on every attempt and after every crash"
+_SAY_SO = "or declare the step with Expect(idempotent=True), Expect(read_only=True) or Expect(at_least_once='reason')"
+
+
+def collisions(schedule: Schedule) -> Iterator[Violation]:
+    """One key never stands for two things. No fault excuses that."""
+    reference, trails = schedule.reference, schedule.trails
+    told: set[str] = set()
+    for first, second in [*schedule.recording.collisions, *_declared_collisions(schedule.recording.effects)]:
+        if second.name in told or reference.told(first)[1:] == reference.told(second)[1:]:
+            continue
+        told.add(second.name)
+        step = trails.step_of(second)
+        what = f"{first.name} and {second.name}" if first.name != second.name else f"two different {second.name}"
+        yield Violation(
+            "ledger",
+            "error",
+            second.name,
+            f"{what} share one idempotency key, so {second.service} takes the second for the first",
+            _workflow(trails, second),
+            second.run,
+            second.n,
+            reference.line_of(step.name if step is not None else ""),
+            (f"key {first.key}: {first.name} {first.text}", f"the same key: {second.name} {second.text}"),
+            "the key does not hold all that tells the two apart",
+            "use step_info().idempotency_key, or put what differs into the key: customer, item, month, turn of the loop",
+        )
+
+
+def _declared_collisions(effects: list[Effect]) -> Iterator[tuple[Effect, Effect]]:
+    """Yield what services do not see: pairs of declared and of opaque effects."""
+    first: dict[tuple[str, str, str], Effect] = {}
+    for effect in effects:
+        if effect.key is not None and effect.service in (OPAQUE, "declared"):
+            known = first.setdefault((effect.service, effect.name, effect.key), effect)
+            if known is not effect and known.text != effect.text:
+                yield known, effect
+
+
+def repeats(schedule: Schedule) -> Iterator[Violation]:
+    """No effect happens more often than without faults."""
+    reference, trails = schedule.reference, schedule.trails
+    groups: dict[tuple[str, str], list[Effect]] = defaultdict(list)
+    for effect in _final(schedule):
+        groups[effect.service, effect.name].append(effect)
+    for (service, name), effects in groups.items():
+        repeated = _repeated(schedule, effects)
+        if not repeated:
+            continue
+        last = repeated[-1]
+        step = trails.step_of(last)
+        expected = reference.counts[service, name]
+        same = [effect for effect in effects if reference.told(effect) == reference.told(last)]
+        usual, now = (
+            (expected, len(effects)) if len(effects) > expected else (reference.counts[reference.told(last)], len(same))
+        )
+        why, fix = _cause(schedule, same if len(same) > 1 else effects)
+        yield Violation(
+            "ledger",
+            "error",
+            name,
+            f"{name} happened {times(now)} instead of {times(usual)}",
+            _workflow(trails, last),
+            last.run,
+            last.n,
+            reference.line_of(step.name if step is not None else ""),
+            (
+                f"fault-free: {name} x{usual}",
+                f"this run: {name} x{now}",
+                *(f"{each.name} {each.text}, {f'key {each.key}' if each.key else 'without a key'}" for each in effects[-4:]),
+            ),
+            why,
+            fix,
+        )
+
+
+def opaque(schedule: Schedule) -> Iterator[Violation]:
+    """A step of which nothing is known, which has no key, and which ran twice."""
+    reference, trails = schedule.reference, schedule.trails
+    runs = Counter(
+        (effect.run, effect.n, effect.name)
+        for effect in schedule.recording.effects
+        if effect.service == OPAQUE and effect.key is None
+    )
+    told: set[str] = set()
+    for (run, n, name), count in runs.items():
+        expect = reference.expect(name)
+        silent = expect.read_only or expect.idempotent or expect.at_least_once
+        if count < 2 or silent or name in told or _allowed(schedule, name):
+            continue
+        told.add(name)
+        trail = trails.newest(run)
+        yield Violation(
+            "ledger",
+            "warning",
+            name,
+            f"{name} may happen twice: it ran {times(count)} and does not use its idempotency key",
+            trail.workflow if trail is not None else "",
+            run,
+            n,
+            reference.line_of(name),
+            (f"fault-free: {name} x1", f"this run: {name} x{count}"),
+            "what the step does outside is not known, and nothing tells the outside that it is the same call",
+            f"{_BY_KEY}; {_SAY_SO}",
+        )
+
+
+def _final(schedule: Schedule) -> Iterator[Effect]:
+    """Yield the effects that count: not those of compensations, those that were undone, and those that may be repeated."""
+    trails = schedule.trails
+    undone = {
+        (trail.id, command.undoes.key)
+        for trail in trails
+        for n, command in trail.steps.items()
+        if command.undoes is not None and trail.ended_well(n)
+    }
+    for effect in happened(schedule.recording):
+        trail = trails.of(effect)
+        step = trail.steps[effect.n] if trail is not None else None
+        if trail is None or step is None:
+            yield effect
+            continue
+        expect = schedule.reference.expect(step.name)
+        is_undo = step.compensation or step.undoes is not None or _is_undo(schedule.reference, step.name)
+        if is_undo or (trail.id, step.key) in undone:
+            continue
+        if not (expect.read_only or expect.idempotent or expect.at_least_once):
+            yield effect
+
+
+def _is_undo(reference: Reference, name: str) -> bool:
+    step = reference.step(name)
+    return step is not None and step.undoes is not None
+
+
+def _repeated(schedule: Schedule, effects: list[Effect]) -> list[Effect]:
+    """Return the effects of one name that are too many; none if there are not too many."""
+    reference = schedule.reference
+    service, name = effects[0].service, effects[0].name
+    usual = reference.counts[service, name]
+    if usual == 0:
+        return []  # not a repetition but something new, which is a difference
+    allowed = _allowed(schedule, name)
+    by_command = _repeated_by_command(reference, effects)
+    if schedule.is_redrawn or (service, name) in reference.unsteady:
+        return by_command if len(effects) > allowed + usual or by_command else []
+    if len(effects) > usual + allowed:
+        return by_command or effects[usual:]
+    counts = Counter(map(reference.told, effects))
+    for effect in reversed(effects):
+        told = reference.told(effect)
+        if 0 < reference.counts[told] + allowed < counts[told] and reference.counts[told]:
+            return [effect]
+    return []
+
+
+def _repeated_by_command(reference: Reference, effects: list[Effect]) -> list[Effect]:
+    """Return the effects that one command had more often than any command has without faults."""
+    counts: Counter[tuple[str, int]] = Counter()
+    found = []
+    for effect in effects:
+        counts[effect.run, effect.n] += 1
+        if counts[effect.run, effect.n] > reference.per_command[effect.service, effect.name]:
+            found.append(effect)
+    return found
+
+
+def _allowed(schedule: Schedule, name: str) -> int:
+    """Return how many more are declared as expected under these faults."""
+    declared = schedule.reference.subject.expect
+    return sum(each.what == "extra" and each.name == name and each.fault in schedule.kinds for each in declared)
+
+
+def _cause(schedule: Schedule, effects: list[Effect]) -> tuple[str, str]:
+    one, other = effects[-2:] if len(effects) > 1 else (effects[-1], effects[-1])
+    if (one.run, one.n) == (other.run, other.n):
+        if one.key is None and other.key is None:
+            return "the call has no idempotency key, so each attempt is a new one to the outside", _BY_KEY
+        if one.key != other.key:
+            return "each attempt makes another key, so each is a new call to the outside", _BY_KEY
+        return f"{one.service} does not honour keys: the same key came twice", f"make sure of it in another way; {_SAY_SO}"
+    if one.run != other.run and schedule.kinds & {"dup", "lost_event_ack"}:
+        return (
+            "a start request that came twice started two runs, since their ids differ",
+            "make the run's id from what it is about, such as the order's number: a second start then attaches to the first",
+        )
+    return "", ""
+
+
+def _workflow(trails: Trails, effect: Effect) -> str:
+    trail = trails.of(effect)
+    return trail.workflow if trail is not None else ""

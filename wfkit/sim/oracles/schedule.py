@@ -1,0 +1,132 @@
+"""One schedule as the oracles see it: what its faults entitle it to, and what they brought about."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from typing import Any
+
+from wfkit.core.entries import StepCompleted, StepFailed
+from wfkit.sim.faults import FaultClass, class_of
+from wfkit.sim.recording import Recording
+from wfkit.sim.reference import Reference
+from wfkit.sim.trails import Trail, Trails
+
+DUPLICATING = frozenset({"dup", "lost_event_ack"})
+_SLOWING = frozenset({"delay", "slow", "outage", "fail", "fail_n", "lost_ack"})
+"""Kinds that cost time: minutes and hours, by themselves or by the attempts that follow."""
+_RESTART_SECONDS = 2
+"""What one crash costs at most: the process is down for a second, and attempts begin anew."""
+
+
+class Schedule:
+    """A recording beside its reference.
+
+    Args:
+        reference: the schedules without faults.
+        recording: what is judged.
+    """
+
+    def __init__(self, reference: Reference, recording: Recording[Any]) -> None:
+        self.reference = reference
+        self.recording = recording
+        self.kinds = frozenset(fault.kind for fault in recording.faults)
+
+    @functools.cached_property
+    def trails(self) -> Trails:
+        return self.reference.trails if self.recording is self.reference.base else Trails(self.recording)
+
+    @functools.cached_property
+    def nominal(self) -> FaultClass:
+        """What the faults are by name. One that comes early is made before its point is reached, if it ever is."""
+        early = tuple(fault for fault in self.recording.planned if fault.kind == "early")
+        return class_of((*self.recording.faults, *early))
+
+    @functools.cached_property
+    def cls(self) -> FaultClass:
+        """What the faults entitle the schedule to. Where time ran out by their delay, time is what they shifted."""
+        nominal = self.nominal
+        return "T" if nominal in ("M", "S") and self._ran_out_of_time else nominal
+
+    @functools.cached_property
+    def _ran_out_of_time(self) -> bool:
+        if "delay" in self.kinds and (self.reference.reads_clock or self._has_new_timeouts):
+            return True
+        return any(self._outran(trail, self.reference.trails.newest(trail.id)) for trail in self.trails)
+
+    @functools.cached_property
+    def _has_new_timeouts(self) -> bool:
+        return _timeouts(self.trails) > _timeouts(self.reference.trails)
+
+    def _outran(self, here: Trail, base: Trail | None) -> bool:
+        """Whether a timer fired, or a wait closed, that without faults was a little too late to do so."""
+        is_slow = bool(self.kinds & _SLOWING)
+        if base is None:
+            return False
+        if here.cancel is not None and here.cancel.timeout and base.cancel is None:
+            return is_slow
+        for n, due in here.timers.items():
+            if n not in here.ends or n in base.ends:
+                continue
+            if n not in base.timers:
+                if is_slow:
+                    return True
+            elif is_slow or base.timers[n] - base.cut.get(n, due) <= _RESTART_SECONDS * 1_000_000 * (self.recording.lives - 1):
+                return True
+        return is_slow and any(n in here.waits and n not in base.cut for n in here.cut if n in base.waits)
+
+    @functools.cached_property
+    def is_reordered(self) -> bool:
+        """Whether a run's own steps, timers and signals came in another order than without faults."""
+        return any(
+            base is not None and not _in_order(trail.order, base.order)
+            for trail in self.trails
+            if (base := self.reference.trails.newest(trail.id)) is not None
+        )
+
+    @functools.cached_property
+    def is_redrawn(self) -> bool:
+        """Whether a step that looks at a clock or draws by chance was executed again, and drew something else."""
+        for read in self.recording.reads:
+            here, base = self.trails.newest(read.run), self.reference.trails.newest(read.run)
+            if here is None or base is None:
+                return True
+            mine, theirs = here.ends.get(read.n), base.ends.get(read.n)
+            if mine is None or theirs is None:
+                continue
+            if isinstance(mine[1], StepCompleted) and isinstance(theirs[1], StepCompleted) and mine[1].value != theirs[1].value:
+                return True
+        return False
+
+    @functools.cached_property
+    def failure_reached(self) -> bool:
+        """Whether a step failed for good that does not without faults: the workflow itself had to deal with it."""
+        return bool(_failed_steps(self.trails) - _failed_steps(self.reference.trails))
+
+    @functools.cached_property
+    def was_cancelled(self) -> bool:
+        """Whether somebody asked a run to stop, other than a parent or the run's own timeout."""
+        return "cancel" in self.kinds
+
+
+def _in_order(here: list[tuple[str, int | str, int]], base: list[tuple[str, int | str, int]]) -> bool:
+    common = set(here) & set(base)
+    return [came for came in here if came in common] == [came for came in base if came in common]
+
+
+def _timeouts(trails: Trails) -> Counter[str]:
+    return Counter(
+        trail.steps[n].name
+        for trail in trails
+        for n, failure in trail.failures
+        if failure.type == "StepTimeout" and n in trail.steps
+    )
+
+
+def _failed_steps(trails: Trails) -> Counter[tuple[str, str]]:
+    return Counter(
+        (trail.workflow, trail.steps[n].name)
+        for trail in trails
+        for n, (_, entry) in trail.ends.items()
+        if isinstance(entry, StepFailed) and n in trail.steps and not trail.steps[n].compensation
+    )
