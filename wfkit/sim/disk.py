@@ -16,6 +16,7 @@ from wfkit.core.commands import (
     Subscribe,
 )
 from wfkit.core.entries import (
+    BUS,
     CancelRequested,
     ChildEnded,
     Record,
@@ -45,44 +46,27 @@ class Known(NamedTuple):
     """How often a step is tried at most, unless it is endless."""
 
 
-class SimulatedDisk(MemoryDisk):
-    """A disk that tells what is written to it.
+class WritePoints:
+    """The points around a write, by what is written.
 
     Args:
         reach: told of every point.
-        wrote: told of every record that is durable, by run number.
     """
 
-    def __init__(self, reach: Reach, wrote: Callable[[int, Record], None]) -> None:
-        super().__init__()
+    def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._wrote = wrote
         self._values: dict[int, RunValues] = {}
-        self.records: dict[int, list[Record]] = {}
-        """All records by run number, in order; run 0 is the bus."""
-        self.ids: dict[int, str] = {0: "bus"}
+        self.ids: dict[int, str] = {BUS: "bus"}
+        """The ids of runs by their numbers."""
         self.known: dict[tuple[int, int], Known] = {}
+        """What was asked for, by run and number."""
 
-    def open(self) -> MemoryJournal:
-        self.crash()
-        self.epoch += 1
-        self._journal = _TellingJournal(self)
-        return self._journal
-
-    def _write(self, rows: Sequence[Row]) -> None:
-        if not rows:
-            return
+    def decode(self, rows: Sequence[Row]) -> list[tuple[int, Record]]:
+        """Return the records of rows by run, and keep what they name. Takes every row once, in order."""
         decoded = [(row.run, self._values.setdefault(row.run, RunValues()).decode(row.body)) for row in rows]
         for run, record in decoded:
             self._note(run, record)
-        for run, record in decoded:
-            self._pass_before(run, record)
-        super()._write(rows)
-        for run, record in decoded:
-            self.records.setdefault(run, []).append(record)
-            self._wrote(run, record)
-        for run, record in decoded:
-            self._pass_after(run, record)
+        return decoded
 
     def _note(self, run: int, record: Record) -> None:
         if isinstance(record.entry, RunStarted):
@@ -105,7 +89,7 @@ class SimulatedDisk(MemoryDisk):
                 case _:
                     pass
 
-    def _pass_before(self, run: int, record: Record) -> None:
+    def pass_before(self, run: int, record: Record) -> None:
         entry, id = record.entry, self.ids[run]
         match entry:
             case RunStarted():
@@ -127,7 +111,7 @@ class SimulatedDisk(MemoryDisk):
         if record.commands and isinstance(record.commands[-1], CompleteRun | FailRun | CancelRun):
             self._reach(id, 0, "finish.before_journal", type(record.commands[-1]).__name__)
 
-    def _pass_after(self, run: int, record: Record) -> None:
+    def pass_after(self, run: int, record: Record) -> None:
         entry, id = record.entry, self.ids[run]
         match entry:
             case RunStarted():
@@ -164,13 +148,50 @@ class SimulatedDisk(MemoryDisk):
         self._reach(self.ids[run], 0, "journal.read", "history")
 
 
+class SimulatedDisk(MemoryDisk):
+    """A disk that tells what is written to it.
+
+    Args:
+        reach: told of every point.
+        wrote: told of every record that is durable, by run number.
+    """
+
+    def __init__(self, reach: Reach, wrote: Callable[[int, Record], None]) -> None:
+        super().__init__()
+        self._wrote = wrote
+        self.points = WritePoints(reach)
+        self.records: dict[int, list[Record]] = {}
+        """All records by run number, in order; run 0 is the bus."""
+        self.ids = self.points.ids
+        self.known = self.points.known
+
+    def open(self) -> MemoryJournal:
+        self.crash()
+        self.epoch += 1
+        self._journal = _TellingJournal(self)
+        return self._journal
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        decoded = self.points.decode(rows)
+        for run, record in decoded:
+            self.points.pass_before(run, record)
+        super()._write(rows)
+        for run, record in decoded:
+            self.records.setdefault(run, []).append(record)
+            self._wrote(run, record)
+        for run, record in decoded:
+            self.points.pass_after(run, record)
+
+
 class _TellingJournal(MemoryJournal):
     _disk: SimulatedDisk
 
     async def history(self, run: int, after: int = 0) -> list[Row]:
         found = await super().history(run, after)
         if self.epoch > 1 and run in self._disk.ids:
-            self._disk.read(run)
+            self._disk.points.read(run)
         return found
 
 
