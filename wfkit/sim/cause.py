@@ -44,7 +44,6 @@ def find_cause(
         rerun: executes the same schedule with one thing held constant: "random", "time" or "attempt".
         judge: says what is wrong with a schedule.
     """
-
     own = Cause(violation.why, violation.fix)
 
     def is_clean(one: Recording[Any]) -> bool:

@@ -10,12 +10,14 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Struct
 
+from wfkit.core.commands import Json
 from wfkit.core.entries import Record, RunStarted
 from wfkit.core.records import encode_record
 from wfkit.errors import FailureFileError, ReportNotWritten
@@ -54,8 +56,8 @@ class Made(Struct, frozen=True):
     kind: str
     run: str
     name: str
-    payload: Raw | None = None
-    """None where the payloads together are too long to be shown."""
+    payload: Json = UNSET
+    """UNSET where the payloads together are too long to be shown."""
     dedupe: str | None = None
 
 
@@ -76,10 +78,10 @@ class FailureFile(Struct, frozen=True, tag_field="file", tag="wfkit-failure"):
     """When the schedule begins, ISO 8601."""
     trace: str
     """Hash of everything that was written and done in the schedule."""
-    input: Raw | None
-    """The JSON array of the workflow's arguments; None where it is too long to be shown."""
     input_hash: str
-    deliveries: tuple[Made, ...]
+    input: Json = UNSET
+    """The JSON array of the workflow's arguments; UNSET where it is too long to be shown."""
+    deliveries: tuple[Made, ...] = ()
 
 
 def failure_file(
@@ -113,7 +115,7 @@ def failure_file(
         seed=seed,
         start=subject.start.isoformat(),
         trace=recording.digest,
-        input=input if len(bytes(input)) <= VALUE_BYTES_MAX else None,
+        input=input if len(bytes(input)) <= VALUE_BYTES_MAX else UNSET,
         input_hash=input_hash(subject),
         deliveries=_shown(recording.deliveries),
     )
@@ -215,7 +217,7 @@ class _Version(Struct):
 def _shown(deliveries: Sequence[Delivery]) -> tuple[Made, ...]:
     small = sum(len(bytes(each.payload)) for each in deliveries) <= VALUE_BYTES_MAX
     shown = deliveries[:DELIVERIES_MAX]
-    return tuple(Made(each.kind, each.run, each.name, each.payload if small else None, each.dedupe) for each in shown)
+    return tuple(Made(each.kind, each.run, each.name, each.payload if small else UNSET, each.dedupe) for each in shown)
 
 
 def _file_name(text: str) -> str:
@@ -229,5 +231,6 @@ def _write(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise ReportNotWritten(f"{path} cannot be written: {error.strerror}") from None

@@ -6,12 +6,10 @@ function would make it three times as long, and it leaves debuggers and other me
 """
 
 from __future__ import annotations
-import __future__
 
 import ast
-import inspect
+import linecache
 import os
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,6 @@ from wfkit.sim.subject import Subject
 SHOWN_MAX = 8
 """Stretches of lines that are named one by one."""
 _NOTE = "__wfkit_ran__"
-_FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +74,21 @@ class Lines:
 def watched(subject: Subject) -> Iterator[Lines]:
     """Note which lines of a subject's workflows and steps run. What has no source at hand is not counted."""
     lines = Lines()
-    before: dict[FunctionType, CodeType] = {}
-    spaces: list[dict[str, Any]] = []
+    owners: dict[str, dict[FunctionType, str]] = {}
     for owner, fn in _owners(subject):
         for function in own_functions(fn):
-            code = _noting(function, lines, owner) if function not in before else None
-            if code is not None:
-                before[function] = function.__code__
-                function.__code__ = code
-                function.__globals__[_NOTE] = lines.ran.add
-                spaces.append(function.__globals__)
+            owners.setdefault(function.__code__.co_filename, {}).setdefault(function, owner)
+    noting = {function: code for path, functions in owners.items() for function, code in _noting(path, functions, lines)}
+    before = {function: function.__code__ for function in noting}
+    for function, code in noting.items():
+        function.__code__ = code
+        function.__globals__[_NOTE] = lines.ran.add
     try:
         yield lines
     finally:
         for function, code in before.items():
             function.__code__ = code
-        for space in spaces:
-            space.pop(_NOTE, None)
+            function.__globals__.pop(_NOTE, None)
 
 
 def shown_path(path: str) -> str:
@@ -116,45 +111,46 @@ def _owners(subject: Subject) -> list[tuple[str, Callable[..., Any]]]:
     return owners
 
 
-def _noting(function: FunctionType, lines: Lines, owner: str) -> CodeType | None:
-    """Return a function's code with its statements noted; None if it is not the code of its source, such as a lambda's."""
-    original = function.__code__
+def _noting(path: str, owners: dict[FunctionType, str], lines: Lines) -> Iterator[tuple[FunctionType, CodeType]]:
+    """Yield functions of one file with code that notes their statements.
+
+    The file is compiled as a whole, as it was when it was imported. Where that does not give a function's very code, the
+    file was changed since, or something else has rewritten the function: then it is left as it is.
+    """
     try:
-        text, first = inspect.getsourcelines(function)
-        tree = ast.parse(textwrap.dedent("".join(text)))
-    except (OSError, SyntaxError, TypeError):
-        return None
-    ast.increment_lineno(tree, first - 1)
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
-        return None
-    plain = _compiled(definition, original)
-    if plain is None or plain.co_code != original.co_code or plain.co_freevars != original.co_freevars:
-        return None
-    statements = list(_statements(definition))
-    noted = {id(statement): lines.add(original.co_filename, statement.lineno, owner) for statement in statements}
-    for block in list(_blocks(definition)):
+        tree = ast.parse("".join(linecache.getlines(path)))
+        codes = _codes(tree, path)
+    except SyntaxError:
+        return
+    definitions = {_place(node): node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    noted: dict[int, int] = {}
+    known = {}
+    for function, owner in owners.items():
+        place = (function.__code__.co_firstlineno, function.__code__.co_name)
+        if codes.get(place) == function.__code__ and place in definitions:
+            known[function] = place
+            for statement in _statements(definitions[place]):
+                if id(statement) not in noted:
+                    noted[id(statement)] = lines.add(path, statement.lineno, owner)
+    for block in list(_blocks(tree)):
         block[:] = [each for statement in block for each in _with_note(statement, noted)]
-    return _compiled(definition, original)
+    codes = _codes(tree, path)
+    yield from ((function, codes[place]) for function, place in known.items())
 
 
-def _compiled(definition: ast.FunctionDef | ast.AsyncFunctionDef, original: CodeType) -> CodeType | None:
-    """Compile a function as a part of one that has its free variables."""
-    module = ast.parse("def around(): ...")
-    around = module.body[0]
-    assert isinstance(around, ast.FunctionDef)
-    free = [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in original.co_freevars]
-    around.body = [*free, definition]
-    ast.fix_missing_locations(module)
-    made = compile(module, original.co_filename, "exec", original.co_flags & _FUTURE, dont_inherit=True)
-    known = (original.co_name, original.co_firstlineno)
-    found = [code for code in nested(made) if (code.co_name, code.co_firstlineno) == known]
-    return found[0].replace(co_qualname=original.co_qualname) if found else None
+def _codes(tree: ast.Module, path: str) -> dict[tuple[int, str], CodeType]:
+    made = compile(tree, path, "exec", dont_inherit=True)
+    return {(code.co_firstlineno, code.co_name): code for code in nested(made)}
 
 
-def _blocks(definition: ast.AST) -> Iterator[list[ast.stmt]]:
-    """Yield the blocks of statements in a function, and in the functions within it."""
-    for node in ast.walk(definition):
+def _place(definition: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[int, str]:
+    """Return the first line, with decorators, and the name of a definition, as its code has them."""
+    return min([definition.lineno, *(each.lineno for each in definition.decorator_list)]), definition.name
+
+
+def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
+    """Yield the blocks of statements in a tree, at any depth."""
+    for node in ast.walk(tree):
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, None)
             if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
