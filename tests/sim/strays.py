@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 import time
+import uuid
 from datetime import datetime
 from os import urandom
 from random import random as lot
@@ -15,8 +16,9 @@ from time import time as wall
 from wfkit import now, rng, sleep, step, unsafe, uuid4, workflow
 
 SEEN: set[str] = set()
+COUNTS: dict[int, float] = {}
 NUMBERS = itertools.count()
-REGION = os.environ.get("WFKIT_TEST_REGION", "eu")
+REGION = os.environ.get("REGION", "eu")
 
 
 class Parcel:
@@ -53,9 +55,9 @@ async def bound_clock(n: int) -> str:
 
 @workflow
 async def wall_date(n: int) -> str:
-    began = datetime.now()
+    began = datetime.now()  # noqa: DTZ005
     await sleep("2h")
-    return await (load if (datetime.now() - began).total_seconds() > 3600 else note)("done")
+    return await (load if (datetime.now() - began).total_seconds() > 3600 else note)("done")  # noqa: DTZ005
 
 
 @workflow
@@ -67,7 +69,7 @@ async def weekday(n: int) -> str:
 
 @workflow
 async def local_hour(n: int) -> str:
-    hour = datetime.fromtimestamp(now().timestamp()).hour
+    hour = datetime.fromtimestamp(now().timestamp()).hour  # noqa: DTZ006
     return await (load if hour > 12 else note)("done")
 
 
@@ -134,7 +136,7 @@ async def environment_at_import(n: int) -> str:
 
 @workflow
 async def set_of_text(n: int) -> None:
-    for region in {"eu", "us", "ap", "sa", "af"}:
+    for region in {"eu", "us", "ap", "sa", "af"}:  # noqa: PLC0208
         await (load if region in ("eu", "us") else note)(region)
 
 
@@ -156,3 +158,31 @@ async def set_of_tasks(n: int) -> None:
     done, _ = await asyncio.wait(tasks)
     for task in done:
         await load(task.result())
+
+
+@workflow
+async def unsafe_uuid(n: int) -> str:
+    with unsafe("it is only a test"):
+        order = str(uuid.uuid4())
+    await note(order)
+    return order
+
+
+@workflow
+async def logged_and_seen(n: int) -> None:
+    with unsafe("for the log"):
+        began = time.time()
+    if n not in COUNTS:
+        COUNTS[n] = began
+        await load("first")
+    await note("done")
+
+
+@workflow
+async def parent(n: int) -> str:
+    return await unsafe_clock(n)
+
+
+@workflow
+async def blocked_at_once(n: int) -> None:
+    raise TypeError("a programming error")

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
+import functools
+from collections.abc import Callable, Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wfkit.core.commands import Command, CompleteRun, FailRun, RunStep, StartChild
 from wfkit.core.compare import Difference, describe, differences, identity, name_of
 from wfkit.core.machine import Activation, Code, Machine
 from wfkit.core.names import nested, own_functions
-from wfkit.sim.elsewhere import DIFFERENCES, Elsewhere, at
+from wfkit.sim.elsewhere import DIFFERENCES, NONE, Elsewhere, at
 
 PREFIXES_MAX = 200
 """Beginnings of one history that are replayed."""
 _ALL_UNTIL = 64
 """Up to this length all of them are, beyond it ever fewer."""
+_ACTIVATIONS_MAX = 20_000
+"""About so many activations the beginnings of one history, and as many its wholes, may cost: half a second each."""
+_TRIES = 3
+"""Replays in the same place that must go the same way."""
 _ARGUMENTS_CHARS_MAX = 60
 
 
@@ -43,7 +49,9 @@ class Disagreement(Struct, frozen=True):
     """What is asked for is in the history, but later."""
     sights: tuple[tuple[str, str], ...]
     """What the code looked at that differs between executions, and where."""
-    state: str
+    zone: bool
+    """Another time zone or language makes it."""
+    state: tuple[str, str] | None
     """What of its module the code may have changed, and where."""
 
 
@@ -62,24 +70,47 @@ def disagreements(code: Code, fed: Sequence[Activation], length: int, start: int
     whole = next((index for index, activation in enumerate(fed) if activation.commands is None), len(fed))
     arguments: list[Disagreement] = []
     for number, prefix in enumerate(_prefixes(whole)):
-        found = _replay(code, fed[:prefix], length, Elsewhere(number, start))
+        replay = functools.partial(_replay, code, fed[:prefix], length)
+        found = replay(_place(number, start))
         if found and found[-1].breaks:
-            return found[-1:]
+            return [_explained(found[-1], number, start, replay)]
         arguments = arguments or found
     return arguments
+
+
+def _place(number: int, start: int) -> Elsewhere:
+    return Elsewhere(DIFFERENCES[number % len(DIFFERENCES)], start, number + 1)
 
 
 def _prefixes(whole: int) -> Iterator[int]:
     """Yield lengths, the whole first and so often that it is seen everywhere."""
     if not whole:
         return
-    yield from [whole] * len(DIFFERENCES)
+    yield from [whole] * max(2, min(len(DIFFERENCES), _ACTIVATIONS_MAX // whole))
     yield from range(1, min(whole, _ALL_UNTIL))
+    factor = max((whole / _ALL_UNTIL) ** (1 / (PREFIXES_MAX - _ALL_UNTIL)), 1 + whole / _ACTIVATIONS_MAX)
     length = float(_ALL_UNTIL)
-    factor = max((whole / _ALL_UNTIL) ** (1 / (PREFIXES_MAX - _ALL_UNTIL)), 1.05)
     while length < whole:
         yield int(length)
         length = max(length * factor, length + 1)
+
+
+def _explained(found: Disagreement, number: int, start: int, replay: Callable[[Elsewhere], list[Disagreement]]) -> Disagreement:
+    """Find out by more replays whether what the code looked at has to do with it, and whether the time zone has."""
+
+    def way(place: Elsewhere) -> str:
+        told = replay(place)
+        return told[-1].requested if told and told[-1].breaks else ""
+
+    there = {way(_place(number, start)) for _ in range(_TRIES)}
+    if there != {found.requested}:  # another way in the same place: chance, or what the last replay left behind
+        return replace(found, sights=())
+    same = way(Elsewhere(NONE, start, 0))
+    ways = {same, *(way(_place(other, start)) for other in range(len(DIFFERENCES)))}
+    if ways == {found.requested}:  # the same way everywhere
+        return replace(found, sights=())
+    moved = NONE._replace(zone=_place(number, start).difference.zone, language=_place(number, start).difference.language)
+    return replace(found, zone=not same and way(Elsewhere(moved, start, 0)) != "")
 
 
 def _replay(code: Code, fed: Sequence[Activation], length: int, place: Elsewhere) -> list[Disagreement]:
@@ -110,40 +141,42 @@ def _told(machine: Machine, fed: Sequence[Activation], length: int, place: Elsew
     command = requested or recorded
     assert command is not None
     assert machine.sites is not None
-    later = {(type(other), name_of(other)) for seq, _, commands in fed if seq >= difference.seq for other in commands or ()}
+    ahead = {(type(other), name_of(other)) for seq, _, commands in fed if seq >= difference.seq for other in commands or ()}
     return Disagreement(
-        machine.code.name,
-        machine.start.id,
-        getattr(command, "n", 0),
-        difference.breaks,
-        about(recorded or command),
-        spelt(recorded, arguments=not difference.breaks),
-        spelt(requested, arguments=not difference.breaks),
-        difference.seq,
-        length,
-        machine.sites.get(identity(requested), "") if requested is not None else "",
-        requested is not None and name_of(requested) != "" and (type(requested), name_of(requested)) in later,
-        tuple(place.sights),
-        _state_of(machine.code),
+        workflow=machine.code.name,
+        run=machine.start.id,
+        n=getattr(command, "n", 0),
+        breaks=difference.breaks,
+        about=about(recorded or command),
+        recorded=spelt(recorded, arguments=not difference.breaks),
+        requested=spelt(requested, arguments=not difference.breaks),
+        entry=difference.seq,
+        length=length,
+        line=machine.sites.get(identity(requested), "") if requested is not None else "",
+        reordered=requested is not None and name_of(requested) != "" and (type(requested), name_of(requested)) in ahead,
+        sights=tuple(place.sights),
+        zone=False,
+        state=_state_of(machine.code),
     )
 
 
 def _raised(machine: Machine, fed: Sequence[Activation], length: int, place: Elsewhere, error: Exception) -> Disagreement:
     recorded = next((commands[0] for seq, _, commands in fed if seq == machine.seq and commands), None)
     return Disagreement(
-        machine.code.name,
-        machine.start.id,
-        getattr(recorded, "n", 0),
-        True,
-        about(recorded) if recorded is not None else machine.code.name,
-        spelt(recorded, arguments=False),
-        f"{type(error).__name__}: {error}".splitlines()[0],
-        machine.seq,
-        length,
-        "",
-        False,
-        tuple(place.sights),
-        _state_of(machine.code),
+        workflow=machine.code.name,
+        run=machine.start.id,
+        n=getattr(recorded, "n", 0),
+        breaks=True,
+        about=about(recorded) if recorded is not None else machine.code.name,
+        recorded=spelt(recorded, arguments=False),
+        requested=f"{type(error).__name__}: {error}".splitlines()[0],
+        entry=machine.seq,
+        length=length,
+        line="",
+        reordered=False,
+        sights=tuple(place.sights),
+        zone=False,
+        state=_state_of(machine.code),
     )
 
 
@@ -174,20 +207,24 @@ def _cut(text: str) -> str:
     return text if len(text) <= _ARGUMENTS_CHARS_MAX else f"{text[:_ARGUMENTS_CHARS_MAX]}..."
 
 
-_CHANGING = frozenset("add append appendleft clear discard extend insert pop popitem remove setdefault sort update".split())
+_CHANGING = frozenset(
+    ("add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update")
+)
 
 
-def _state_of(code: Code) -> str:
-    """Return what workflow code changes of its module: `SEEN, a set that outlives the run, used at shop.py:12`."""
+def _state_of(code: Code) -> tuple[str, str] | None:
+    """Return what workflow code changes of its module, and where it uses it: `SEEN`, `shop.py:12`."""
     for function in own_functions(code.fn):
         for inner in nested(function.__code__):
             instructions = list(dis.get_instructions(inner))
             stored = {each.argval for each in instructions if each.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")}
             changes = bool(_CHANGING & set(inner.co_names)) or any(each.opname == "STORE_SUBSCR" for each in instructions)
             for each in instructions:
-                value = function.__globals__.get(each.argval) if each.opname == "LOAD_GLOBAL" else None
+                if each.opname != "LOAD_GLOBAL":
+                    continue
+                value = function.__globals__.get(each.argval)
                 container = isinstance(value, MutableSet | MutableMapping | MutableSequence) and changes
                 if each.argval in stored or container or isinstance(value, Random | Iterator) or hasattr(value, "cache_info"):
                     line = each.positions.lineno if each.positions is not None else inner.co_firstlineno
-                    return f"{each.argval}, which outlives the run, at {inner.co_filename}:{line}"
-    return ""
+                    return each.argval, f"{inner.co_filename}:{line}"
+    return None

@@ -23,32 +23,39 @@ from wfkit.core.loop import running
 from wfkit.sim import ambient
 
 _DAY = 86_400_000_000
+_HOUR = 3_600_000_000
 _SECOND = 1_000_000
 
 
 class Difference(NamedTuple):
     """How a place differs from where a history was recorded. Times are microseconds."""
 
-    ahead: int
+    ahead: int = 0
     """How much later it is."""
-    pace: int
+    pace: int = 1
     """How much time passes from one look at the clock to the next."""
-    lot: float | None
+    lot: float | None = None
     """What the first random number is; None for any."""
-    zone: str
-    language: str
+    zone: str = ""
+    """The time zone; empty for that of this machine, as with the language."""
+    language: str = ""
+    environment: bool = False
+    """The variables of the environment have other values."""
 
 
+NONE = Difference()
 DIFFERENCES = (
-    Difference(_DAY, 0, None, "Asia/Tokyo", "de_DE.UTF-8"),
+    Difference(_DAY, 1, None, "Asia/Tokyo", "de_DE.UTF-8", environment=True),
     Difference(_DAY // 2 + 1_234_567_891, _SECOND, 0.0, "America/St_Johns", "tr_TR.UTF-8"),
-    Difference(5 * _DAY + 37 * _SECOND, 97 * 60 * _SECOND, 1 - 2**-20, "Pacific/Auckland", "C"),
+    Difference(5 * _DAY + 37 * _SECOND, 97 * 60 * _SECOND, 1 - 2**-20, "Pacific/Auckland", "C", environment=True),
     Difference(123 * _DAY + 4_000_001, 11, 0.5, "UTC", "en_US.UTF-8"),
-    Difference(29 * _DAY - 7_200_000_003, 25 * 3600 * _SECOND, None, "Europe/Berlin", "ja_JP.UTF-8"),
-    Difference(1000 * _DAY + 18_000_017, 0, 0.0, "America/Los_Angeles", "fr_FR.UTF-8"),
+    Difference(29 * _DAY - 7_200_000_003, 25 * _HOUR, None, "Europe/Berlin", "ja_JP.UTF-8", environment=True),
+    Difference(1000 * _DAY + 18_000_017, 1, 0.0, "America/Los_Angeles", "fr_FR.UTF-8"),
     Difference(64 * _DAY + 21_600_000_029, 40 * _DAY, 1 - 2**-20, "Asia/Kolkata", "C"),
 )
-"""Among them: another hour, weekday, month and year; a clock that stands still, and one that races."""
+"""Among them: another hour, weekday, month and year; a clock that hardly goes, and one that races."""
+_PATIENCE = 1_000
+"""After so many looks time goes by the hour: whoever waits for a moment is not to wait for ever."""
 
 
 class Sight(NamedTuple):
@@ -64,22 +71,24 @@ class Elsewhere:
     """One place.
 
     Args:
-        number: which of the differences; beyond the last one they repeat, with other chance.
+        difference: how it differs.
         start: what the clock showed when the history was recorded, microseconds UTC.
+        seed: where its chance comes from.
     """
 
-    def __init__(self, number: int, start: int) -> None:
-        self.difference = DIFFERENCES[number % len(DIFFERENCES)]
-        self.settings = {"TZ": self.difference.zone, **dict.fromkeys(_SETTINGS[1:], self.difference.language)}
+    def __init__(self, difference: Difference, start: int, seed: int) -> None:
+        self.difference = difference
         self.sights: dict[Sight, None] = {}
         """What was looked at, in order."""
-        self._began = self._now = start + self.difference.ahead
-        self._random = _Leaning(number + 1)
-        self._random.first = self.difference.lot
+        self._began = self._now = start + difference.ahead
+        self._looks = 0
+        self._random = _Leaning(seed)
+        self._random.first = difference.lot
 
     def wall(self) -> int:
         now = self._now
-        self._now += self.difference.pace
+        self._looks += 1
+        self._now += self.difference.pace if self._looks < _PATIENCE else _HOUR
         return now
 
     def since(self) -> int:
@@ -114,17 +123,33 @@ def anywhere(namespaces: Iterable[dict[str, Any]]) -> Iterator[None]:
         namespaces: globals of the modules of workflows, in which names of the real functions are bound anew.
     """
     guard.install()
-    with ambient.installed(namespaces), _other_clocks(), _other_environment(), _settings_put_back():
+    with ambient.installed(namespaces), _other_clocks(), _other_environment():
         yield
 
 
 @contextmanager
 def at(place: Elsewhere) -> Iterator[None]:
     """Let the workflow code of this thread be elsewhere. Only within `anywhere`."""
-    os.environ |= place.settings
-    time.tzset()
-    with ambient.within(place):
+    difference = place.difference
+    settings = {"TZ": difference.zone, **dict.fromkeys(("LANG", "LC_ALL", "LANGUAGE"), difference.language)}
+    with _settings({name: value for name, value in settings.items() if value}), ambient.within(place):
         yield
+
+
+@contextmanager
+def _settings(settings: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ |= settings
+    time.tzset()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is not None:
+                os.environ[name] = value
+            else:
+                del os.environ[name]
+        time.tzset()
 
 
 def _clock(what: str, real: Callable[..., Any], moment: int, read: Callable[[Elsewhere], Any]) -> Callable[..., Any]:
@@ -214,7 +239,9 @@ def _other_environment() -> Iterator[None]:
         except KeyError:
             value = None
         ambient.tell(place, f"os.environ[{key!r}]")
-        return other_value(value)
+        if place.difference.environment:
+            return other_value(value)
+        return real(self, key)  # type: ignore[no-any-return]  # a text
 
     kind.__getitem__ = looked_up
     try:
@@ -236,20 +263,3 @@ def other_value(value: str | None) -> str:
     if "/" in value:
         return value  # a path, which is to lead to the same files
     return _OPPOSITES.get(value.lower(), f"{value}-elsewhere")
-
-
-_SETTINGS = ("TZ", "LANG", "LC_ALL", "LANGUAGE")
-
-
-@contextmanager
-def _settings_put_back() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _SETTINGS}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is not None:
-                os.environ[name] = value
-            else:
-                os.environ.pop(name, None)
-        time.tzset()

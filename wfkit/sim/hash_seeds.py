@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future, wait
 from hashlib import blake2b
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -121,7 +122,7 @@ def _end_all() -> None:
 
 
 def _path() -> tuple[str, ...]:
-    return tuple(os.path.abspath(entry) for entry in sys.path)
+    return tuple(str(Path(entry).absolute()) for entry in sys.path)
 
 
 class HashSeeds:
@@ -202,4 +203,4 @@ def _source(workflow: Workflow[..., Any]) -> Source | None:
     spec = getattr(sys.modules.get(module), "__spec__", None)
     if module == "__main__" and spec is not None:  # `python -m`
         module = spec.name
-    return Source(workflow.name, module, os.path.abspath(function.__code__.co_filename), function.__qualname__)
+    return Source(workflow.name, module, str(Path(function.__code__.co_filename).absolute()), function.__qualname__)

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 from types import ModuleType
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -63,7 +63,7 @@ class Replay(Struct, frozen=True, tag=True):
 
 
 class End(Struct, frozen=True, tag=True):
-    """A campaign is over."""
+    """A campaign is over; its process ends."""
 
     campaign: int
 
@@ -78,6 +78,7 @@ class Answer(Struct, frozen=True):
 
 
 _request = msgspec.json.Decoder(Request)
+_own_request = msgspec.json.Decoder(Load | Replay)
 _answer = msgspec.json.Decoder(Answer)
 
 
@@ -130,7 +131,7 @@ class _Fork:
         self.ended = False
         self._answers, self._requests = ours.makefile("rb"), ours.makefile("wb")
 
-    def ask(self, request: Request) -> Answer:
+    def ask(self, request: Load | Replay) -> Answer:
         if self.ended:
             return Answer()
         try:
@@ -181,27 +182,24 @@ def main() -> None:
         fork.close()
 
 
-# -- the process of a campaign --------------------------------------------------------------------------------------------------
+# -- the process of a campaign ------------------------------------------------------------------------------------------------
 
 
-def _replay_for(requests: BinaryIO, answers: BinaryIO) -> None:
+def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
     workflows: dict[str, Workflow[..., Any]] = {}
     start = 0
     while True:
         try:
-            request = _request.decode(_read(requests))
+            request = _own_request.decode(_read(requests))
         except EOFError:
             os._exit(0)
         signal.alarm(LIMIT_SECONDS)  # ends this process, also where it hangs, and where nobody is left to end it
-        match request:
-            case Load():
-                sys.path[:] = request.path
-                start = request.start
-                answer = _load(request, workflows)
-            case Replay():
-                answer = _replay(request, workflows.get(request.workflow), start)
-            case End():
-                return
+        if isinstance(request, Load):
+            sys.path[:] = request.path
+            start = request.start
+            answer = _load(request, workflows)
+        else:
+            answer = _replay(request, workflows.get(request.workflow), start)
         signal.alarm(0)
         _write(answers, msgspec.json.encode(answer))
 

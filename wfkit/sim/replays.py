@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from wfkit.api.registry import Registry
-from wfkit.core.entries import BUS
+from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.machine import activations
 from wfkit.sim.disagreements import Disagreement, disagreements
 from wfkit.sim.elsewhere import anywhere
@@ -31,9 +31,10 @@ def replayed(subject: Subject, recording: Recording[Any], registry: Registry) ->
     found: dict[str, list[Disagreement]] = {}
     with anywhere(namespaces(registry)):
         for number, records in sorted(recording.histories.items()):
-            if number == BUS or not (fed := activations(records)):
+            first = records[0].entry
+            if number == BUS or not isinstance(first, RunStarted):
                 continue
-            code = registry.workflow(fed[0].entry.workflow)
+            code, fed = registry.workflow(first.workflow), activations(records)
             if not any(each.breaks for each in found.get(code.name, ())):
                 found.setdefault(code.name, []).extend(disagreements(code, fed, len(records), start))
     return violations_of(each for all in found.values() for each in all)
@@ -103,24 +104,30 @@ def _evidence(it: Disagreement, elsewhere: str) -> tuple[str, ...]:
 
 
 def _line(it: Disagreement) -> str:
-    if it.sights:
+    if it.sights and not it.zone:
         return it.sights[-1][1].rsplit(" in ", 1)[0]
     return it.line.rsplit(" in ", 1)[0]
 
 
 def _cause(it: Disagreement, elsewhere: str) -> tuple[str, str]:
     """Return why a replay disagrees, by what its code looked at, and what to do about it."""
+    if it.zone:
+        return (
+            "it depends on the time zone or the language of the machine",
+            "work in UTC: datetime.fromtimestamp(t, UTC), astimezone(UTC); the zone of a customer is an argument",
+        )
     if it.sights:
         what, line = it.sights[-1]
         return f"it looks at {what}, at {line}, which answers otherwise in every execution", _instead_of(what)
-    if it.reordered and (elsewhere or not it.state):
+    if it.reordered and (elsewhere or it.state is None):
         return (
             "the order of a set, or of objects by their address, is another one in every process",
             "iterate over sorted(...), or over a list or dict, which keep their order",
         )
-    if it.state:
+    if it.state is not None:
+        name, line = it.state
         return (
-            f"it uses {it.state}: what one execution leaves there, the next one of the same process finds",
+            f"it uses {name}, at {line}, which outlives the run: what one execution leaves there, the next one finds",
             "keep it in a local variable or in a step's result: a replay starts with the module as it happens to be",
         )
     return (

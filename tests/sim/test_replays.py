@@ -1,0 +1,161 @@
+"""Replays in this process: what each kind of stray code gives itself away by."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.sim import strays
+from tests.sim.strays import (
+    bound_chance,
+    bound_clock,
+    environment,
+    late_deadline,
+    local_hour,
+    logged_and_seen,
+    numbered,
+    only_logged,
+    own_chance,
+    parent,
+    rare_lot,
+    seen_before,
+    set_of_objects,
+    set_of_tasks,
+    set_of_text,
+    sorted_set,
+    unsafe_clock,
+    unsafe_uuid,
+    wall_date,
+    weekday,
+)
+from wfkit import Workflow, sleep, step, workflow
+from wfkit.sim.findings import Violation
+from wfkit.sim.replays import replayed
+from wfkit.sim.simulation import Simulation, registry_of
+from wfkit.sim.subject import Subject
+
+
+def replays_of(workflow: Workflow[..., Any], arg: int = 1) -> list[Violation]:
+    subject = Subject(workflow, (arg,))
+    recording = Simulation(subject).run()
+    assert recording.status == "completed"
+    return replayed(subject, recording, registry_of(subject, None))
+
+
+@pytest.mark.parametrize(
+    ("workflow", "cause", "fix"),
+    [
+        (unsafe_clock, "time.time(), at", "now()"),
+        (bound_clock, "time.time(), at", "now()"),
+        (wall_date, "datetime.now(), at", "now()"),
+        (weekday, "time.localtime(), at", "now()"),
+        (local_hour, "time zone", "UTC"),
+        (late_deadline, "time.time(), at", "now()"),
+        (rare_lot, "random.random(), at", "rng()"),
+        (seen_before, "SEEN, at", "local variable"),
+        (numbered, "NUMBERS, at", "local variable"),
+        (logged_and_seen, "COUNTS, at", "local variable"),
+        (environment, "os.environ['WFKIT_TEST_REGION'], at", "argument"),
+        (set_of_objects, "order of a set", "sorted("),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_code_that_takes_another_way_is_found_with_its_cause(workflow: Workflow[..., Any], cause: str, fix: str) -> None:
+    (violation,) = replays_of(workflow)
+
+    assert (violation.oracle, violation.severity, violation.workflow) == ("replay", "error", workflow.name)
+    assert cause in violation.why
+    assert fix in violation.fix
+    assert "strays.py:" in violation.line
+
+
+@pytest.mark.parametrize("workflow", [bound_chance, unsafe_uuid], ids=lambda value: value.name)
+def test_other_arguments_are_a_warning(workflow: Workflow[..., Any]) -> None:
+    (violation,) = replays_of(workflow)
+
+    assert (violation.severity, violation.about, violation.n) == ("warning", "note", 1)
+    assert "goes on" in violation.why
+
+
+@pytest.mark.parametrize(
+    "workflow", [only_logged, own_chance, sorted_set, set_of_tasks, set_of_text], ids=lambda value: value.name
+)
+def test_code_that_replays_alike_in_this_process_is_clean(workflow: Workflow[..., Any]) -> None:
+    assert replays_of(workflow) == []
+
+
+def test_a_finding_tells_both_sides_and_where() -> None:
+    (violation,) = replays_of(unsafe_clock)
+
+    assert violation.title == "unsafe_clock goes another way when it is replayed: step note instead of step load"
+    assert violation.evidence[:2] == ("recorded: step load (entry 2 of 3)", "replayed: step note")
+    assert all("time.time() at" in line for line in violation.evidence[2:])
+
+
+def test_histories_of_children_are_replayed_as_well() -> None:
+    (violation,) = replays_of(parent)
+
+    assert violation.workflow == "unsafe_clock"
+    assert violation.run != "parent-1"
+
+
+def test_nothing_of_elsewhere_is_left_behind() -> None:
+    def here() -> tuple[Any, ...]:
+        return (
+            dict(os.environ),
+            time.tzname,
+            time.time,
+            time.localtime,
+            vars(datetime)["now"],
+            vars(strays)["wall"],
+            time.time(),
+        )
+
+    *before, began = here()
+    replays_of(bound_clock)
+    *after, ended = here()
+
+    assert before == after
+    assert 0 <= ended - began < 60
+
+
+@step
+async def count(n: int) -> int:
+    return n
+
+
+@workflow
+async def long(n: int) -> int:
+    for each in range(n):
+        await count(each)
+    await sleep("1d")
+    return n
+
+
+def test_long_histories_are_replayed_in_bounded_time() -> None:
+    subject = Subject(long, (2000,))
+    recording = Simulation(subject).run()
+    began = time.process_time()
+
+    assert replayed(subject, recording, registry_of(subject, None)) == []
+    assert time.process_time() - began < 10
+
+
+def test_a_changed_workflow_does_not_replay_the_old_history() -> None:
+    """As an upgrade would, which is judged by the same oracle."""
+    subject = Subject(long, (3,))
+    recording = Simulation(subject).run()
+
+    async def shorter(n: int) -> int:
+        await sleep("1d")
+        return n
+
+    changed = replace(subject, workflow=Workflow(shorter, name="long"))
+    (violation,) = replayed(changed, recording, registry_of(changed, None))
+
+    assert "timer 1d instead of step count" in violation.title
