@@ -213,6 +213,13 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 # -- running -------------------------------------------------------------------------------------------------------------
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    for mark in item.iter_markers("wfkit"):
+        if mark.args or not mark.kwargs.keys() <= set(TERMS):
+            told = ", ".join([*map(repr, mark.args), *mark.kwargs])
+            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.wfkit takes {', '.join(TERMS)} by name, not {told}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let calls of `verify` know for which test they are, and on what terms."""

@@ -1,0 +1,113 @@
+"""The plugin: its terms for `verify`, its fixture, and what it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.plugin.conftest import RIGHT, TESTS, Project
+
+PROGRAM = """
+import sys, pytest
+status = pytest.main([*sys.argv[1:], "--collect-only", "-q", "-p", "no:cacheprovider"])
+print(*sys.modules, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("autoload", [True, False], ids=["as an entry point", "by name"])
+def test_it_loads_nothing_until_a_test_uses_it(project: Project, autoload: bool) -> None:
+    """A project that has wfkit installed and does not use it collects its tests as quickly as before."""
+    project.pytest()
+    project.tests("def test_nothing(): pass\n")
+    arguments, env = ([], {}) if autoload else (["-p", "wfkit.pytest_plugin"], {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=project.folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    loaded = set(done.stderr.split())
+    of_wfkit = {name for name in loaded if name.partition(".")[0] == "wfkit"}
+    assert of_wfkit == {"wfkit", "wfkit.errors", "wfkit.pytest_plugin", "wfkit.testing", "wfkit.testing.caller"}
+    assert loaded.isdisjoint({"duckdb", "msgspec", "textual", "rich", "typer"})
+    assert autoload or "hypothesis" not in loaded  # whose own plugin has its entry point
+
+
+def test_its_options_are_in_the_help(project: Project) -> None:
+    """Where people look for them."""
+    told = project.pytest("--help").out
+    assert all(option in told for option in ("--wfkit-budget", "--wfkit-seed", "--wfkit-jobs", "--wfkit-no-files"))
+    assert "wfkit(budget=" in project.pytest("--markers").out
+
+
+def test_no_files_are_written_if_none_are_wanted(project: Project) -> None:
+    """Neither failure files nor reports."""
+    assert project.pytest("--wfkit-no-files").status == 1
+    assert not (project.folder / ".wfkit").exists()
+
+
+def test_a_report_is_written_for_each_test(project: Project) -> None:
+    """Of what was found and of what was looked at."""
+    project.shop(RIGHT)
+    assert project.pytest().status == 0
+    assert len([*project.folder.glob(".wfkit/reports/*.json")]) == 1
+
+
+SHOW = """
+from wfkit.testing.caller import current
+
+@pytest.mark.wfkit(budget="0.2s", seed=3)
+def test_terms():
+    print("TERMS", current().budget, current().seed, current().origin)
+"""
+
+
+def test_a_marker_has_terms_and_the_command_line_the_last_word(project: Project) -> None:
+    """One test may need longer; a nightly run gives all of them an hour."""
+    project.tests(TESTS + SHOW)
+    assert "TERMS 0.2s 3 {'pytest': 'test_shop.py::test_terms'}" in project.pytest("-s", "-k", "terms").out
+    assert "TERMS 60s 3" in project.pytest("-s", "-k", "terms", "--wfkit-budget", "60s").out
+
+
+@pytest.mark.parametrize("wrong", [["--wfkit-budget", "soon"], ["--wfkit-seed", "x"]])
+def test_an_option_that_makes_no_sense_is_refused_at_once(project: Project, wrong: list[str]) -> None:
+    """Not by each test."""
+    answer = project.pytest(*wrong)
+    assert answer.status == 4
+    assert wrong[0] in answer.out
+
+
+def test_a_marker_that_makes_no_sense_is_refused_at_once(project: Project) -> None:
+    """A term that is misspelt would otherwise be silently left out."""
+    project.tests("import pytest\n@pytest.mark.wfkit(bugdet='3s')\ndef test_x(): pass\n")
+    answer = project.pytest()
+    assert answer.status == 4
+    assert "bugdet" in answer.out
+
+
+def test_the_fixture_verifies_and_simulates(project: Project) -> None:
+    """Without an import."""
+    fault = "crash@1:step.effect_done_not_journaled:charge"
+    project.tests(
+        TESTS.partition("def test")[0]
+        + f"""
+PROVE.pop("budget")
+
+def test_verified(sim):
+    report = sim.verify(fulfil, "order-77", budget="0.1s", **PROVE)
+    assert not report.ok
+
+def test_simulated(sim):
+    recording = sim.simulate(fulfil, "order-77", faults="{fault}", **PROVE)
+    assert [effect.name for effect in recording.effects] == ["charge", "charge"]
+"""
+    )
+    answer = project.pytest()
+    assert set(answer.verdicts.values()) == {"PASSED"}
+    assert len(project.files()) == 1
