@@ -65,7 +65,6 @@ from wfkit.errors import (
     DefinitionError,
     UnsupportedPlatform,
 )
-from wfkit.journal.duckdb import open_journal
 from wfkit.journal.memory import MemoryDisk
 from wfkit.journal.port import Journal
 
@@ -453,6 +452,8 @@ async def _open(
     if (app is None) == (not workflows):
         raise DefinitionError("an engine needs app= or workflows=, and not both")
     registry = Registry(workflows) if app is None else load_app(app)
+    from wfkit.journal.duckdb import open_journal  # a simulation never needs DuckDB, which takes as long as all the rest
+
     journal = await open_journal(path)
     warm_max = 2 * hot_max
     async with running(journal, registry, steps_max=steps_max, hot_max=hot_max, warm_max=warm_max) as engine:
