@@ -167,7 +167,7 @@ def _show(report: Report, *, as_json: bool) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(report.to_json() + b"\n")
     else:
-        print(report.text())
+        print(report.text() + ("\nnothing found" if report.ok else ""))
 
 
 # -- replay --------------------------------------------------------------------------------------------------------------
@@ -179,7 +179,8 @@ def _replay(path: Path, *, as_json: bool) -> int:
 
     failure = read_failure(path)
     path = path.resolve()
-    os.chdir(path.parents[2])  # the folder that has `.wfkit/failures`, where the origin's names hold
+    if path.parent.name == "failures" and path.parents[1].name == ".wfkit":
+        os.chdir(path.parents[2])  # where the origin's names hold
     if "pytest" in failure.origin:
         verdict, text = _replayed_by_pytest(path, failure.origin["pytest"])
     elif "wfkit" in failure.origin:
@@ -189,7 +190,7 @@ def _replay(path: Path, *, as_json: bool) -> int:
     if as_json:
         show_json("replay", {"verdict": verdict, "text": text, "title": failure.title, "faults": failure.faults})
     else:
-        print(f"{verdict}: {text}" if text else f"{verdict}: {failure.title}")
+        print(f"{verdict}: {failure.title if verdict == 'fixed' else text}")
     return STATUSES[verdict]
 
 
