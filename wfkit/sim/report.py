@@ -96,17 +96,16 @@ def _plain(finding: Finding) -> dict[str, Any]:
 
 def coverage_text(workflow: str, coverage: Mapping[str, Any]) -> str:
     """Return what was looked at, and of how much: what was skipped, not run or cut short is named."""
+    left_out = [f"not run: {sentence}" for sentence in coverage.get("not_run", ())]
+    if "points" not in coverage:
+        return "\n".join([workflow, *left_out])
     lines = [
-        _line(_points(workflow, coverage), _single(coverage), _crashes(coverage)),
-        _line(_pairs(coverage), _random(coverage)),
-        _line(_lines(coverage), _sometimes(coverage), _ambient(coverage)),
-        *(f"not run: {sentence}" for sentence in coverage.get("not_run", ())),
+        [_points(workflow, coverage), _single(coverage), _crashes(coverage)],
+        [_pairs(coverage), _random(coverage)],
+        [_lines(coverage), _sometimes(coverage), _ambient(coverage)],
     ]
-    return "\n".join(line for line in lines if line)
-
-
-def _line(*parts: str) -> str:
-    return " | ".join(part for part in parts if part)
+    joined = [" | ".join(part for part in parts if part) for parts in lines]
+    return "\n".join([line for line in joined if line] + left_out)
 
 
 def _points(workflow: str, coverage: Mapping[str, Any]) -> str:
@@ -116,14 +115,14 @@ def _points(workflow: str, coverage: Mapping[str, Any]) -> str:
 
 def _single(coverage: Mapping[str, Any]) -> str:
     if "single_total" not in coverage:
-        return ""
+        return "1 fault: not run"
     run, total = coverage["single_run"], coverage["single_total"]
     return f"1 fault: {_of(run, total)}" + (f" ({100 * run // total} %)" if total else "")
 
 
 def _crashes(coverage: Mapping[str, Any]) -> str:
     if "states" not in coverage:
-        return ""
+        return "crashes, any number: not run"
     end = "closed" if coverage.get("closed") else "not closed"
     runs = f" in {_count(coverage['closure_runs'], 'run')}" if coverage.get("closure_runs") else ""
     return f"crashes, any number: {_count(coverage['states'], 'state')}, {end}{runs}"
@@ -131,7 +130,7 @@ def _crashes(coverage: Mapping[str, Any]) -> str:
 
 def _pairs(coverage: Mapping[str, Any]) -> str:
     if "pairs_total" not in coverage:
-        return ""
+        return "2 faults: not run"
     run, total = coverage["pairs_run"], coverage["pairs_total"]
     skipped = {rule: count for rule, count in coverage.get("pairs_skipped", {}).items() if count}
     left = sum(skipped.values())
@@ -142,7 +141,7 @@ def _pairs(coverage: Mapping[str, Any]) -> str:
 def _random(coverage: Mapping[str, Any]) -> str:
     run = coverage.get("random_run", 0)
     if not run:
-        return ""
+        return "random: not run"
     last = coverage.get("last_new_state")
     state = f", last new state at #{last}" if last else ", no new state"
     return f"random: {run:,} in {coverage.get('random_seconds', 0):.3g} s{state}"

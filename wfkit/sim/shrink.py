@@ -1,7 +1,8 @@
 """Reduces a schedule that shows a finding to the simplest one that still shows it.
 
 One order decides what is simpler: fewer faults, then simpler kinds, then points that come earlier, then the parameters that
-a fault has by itself. So equal findings end at equal schedules, whatever the campaign met first.
+a fault has by itself. So equal findings end at equal schedules, whatever the campaign met first. A crash around a whole step
+is simpler than one within its calls: to understand it nothing need be known of what the step calls.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ Simplicity: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, 
 RUNS_MAX = 60
 """Schedules that one finding may cost; what is left is then not the simplest one, but one that shows it."""
 
-_ANSWER_UNKNOWN = frozenset({"zombie", "lost_ack", "slow"})
-"""Kinds under which a call arrives and its caller does not learn of it, as under a crash after the call."""
+_IN_CALL = frozenset({"call.before", "call.after"})
 
 
 def shrink(faults: Plan, still_fails: Callable[[Plan], bool], trace: Sequence[Point]) -> Plan:
@@ -62,7 +62,7 @@ class _Shrinking:
         return None
 
     def _sorted(self, plan: Plan) -> Plan:
-        return tuple(sorted(plan, key=lambda fault: (self._place(fault), RANK[fault.kind], str(fault.point))))
+        return tuple(sorted(plan, key=lambda fault: (self._place(fault), _rank(fault), str(fault.point))))
 
     def _place(self, fault: Fault) -> int:
         return self._order.get(fault.point, len(self._order))
@@ -70,18 +70,18 @@ class _Shrinking:
     def _simplicity(self, plan: Plan) -> Simplicity:
         return (
             len(plan),
-            tuple(RANK[fault.kind] for fault in plan),
+            tuple(_rank(fault) for fault in plan),
             tuple(self._place(fault) for fault in plan),
             tuple(fault.amount != KINDS[fault.kind].default for fault in plan),
         )
 
     def _with_simpler_kind(self, plan: Plan) -> Iterator[Plan]:
-        """Offer each fault as one of a simpler kind at the same point, or as the crash that leaves the same doubt."""
+        """Offer each fault as one of a simpler kind at the same point, or as a crash at the end of its step."""
         for index, fault in enumerate(plan):
             for kind in KINDS.values():
                 if RANK[kind.name] < RANK[fault.kind] and plain(fault.point.phase) in kind.phases:
                     yield _with(plan, index, Fault(kind.name, fault.point))
-            if fault.kind in _ANSWER_UNKNOWN:
+            if plain(fault.point.phase) in _IN_CALL:
                 yield from (_with(plan, index, Fault("crash", point)) for point in self._ends_of(fault.point))
 
     def _ends_of(self, call: Point) -> Iterator[Point]:
@@ -97,6 +97,10 @@ class _Shrinking:
             ]
             for point in sorted(earlier, key=lambda point: (point.label != fault.point.label, self._order[point])):
                 yield _with(plan, index, replace(fault, point=point))
+
+
+def _rank(fault: Fault) -> int:
+    return 2 * RANK[fault.kind] + (plain(fault.point.phase) in _IN_CALL)
 
 
 def _with_one_less(plan: Plan) -> Iterator[Plan]:

@@ -45,6 +45,9 @@ LINES_MAX = 16
 """A story of more lines leaves out what the finding is not about."""
 ENDS_MAX = 12
 """If that is not enough, so many lines of its beginning and of its end are left."""
+TOGETHER_MAX = 100
+KEY_MAX = 24
+"""Characters of a key that are shown; of a longer one it is its beginning."""
 TEXT_MAX = 60
 """Characters of a value that are shown."""
 
@@ -88,12 +91,13 @@ def tell(
         test: the line of a test that shows it again.
         shrunk_from: how many faults the schedule had when it was found.
     """
-    lines = list(_Telling(recording, violation).lines())
+    telling = _Telling(recording, violation)
+    lines = telling.lines()
     named = [("why", why), ("fix", fix), ("replay", replay), ("test", test)]
     width = max(len(f"{name}:") for name, text in named if text) if replay or test else 0
     return "\n".join(
         [
-            _headline(code, violation),
+            _headline(code, violation, telling.step),
             f"  {_schedule(recording.planned, shrunk_from)}",
             *(f"  {line}" for line in _laid_out(lines, several=len(recording.runs) > 1)),
             *(f"  {line}" for line in _compared(violation.evidence)),
@@ -111,11 +115,14 @@ def place(line: str) -> str:
     return f"{shown} {function}()" if function else shown
 
 
-def _headline(code: str, violation: Violation) -> str:
+def _headline(code: str, violation: Violation, step: str) -> str:
     title = violation.title
     if violation.workflow and not title.startswith(violation.workflow):
         title = f"{violation.workflow}: {title}"
-    return f"{code}  {title:<72}  {place(violation.line)}" if violation.line else f"{code}  {title}"
+    if not violation.line:
+        return f"{code}  {title}"
+    named = "" if " in " in violation.line or not step else f" {step}()"
+    return f"{code}  {title:<72}  {place(violation.line)}{named}"
 
 
 def _schedule(faults: Sequence[Fault], shrunk_from: int) -> str:
@@ -127,8 +134,9 @@ def _schedule(faults: Sequence[Fault], shrunk_from: int) -> str:
 
 
 def _compared(evidence: Sequence[str]) -> list[str]:
-    together = "   ".join(evidence)
-    return [together] if together and len(together) <= 110 else list(evidence)
+    """Return the lines of evidence: expected and found on one line, if it is long enough."""
+    together = "   ".join(evidence[:2])
+    return [together, *evidence[2:]] if 0 < len(together) <= TOGETHER_MAX else list(evidence)
 
 
 def _laid_out(lines: Sequence[Line], *, several: bool) -> Iterator[str]:
@@ -186,10 +194,17 @@ class _Telling:
         self._attempted: set[tuple[str, int]] = set()
         self._done: set[tuple[str, int]] = set()
         self._fed: dict[str, int] = {}
-        self._keys: dict[tuple[str, int, str], str | None] = {}
+        self._keys: dict[tuple[str, int, str], str] = {}
         self._counts: dict[str, int] = {}
         self._delivered: set[int] = set()
+        self._entered = {(event.run, event.n) for event in self._events if event.kind == "attempt"}
         self._late = False
+
+    @property
+    def step(self) -> str:
+        """The step that the violation is about; empty if it is about none."""
+        step = self._steps.get((self._violation.run, self._violation.n))
+        return step.name if step is not None else ""
 
     def lines(self) -> list[Line]:
         lines: list[Line] = []
@@ -286,10 +301,15 @@ class _Telling:
         if effect.key is None:
             return ", no key"
         where = (effect.run, effect.n, effect.name)
-        new = " (NEW)" if self._keys.get(where, effect.key) != effect.key else ""
-        self._keys[where] = effect.key
-        shown = effect.key if len(effect.key) <= 12 else f"{effect.key[:4]}..."
-        return f", key {shown}{new}"
+        before, key = self._keys.get(where, effect.key), effect.key
+        self._keys[where] = key
+        if len(key) <= KEY_MAX:
+            shown = key
+        elif before != key and before[:4] == key[:4]:
+            shown = f"...{key[-4:]}"
+        else:
+            shown = f"{key[:4]}..."
+        return f", key {shown}{' (NEW)' if before != key else ''}"
 
     # -- the journal ------------------------------------------------------------------------------------------------------
 
@@ -334,6 +354,10 @@ class _Telling:
         match command:
             case RunStep():
                 self._steps[run, command.n] = command
+                if (run, command.n) not in self._entered:
+                    yield Line(
+                        at, run, f"#{command.n} {command.name}({_arguments(command)}) begins", self._rank(run, command.n)
+                    )
             case StartTimer():
                 self._timers[run, command.n] = command
                 yield Line(at, run, f"#{command.n} sleeps {display(command.delay)}", DETAIL)
