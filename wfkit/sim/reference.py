@@ -141,9 +141,28 @@ class Reference:
     def outcome(self, recording: Recording[Any]) -> Outcome:
         return Outcome(
             self.run_ends(recording),
-            Counter(self.told(effect) for effect in happened(recording)),
+            self._effects(recording),
             tuple(sorted((service, self._state(service, state)) for service, state in recording.states.items())),
         )
+
+    def _effects(self, recording: Recording[Any]) -> Counter[Told]:
+        """Count the effects. Those that may be repeated count once, and those of a step that only reads not at all."""
+        effects = happened(recording)
+        if not self._lenient:
+            return Counter(map(self.told, effects))
+        trails = self.trails if recording is self.base else Trails(recording)
+        counts: Counter[Told] = Counter()
+        for effect in effects:
+            step, told = trails.step_of(effect), self.told(effect)
+            expect = self._lenient.get(step.name, _DEFAULT) if step is not None else _DEFAULT
+            if not expect.read_only and not (counts[told] and (expect.idempotent or expect.at_least_once)):
+                counts[told] += 1
+        return +counts
+
+    @functools.cached_property
+    def _lenient(self) -> dict[str, Expect]:
+        """The steps that may run twice, and what is expected of them."""
+        return {name: step.expect for name, step in self.registry.steps.items() if step.expect != _DEFAULT}
 
     def run_ends(self, recording: Recording[Any]) -> tuple[RunEnd, ...]:
         return tuple(sorted(self._run_end(recording, id, run) for id, run in recording.runs.items()))

@@ -29,7 +29,6 @@ from wfkit.core.entries import (
     BUS,
     FED,
     Activated,
-    AttemptFailed,
     Blocked,
     CancelRequested,
     ChildEnded,
@@ -69,8 +68,6 @@ class Trail:
         """The record and entry that ended a command."""
         self.cut: dict[int, int] = {}
         """What the workflow stopped waiting for by itself, and when, microseconds UTC."""
-        self.failures: list[tuple[int, Failure]] = []
-        """Why attempts and steps failed, by the step's number."""
         self.signals: dict[int, SignalReceived] = {}
         self.taken: set[int] = set()
         """Records of the signals that a wait took."""
@@ -133,11 +130,6 @@ class Trail:
             case StepCompleted() | StepFailed() | TimerFired() | ChildEnded():
                 self.ends[entry.n] = (seq, entry)
                 self.order.append((type(entry).__name__[:5], entry.n, 0))
-                if isinstance(entry, StepFailed):
-                    self.failures.append((entry.n, entry.error))
-            case AttemptFailed():
-                if not entry.died:
-                    self.failures.append((entry.n, entry.error))
             case SignalReceived():
                 self.signals[seq] = entry
                 before = self._signal_counts[entry.name] = self._signal_counts.get(entry.name, 0) + 1

@@ -34,9 +34,9 @@ class _Difference(NamedTuple):
 def difference(schedule: Schedule) -> Iterator[Violation]:
     """Compare the whole outcome, where the faults entitle to none but the usual ones."""
     reference = schedule.reference
-    if schedule.cls == "B" or _is_declared(schedule):
+    if schedule.cls == "B" or _is_declared(schedule) or (schedule.cls == "T" and _is_cut_short(schedule)):
         return
-    outcome = reference.outcome(schedule.recording)
+    outcome = _without_extra(schedule, reference.outcome(schedule.recording))
     if outcome in reference.outcomes:
         return
     is_dealt_with = schedule.cls == "S" and schedule.failure_reached
@@ -61,6 +61,27 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         found.evidence,
         fix=_declare(schedule.recording.faults[0].kind) if is_dealt_with else "",
     )
+
+
+def _is_cut_short(schedule: Schedule) -> bool:
+    """Whether the outside did not make all that it makes without faults: then there is nothing to compare."""
+    base = schedule.reference.base
+    return bool(schedule.came_less) or len(schedule.recording.deliveries) < len(base.deliveries) or _starts_less(schedule)
+
+
+def _starts_less(schedule: Schedule) -> bool:
+    starts = {each.run for each in schedule.reference.base.deliveries if each.kind == "start"}
+    return not starts <= schedule.recording.runs.keys()
+
+
+def _without_extra(schedule: Schedule, outcome: Outcome) -> Outcome:
+    """Return the outcome without the effects that the user expects under these faults, above the usual ones."""
+    extra = {each.name for each in schedule.reference.subject.expect if each.what == "extra" and each.fault in schedule.kinds}
+    if not extra:
+        return outcome
+    usual = schedule.reference.outcomes[0].effects
+    effects = {told: min(n, usual[told]) if told[1] in extra else n for told, n in outcome.effects.items()}
+    return outcome._replace(effects=+Counter(effects))
 
 
 def _declare(kind: str) -> str:

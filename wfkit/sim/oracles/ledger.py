@@ -157,8 +157,8 @@ def _repeated(schedule: Schedule, effects: list[Effect]) -> list[Effect]:
         return []  # not a repetition but something new, which is a difference
     allowed = _allowed(schedule, name)
     by_command = _repeated_by_command(reference, effects)
-    if schedule.is_redrawn or (service, name) in reference.unsteady:
-        return by_command if len(effects) > allowed + usual or by_command else []
+    if schedule.is_redrawn or schedule.is_reordered or (service, name) in reference.unsteady:
+        return by_command[allowed:]  # another way was taken, on which more may happen: only what is repeated is too much
     if len(effects) > usual + allowed:
         return by_command or effects[usual:]
     counts = Counter(map(reference.told, effects))

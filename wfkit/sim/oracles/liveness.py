@@ -17,7 +17,8 @@ _AMBIENT = ("WF022", "WF023")
 
 def liveness(schedule: Schedule) -> Iterator[Violation]:
     reference, recording = schedule.reference, schedule.recording
-    if not reference.base.stopped and not _retries_what_never_heals(schedule):
+    is_unsent = schedule.nominal == "T" and bool(schedule.came_less)
+    if not reference.base.stopped and not is_unsent and not _retries_what_never_heals(schedule):
         yield from stopped(schedule)
     for id in recording.runs:
         trail = schedule.trails.newest(id)
@@ -64,7 +65,7 @@ def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Vio
     if is_awaiting_children:
         return  # the child that does not end is the finding
     # A way that faults open, such as asking a person, ends where nobody plays that person.
-    is_unplayed = bool(unusual) and schedule.nominal != "M" and not set(unusual) & reference.sent
+    is_unplayed = bool(unusual) and schedule.nominal != "M" and not set(unusual) & (reference.sent - schedule.came_less)
     what = listed(unusual) if unusual else "nothing that will ever come"
     yield Violation(
         "liveness",

@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from typing import Any
 
-from wfkit.core.entries import StepCompleted, StepFailed
+from wfkit.core.entries import SignalPublished, SignalReceived, StepCompleted, StepFailed
 from wfkit.sim.faults import FaultClass, class_of
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
@@ -77,12 +77,25 @@ class Schedule:
 
     @functools.cached_property
     def is_reordered(self) -> bool:
-        """Whether a run's own steps, timers and signals came in another order than without faults."""
+        """Whether a run's own steps, timers and signals came in another order than without faults, or others won."""
         return any(
-            base is not None and not _in_order(trail.order, base.order)
+            _has_other_winner(trail, base) or not _in_order(trail.order, base.order)
             for trail in self.trails
             if (base := self.reference.trails.newest(trail.id)) is not None
         )
+
+    @functools.cached_property
+    def came_less(self) -> frozenset[str]:
+        """Names of the signals of which less was sent than without faults, or sent before the receiver was there."""
+        if self._moved_a_start:
+            return self.reference.sent
+        return frozenset(_arrivals(self.reference.base) - _arrivals(self.recording))
+
+    @functools.cached_property
+    def _moved_a_start(self) -> bool:
+        deliveries = self.reference.base.deliveries
+        moved = [fault.point.n for fault in self.recording.planned if fault.kind in ("late", "swap", "early")]
+        return any(index < len(deliveries) and deliveries[index].kind == "start" for index in moved)
 
     @functools.cached_property
     def is_redrawn(self) -> bool:
@@ -114,12 +127,31 @@ def _in_order(here: list[tuple[str, int | str, int]], base: list[tuple[str, int 
     return [came for came in here if came in common] == [came for came in base if came in common]
 
 
+def _has_other_winner(here: Trail, base: Trail) -> bool:
+    """Whether a step or child was cut short that without faults came to its end, or the other way round."""
+    decided = {n for n in here.cut if n in base.ends} | {n for n in base.cut if n in here.ends}
+    return any(n in here.steps or n in here.children for n in decided)
+
+
+def _arrivals(recording: Recording[Any]) -> Counter[str]:
+    """Count the signals that came to a run or to the bus; also those that came when their receiver had ended."""
+    refused = Counter(each.name for each in recording.deliveries if each.refused.startswith("RunEnded"))
+    return refused + Counter(
+        record.entry.name
+        for records in recording.histories.values()
+        for record in records
+        if isinstance(record.entry, SignalPublished)
+        or (isinstance(record.entry, SignalReceived) and not record.entry.published)
+    )
+
+
 def _timeouts(trails: Trails) -> Counter[str]:
+    """Count the steps that failed for good by their timeout; an attempt that is repeated is nothing to a workflow."""
     return Counter(
         trail.steps[n].name
         for trail in trails
-        for n, failure in trail.failures
-        if failure.type == "StepTimeout" and n in trail.steps
+        for n, (_, entry) in trail.ends.items()
+        if isinstance(entry, StepFailed) and entry.error.type == "StepTimeout" and n in trail.steps
     )
 
 

@@ -47,7 +47,12 @@ def _left(schedule: Schedule) -> Iterator[tuple[Trail, str, str]]:
 def _refused(schedule: Schedule) -> Iterator[tuple[Trail, str, str]]:
     for delivery in schedule.recording.deliveries:
         trail = schedule.trails.newest(delivery.run)
-        if delivery.kind != "send" or not delivery.refused or trail is None or trail.status != "completed":
+        if (
+            delivery.kind != "send"
+            or not delivery.refused.startswith("RunEnded")
+            or trail is None
+            or trail.status != "completed"
+        ):
             continue
         if _taken(trail)[delivery.name] < _taken(schedule.reference.trails.newest(trail.id))[delivery.name]:
             yield trail, delivery.name, f"{delivery.name} came when {trail.workflow} had ended, and was refused"
