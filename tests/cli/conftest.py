@@ -21,6 +21,7 @@ from wfkit.cli.main import main
 
 APP = Path(__file__).with_name("app.py")
 SECONDS_MAX = 30
+UNSET = ("CI", "NO_COLOR", "FORCE_COLOR", "WFKIT_STORE", "WFKIT_ENGINE")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ Wfkit: TypeAlias = Callable[..., Answer]
 
 def environment(**changes: str) -> dict[str, str]:
     """Return the environment of a child: nothing in it decides about colours or the journal, unless a test says so."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "FORCE_COLOR", "WFKIT_STORE")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("CI", "NO_COLOR", "FORCE_COLOR", "WFKIT_STORE", "WFKIT_ENGINE")
+    }
     return kept | {"COLUMNS": "80", "PYTHONPATH": str(APP.parents[2])} | changes
 
 
@@ -107,7 +112,7 @@ def call_here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "WFKIT_STORE"):
+    for name in UNSET:
         monkeypatch.delenv(name, raising=False)
 
     def call(*arguments: str) -> Answer:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.control.conftest import Standing
+from tests.control.conftest import Standing, served
 from wfkit.control import messages as m
 from wfkit.control.client import EngineClient
 from wfkit.control.files import answer
-from wfkit.errors import BadRequest, SqlRefused
+from wfkit.errors import BadRequest, EngineClosed, EngineUnreachable, SqlRefused
 
 DEEP = b'{"signal": "deep", "payload": ' + b"[" * 10_000 + b"]" * 10_000 + b"}"
 
@@ -184,9 +186,27 @@ def test_a_query_that_takes_long_is_stopped_and_holds_up_nobody(standing: Standi
     monkeypatch.setattr("wfkit.control.sql.SECONDS_MAX", 0.3)
     client = EngineClient(standing.socket)
     with pytest.raises(SqlRefused, match=r"over 0\.3 s"):
-        client.ask(m.Sql(query="SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a.range, b.range) = 1"))
+        client.ask(m.Sql(query=SLOW))
     client = EngineClient(standing.socket)
     assert client.ask(m.Sql(query="SELECT 1 AS one")).columns == ["one"]
+
+
+SLOW = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a.range, b.range) = 1"
+
+
+def test_a_query_that_takes_long_does_not_keep_the_engine_from_closing(tmp_path: Path) -> None:
+    """It is interrupted, and whoever asked is told."""
+
+    async def story() -> float:
+        async with served(tmp_path) as at:
+            slow = asyncio.create_task(at.client.ask(m.Sql(query=SLOW)))
+            await asyncio.sleep(0.3)
+            began = time.monotonic()
+        with pytest.raises((EngineUnreachable, EngineClosed)):
+            await slow
+        return time.monotonic() - began
+
+    assert asyncio.run(story()) < 5
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import contextlib
 import http.client
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -85,7 +85,7 @@ class AsyncEngineClient:
         """Return the answer to a request. Raises as `EngineClient.ask` does."""
         body = _encode(request)
         async with self._exchange("POST", _target(request), body) as (status, headers, reader):
-            data = await asyncio.wait_for(reader.readexactly(int(headers["content-length"])), SECONDS_MAX)
+            data = await asyncio.wait_for(_body(headers, reader), SECONDS_MAX)
         return _decode(request, status, data)
 
     async def feed(self, after: int | None = None) -> AsyncIterator[m.FeedEvent]:
@@ -100,7 +100,7 @@ class AsyncEngineClient:
         target = f"/v{m.VERSION}/{m.FEED_PATH}" + ("" if after is None else f"?pos={after}")
         async with self._exchange("GET", target, b"") as (status, headers, reader):
             if status != http.client.OK:
-                raise _refused(await reader.readexactly(int(headers["content-length"])))
+                raise _refused(await _body(headers, reader))
             async for line in reader:
                 if line.startswith(b"data: "):
                     yield _decode_event(line.removeprefix(b"data: "))
@@ -126,6 +126,11 @@ class AsyncEngineClient:
                 writer.close()
         except (OSError, EOFError, ValueError) as error:
             raise _unreachable(self._path, error) from None
+
+
+async def _body(headers: Mapping[str, str], reader: asyncio.StreamReader) -> bytes:
+    length = headers.get("content-length")
+    return await reader.read() if length is None else await reader.readexactly(int(length))
 
 
 def engine_beside(journal: Path) -> Path:

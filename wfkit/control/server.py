@@ -8,9 +8,9 @@ import importlib.metadata
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -36,6 +36,8 @@ from wfkit.engine.requests import LocalRequests
 from wfkit.errors import BadRequest, EngineUnreachable, InternalError, PayloadTooLarge, WfkitError
 from wfkit.journal.duckdb import DuckDBJournal
 
+A = TypeVar("A")
+
 log = logging.getLogger("wfkit.control")
 
 JOURNAL_HEADER = "wfkit-journal"
@@ -44,6 +46,8 @@ DISCARDED_BYTES_MAX = 16 * m.BODY_BYTES_MAX
 """So much of a body that is too long is read all the same: who is still sending does not hear the answer."""
 CLOSING_SECONDS = 2.0
 """How long requests may take that were begun before the server closes."""
+QUERIES_MAX = 2
+"""So many SQL queries run at the same time: each may keep a thread and a core busy for 10 s."""
 FEED_LOOK_SECONDS = 0.05
 FEED_BATCH = 500
 FEED_SILENCE_SECONDS = 15.0
@@ -127,6 +131,7 @@ class Control:
         self._app = app
         self._logs = logs
         self._started = time.time_ns() // 1000
+        self._queries = asyncio.Semaphore(QUERIES_MAX)
         self.closing = asyncio.Event()
         """Whoever waits for something to happen gives up now."""
 
@@ -142,8 +147,9 @@ class Control:
 
     async def _respond(self, http: HttpRequest) -> Response:
         try:
+            body = await _body(http)  # first of all: who is still sending does not hear an answer
             self._check_journal(http)
-            answer = await self.answer(await _read(http))
+            answer = await self.answer(_parsed(http, body))
         except ClientDisconnect:
             return Response(status_code=400)  # which nobody hears
         except WfkitError as error:
@@ -166,7 +172,7 @@ class Control:
         """
         read = reads.READS.get(type(request))
         if read is not None:
-            found: msgspec.Struct = await self._journal.read(read, request)
+            found: msgspec.Struct = await self._journal.read_apart(read, request)
             return found
         match request:
             case m.StartRun() | m.CancelRun() | m.TerminateRun() | m.SendSignal() | m.PublishSignal():
@@ -185,14 +191,14 @@ class Control:
             case m.ListSteps():
                 return m.StepList(step_facts(self._registry))
             case m.GetCode():
-                runs = await self._journal.read(reads.unfinished)
+                runs = await self._journal.read_apart(reads.unfinished)
                 return m.CodeFacts(self._app, workflow_facts(self._registry), step_facts(self._registry), versions_of(runs))
             case m.GetEngine():
                 return self._facts()
             case m.GetLogs():
                 return self._logs.lines(request)
             case m.GetStore():
-                return await self._journal.read(reads.store, self._journal.path)
+                return await self._journal.read_apart(reads.store, self._journal.path)
             case m.BackUp():
                 await self._journal.backup(_whole(request.file))
                 return m.Done()
@@ -201,7 +207,7 @@ class Control:
             case m.GetReport():
                 return await asyncio.to_thread(reports.read_report, self._journal.path.parent, request.name)
             case m.Sql():
-                return await self._journal.read_apart(sql.query, request)
+                return await self._query(request)
             case _:
                 raise InternalError(f"nothing answers {type(request).__name__}")
 
@@ -225,18 +231,28 @@ class Control:
         return m.Done()
 
     async def _await_end(self, request: m.AwaitEnd) -> m.RunEnd:
-        end = asyncio.ensure_future(self._requests.end_of(request.run))
-        closing = asyncio.ensure_future(self.closing.wait())
+        end = await self._unless_closing(self._requests.end_of(request.run), request.seconds)
+        if end is None:
+            return m.RunEnd()
+        return m.RunEnd(end.status, UNSET if end.value is None else end.value, end.error, end.saga_failures)
+
+    async def _query(self, request: m.Sql) -> m.Table:
+        async with self._queries:
+            table = await self._unless_closing(self._journal.read_apart(sql.query, request))
+        if table is None:
+            raise errors.EngineClosed("the engine was closed while a query ran")
+        return table
+
+    async def _unless_closing(self, work: Coroutine[Any, Any, A], seconds: float | None = None) -> A | None:
+        """Return what something gives, or None if the server closes first, or if it takes longer than it may."""
+        task, closing = asyncio.ensure_future(work), asyncio.ensure_future(self.closing.wait())
         try:
-            await asyncio.wait([end, closing], timeout=request.seconds, return_when=asyncio.FIRST_COMPLETED)
-            if not end.done():
-                return m.RunEnd()
-            status, value, error, saga_failures = end.result()
-            return m.RunEnd(status, UNSET if value is None else value, error, saga_failures)
+            await asyncio.wait([task, closing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
         finally:
-            for task in (end, closing):
-                task.cancel()
-            await asyncio.gather(end, closing, return_exceptions=True)
+            for one in (task, closing):
+                one.cancel()
+            await asyncio.gather(task, closing, return_exceptions=True)
 
     def _facts(self) -> m.EngineFacts:
         trouble = self._requests.trouble
@@ -279,11 +295,11 @@ class Control:
                         silent_since = time.monotonic()
 
 
-async def _read(http: HttpRequest) -> m.Request[Any]:
+def _parsed(http: HttpRequest, body: bytes) -> m.Request[Any]:
     """Return the request that came.
 
     Raises:
-        BadRequest, PayloadTooLarge
+        BadRequest: it is not understood.
     """
     path = http.path_params["path"]
     kind = m.REQUESTS.get(path)
@@ -291,7 +307,7 @@ async def _read(http: HttpRequest) -> m.Request[Any]:
         raise BadRequest(f"there is no request {path!r}", help=f"there are: {', '.join(sorted(m.REQUESTS))}")
     try:
         if http.method == "POST":
-            return _DECODERS[path].decode(await _body(http) or b"{}")
+            return _DECODERS[path].decode(body or b"{}")
         if kind.acts:
             raise BadRequest(f"{path} changes something", help="send it by POST, as a JSON object")
         found: m.Request[Any] = msgspec.convert(dict(http.query_params), kind, strict=False)

@@ -6,6 +6,7 @@ it lets through within a SELECT is refused by name: the only functions that may 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterator
@@ -49,7 +50,13 @@ def query(connection: Connection, request: Sql) -> Table:
     connection.execute("USE v")
     _note_changes(connection)
     connection.execute("BEGIN TRANSACTION READ ONLY")
-    alarm = threading.Timer(SECONDS_MAX, connection.interrupt)
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        connection.interrupt()
+
+    alarm = threading.Timer(SECONDS_MAX, stop)
     alarm.start()
     try:
         described = connection.execute(f"DESCRIBE {_RUNS} FROM (\n{statement}\n) AS q").fetchall()
@@ -59,12 +66,15 @@ def query(connection: Connection, request: Sql) -> Table:
             f"{_RUNS} SELECT {listed} FROM (\n{statement}\n) AS q LIMIT {request.limit + 1}"  # noqa: S608  # that is its purpose
         ).fetchall()
     except duckdb.InterruptException:
+        if not late.is_set():  # the journal is being closed
+            raise
         raise SqlRefused(f"the query took over {SECONDS_MAX:g} s", help="ask for less: add a WHERE or a LIMIT") from None
     except duckdb.Error as error:
         raise SqlRefused(_told(error)) from None
     finally:
         alarm.cancel()
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
     return Table(
         columns,
         [str(type) for _, type, *_ in described],

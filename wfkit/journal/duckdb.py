@@ -114,6 +114,8 @@ class DuckDBJournal:
         """Why commits fail just now."""
         self._closed = False
         self._jobs: set[asyncio.Future[None]] = set()
+        self._apart: set[duckdb.DuckDBPyConnection] = set()
+        """Connections of queries that take their time."""
         self._projecting: set[asyncio.Future[None]] = set()
         self._ids = ids
         self._new_ids: set[int] = set()
@@ -174,6 +176,8 @@ class DuckDBJournal:
         if self._closed:
             return
         self._closed = True
+        for own in list(self._apart):
+            own.interrupt()
         self._writer.stop()
         await asyncio.shield(self._loop.run_in_executor(self._reader, self._writer.join))
         self._reader.shutdown()
@@ -210,12 +214,20 @@ class DuckDBJournal:
     async def read_apart(self, query: Callable[..., T], *arguments: object) -> T:
         """Like `read`, with a connection and a thread of its own: a query that takes long holds up nobody.
 
+        It is interrupted when the journal is closed.
+
         Raises:
             EngineClosed: the journal is closed.
+            JournalCorrupt: the file is damaged where it was read.
         """
         if self._closed:
             raise EngineClosed(f"the journal is closed: {self.path}")
-        return await asyncio.to_thread(self._call_apart, query, arguments)
+        try:
+            return await asyncio.to_thread(self._call_apart, query, arguments)
+        except (duckdb.Error, OSError) as error:
+            if self._closed:
+                raise EngineClosed(f"the journal was closed: {self.path}") from None
+            raise explain(error, self.path) from error
 
     async def backup(self, target: str | Path) -> Path:
         """Write a copy of the journal as it is now, while it is in use, and return its path.
@@ -241,7 +253,11 @@ class DuckDBJournal:
         with self._store.reading() as connection:
             own = connection.cursor()
         with contextlib.closing(own):
-            return query(own, *arguments)
+            self._apart.add(own)
+            try:
+                return query(own, *arguments)
+            finally:
+                self._apart.discard(own)
 
     async def _runs(self, query: str, parameters: list[object]) -> list[RunRow]:
         rows = await self.read(_fetch, query, parameters)

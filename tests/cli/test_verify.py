@@ -1,0 +1,255 @@
+"""`wfkit verify`: campaigns and replays from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import SECONDS_MAX, Wfkit, call_in, environment
+from wfkit.sim.findings import ERRORS
+
+SHOP = """
+import uuid
+from dataclasses import dataclass
+from wfkit import resource, step, step_info, workflow
+
+print("the user's code prints")
+
+@dataclass
+class Order:
+    id: str
+    amount: int
+
+@resource
+async def bank():
+    yield None
+
+@step
+async def charge(order: Order) -> str:
+    return await bank.get().call("charge", idempotency_key={key}, order=order.id, amount=order.amount)
+
+@step
+async def look() -> None:
+    import socket
+    socket.create_connection(("127.0.0.1", 9))
+
+@workflow
+async def fulfil(order: Order) -> str:
+    return await charge(order)
+
+@workflow
+async def reach() -> None:
+    await look()
+"""
+FAKES = """
+from shop import bank
+from wfkit.testing import FakeService, replace
+
+class Shop:
+    resources = [replace(bank, lambda world: world.bank)]
+
+    def __init__(self):
+        self.bank = FakeService("bank")
+
+class Strict(Shop):
+    invariants = [lambda world: not world.bank.effects]
+
+plain = 7
+"""
+WRONG, RIGHT = "str(uuid.uuid4())", "step_info().idempotency_key"
+ORDER = '{"id": "77", "amount": 49}'
+FULFIL = ("verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:Shop", "--for", "0.1s")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A folder with a workflow that charges twice when it is crashed."""
+    (tmp_path / "fakes.py").write_text(FAKES, encoding="utf-8")
+    write(tmp_path, WRONG)
+    return tmp_path
+
+
+def write(folder: Path, key: str) -> None:
+    (folder / "shop.py").write_text(SHOP.replace("{key}", key), encoding="utf-8")
+
+
+@pytest.fixture
+def verifying(shop: Path) -> Wfkit:
+    """Calls `wfkit` in that folder."""
+    return call_in(shop)
+
+
+def test_a_finding_is_told_on_stdout(verifying: Wfkit, shop: Path) -> None:
+    """As a story, with the command that replays it; and the exit status says no."""
+    answer = verifying(*FULFIL)
+    assert answer.status == 1
+    assert answer.out.startswith("WF063  fulfil: charge")
+    assert "fix: use step_info().idempotency_key" in answer.out
+    (file,) = shop.glob(".wfkit/failures/*.json")
+    assert f"wfkit verify --replay .wfkit/failures/{file.name}\n" in answer.out
+    assert answer.err == "the user's code prints\n"
+
+
+def test_a_workflow_that_survives_ends_with_status_0(verifying: Wfkit, shop: Path) -> None:
+    """And it is said how much was tried."""
+    write(shop, RIGHT)
+    answer = verifying(*FULFIL)
+    assert answer.status == 0
+    assert "1 fault: " in answer.out
+    assert answer.out.endswith("\nnothing found\n")
+    assert not (shop / ".wfkit/failures").exists()
+
+
+def test_json_is_the_report(verifying: Wfkit, shop: Path) -> None:
+    """The same that is kept in `.wfkit/reports`."""
+    answer = verifying(*FULFIL, "--json")
+    assert answer.status == 1
+    assert (answer.json["file"], answer.json["ok"]) == ("wfkit-report", False)
+    assert [finding["code"] for finding in answer.json["findings"]] == ["WF063"]
+    assert answer.json == json.loads((shop / ".wfkit/reports/fulfil.json").read_text(encoding="utf-8"))
+
+
+def test_faults_narrow_the_search(verifying: Wfkit) -> None:
+    """To kinds, or to one whole fault."""
+    assert verifying(*FULFIL, "--faults", "fatal").status == 0
+    assert verifying(*FULFIL, "--faults", "fatal", "--faults", "crash").status == 1
+    assert verifying(*FULFIL, "--faults", "crash@1:step.effect_done_not_journaled:charge").status == 1
+    nonsense = verifying(*FULFIL, "--faults", "explosion")
+    assert (nonsense.status, nonsense.out) == (2, "")
+    assert "'explosion' is no fault" in nonsense.err
+
+
+def test_what_the_world_says_is_heard(verifying: Wfkit) -> None:
+    """Its invariants are those of the campaign."""
+    answer = verifying("verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:Strict", "--for", "0.1s")
+    assert answer.status == 1
+    assert "WF072" in answer.out
+
+
+def test_a_real_socket_needs_a_world(verifying: Wfkit) -> None:
+    """It is no finding: nothing was tried."""
+    answer = verifying("verify", "shop.py:reach")
+    assert (answer.status, answer.out) == (2, "")
+    assert "error[WF073]" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["verify"], 2, "no workflow is named"),
+        (["verify", "shop.py"], 2, "does not name a workflow"),
+        (["verify", "shop.py:other"], 3, "no workflow is named 'other'"),
+        (["verify", "shop.py:fulfil"], 2, "order"),
+        (["verify", "shop.py:fulfil", ORDER, "--for", "soon"], 2, "--for"),
+        (["verify", "shop.py:fulfil", ORDER, "--world", "Shop"], 2, "does not name a world"),
+        (["verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:Mall"], 3, "there is no Mall in fakes.py"),
+        (["verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:plain"], 2, "makes no world"),
+        (["verify", "shop.py:fulfil", "--replay", "x.json"], 2, "takes the workflow from the file"),
+        (["verify", "--replay", "x.json"], 3, "x.json cannot be read"),
+        (["verify", "--replay", "shop.py"], 3, "shop.py is damaged"),
+    ],
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done_is_refused(verifying: Wfkit, arguments: list[str], status: int, told: str) -> None:
+    """In a line, with the status of its kind."""
+    answer = verifying(*arguments)
+    assert (answer.status, answer.out) == (status, "")
+    assert told in answer.err
+
+
+# -- replay --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_replay_says_whether_it_still_fails(verifying: Wfkit, shop: Path) -> None:
+    """From any folder, and with INPUT as it was then."""
+    verifying(*FULFIL)
+    (file,) = shop.glob(".wfkit/failures/*.json")
+    (shop / "elsewhere").mkdir()
+    failing = call_in(shop / "elsewhere")("verify", "--replay", f"../.wfkit/failures/{file.name}")
+    assert failing.status == 1
+    assert failing.out.startswith("still fails: WF063  fulfil: charge")
+    write(shop, RIGHT)
+    mended = verifying("verify", "--replay", str(file))
+    assert (mended.status, mended.out) == (0, "fixed: charge happened twice instead of once\n")
+    assert verifying("verify", "--replay", str(file), "--json").json["verdict"] == "fixed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"target": "this:run"}, {"target": "json.tool:main"}, {"world": "/tmp/fakes.py:Shop"}, {"world": "subprocess:Popen"}],
+    ids=str,
+)
+def test_a_file_from_a_stranger_loads_nothing(verifying: Wfkit, shop: Path, changes: dict[str, str]) -> None:
+    """Only what is in this project is imported."""
+    verifying(*FULFIL)
+    (file,) = shop.glob(".wfkit/failures/*.json")
+    changed: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    changed["origin"]["wfkit"] |= changes
+    file.write_text(json.dumps(changed), encoding="utf-8")
+    answer = verifying("verify", "--replay", str(file))
+    assert (answer.status, answer.out) == (3, "")
+    assert "comes from elsewhere" in answer.err
+    assert "Zen" not in answer.err
+
+
+# -- progress and interruption ----------------------------------------------------------------------------------------------
+
+
+def test_progress_is_told_on_a_terminal_and_taken_away(shop: Path) -> None:
+    """On stderr, in place, so that the report stands alone in the end."""
+    write(shop, RIGHT)
+    leader, terminal = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "wfkit", *FULFIL[:-1], "2s"],
+        cwd=shop,
+        env=environment(TERM="xterm"),
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    out, _ = child.communicate(timeout=SECONDS_MAX)
+    told = os.read(leader, 1_000_000).decode()
+    os.close(leader)
+    assert child.returncode == 0
+    assert b"schedules" not in out
+    assert " schedules  " in told
+    assert "/s" in told
+    assert told.endswith("\r\x1b[K")
+
+
+def test_an_interruption_prints_what_was_found_until_then(shop: Path) -> None:
+    """With the status of an interrupted program."""
+    write(shop, RIGHT)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "wfkit", *FULFIL[:-1], "60s"],
+        cwd=shop,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(4)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=SECONDS_MAX)
+    assert child.returncode == 130, err
+    assert "1 fault: " in out
+    assert "interrupted" in out
+    assert "Traceback" not in err
+
+
+def test_each_code_of_a_finding_is_explained(wfkit: Wfkit) -> None:
+    """A story begins with it."""
+    told = {row[0] for row in wfkit("explain").rows}
+    assert {error.code for error in ERRORS.values()} <= told
+    answer = wfkit("explain", "WF063")
+    assert answer.status == 0
+    assert "step_info().idempotency_key" in answer.out
