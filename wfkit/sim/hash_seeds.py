@@ -15,7 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from hashlib import blake2b
 from pathlib import Path
@@ -27,7 +28,7 @@ from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.records import encode_record
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
-from wfkit.sim.replaying_process import LIMIT_SECONDS, Answer, End, Load, Replay, Request, Source, ask
+from wfkit.sim.replaying_process import Answer, End, Load, Replay, Request, Source, ask
 from wfkit.sim.replays import violations_of
 from wfkit.sim.simulation import registry_of
 from wfkit.sim.subject import Subject
@@ -39,8 +40,13 @@ ELSEWHERE: dict[int, dict[str, str]] = {
 }
 """What is set in the environment of the process of each seed."""
 
-_TOO_SLOW = f"no answer within {LIMIT_SECONDS} s"
+LIMIT_SECONDS = 20.0
+"""How long loading the code may take in such a process, and the replays of each history."""
 _START = "import sys; sys.path[:] = sys.argv[1:]; from wfkit.sim.replaying_process import main; main()"
+_GONE = Answer(not_run="its process is gone")
+_LATE = Answer(not_run="there was no answer in time")
+_GRACE_SECONDS = 2.0
+"""How much later than a process itself whoever waits for its answer gives up."""
 _campaigns = itertools.count(1)
 
 
@@ -67,7 +73,10 @@ class _Process:
     def submit(self, request: Request) -> Future[Answer]:
         """Let a request be done after those before it. The future never has an exception."""
         answered: Future[Answer] = Future()
-        self._queue.put((request, answered))
+        if self.alive:
+            self._queue.put((request, answered))
+        else:
+            answered.set_result(_GONE)
         return answered
 
     def _serve(self) -> None:
@@ -79,7 +88,7 @@ class _Process:
             try:
                 answered.set_result(ask(to, back, request))  # type: ignore[arg-type]  # both are binary
             except (EOFError, OSError, ValueError):
-                answered.set_result(Answer(not_run="its process is gone"))
+                answered.set_result(_GONE)
 
     def end(self) -> None:
         """End the process: by itself if it is idle, otherwise by force."""
@@ -111,7 +120,7 @@ def _all() -> list[_Process]:
     for seed in ELSEWHERE:
         if seed not in _processes or not _processes[seed].alive:
             _processes[seed] = _Process(seed)
-    return list(_processes.values())
+    return [_processes[seed] for seed in ELSEWHERE]
 
 
 def _end_all() -> None:
@@ -126,17 +135,24 @@ def _path() -> tuple[str, ...]:
 
 
 class HashSeeds:
-    """The replays of one campaign under other hash seeds."""
+    """The replays of one campaign under other hash seeds.
 
-    def __init__(self) -> None:
+    Args:
+        limit_seconds: how long loading the code may take, the replays of each history, and the answer that is awaited last.
+    """
+
+    def __init__(self, limit_seconds: float = LIMIT_SECONDS) -> None:
         self.seeds: tuple[int, ...] = ()
         """The hash seeds under which something was replayed; known after `collect`."""
         self.not_run: list[str] = []
         """What could not be replayed, and why; complete after `collect`."""
         self._campaign = next(_campaigns)
-        self._asked: dict[int, list[Future[Answer]]] = {}
+        self._limit_seconds = limit_seconds
+        self._processes: list[_Process] = []
+        self._asked: dict[_Process, list[Future[Answer]]] = {}
         self._workflows: set[str] = set()
         self._known: set[bytes] = set()
+        self._end: Callable[[], object] = lambda: None
 
     def start(self, subject: Subject) -> None:
         """Let the processes load the code of a subject. Returns at once."""
@@ -150,7 +166,9 @@ class HashSeeds:
         if sources:
             self._workflows = {source.name for source in sources}
             start = round(subject.start.timestamp() * 1e6)
-            self._ask(Load(self._campaign, _path(), tuple(sources), start), _all())
+            self._processes = _all()
+            self._ask(Load(self._campaign, _path(), tuple(sources), start, self._limit_seconds))
+            self._end = weakref.finalize(self, _end_campaign, self._campaign, self._processes)
 
     def feed(self, recording: Recording[Any]) -> None:
         """Let them replay the histories of a recording that they do not know yet. Returns at once."""
@@ -162,36 +180,41 @@ class HashSeeds:
             digest = blake2b(b"\n".join(records), digest_size=16).digest()
             if digest not in self._known:
                 self._known.add(digest)
-                self._ask(Replay(self._campaign, first.workflow, records), [_processes[seed] for seed in self._asked])
+                self._ask(Replay(self._campaign, first.workflow, records))
 
-    def _ask(self, request: Request, processes: Iterable[_Process]) -> None:
-        for process in processes:
-            self._asked.setdefault(process.seed, []).append(process.submit(request))
+    def _ask(self, request: Request) -> None:
+        for process in self._processes:
+            self._asked.setdefault(process, []).append(process.submit(request))
 
     def collect(self) -> list[Violation]:
-        """Return what they found. A process that has not answered after 20 s is ended, and named in `not_run`."""
-        until = time.monotonic() + LIMIT_SECONDS
+        """Return what they found. A process that does not answer in time is ended, and named in `not_run`."""
+        until = time.monotonic() + self._limit_seconds + _GRACE_SECONDS
         violations: dict[str, Violation] = {}
         not_run: dict[str, list[int]] = {}
-        for seed, asked in self._asked.items():
+        for process, asked in self._asked.items():
             wait(asked, max(until - time.monotonic(), 0))
-            if not all(each.done() for each in asked):
-                _processes.pop(seed).end()
-            answers = [each.result() if each.done() else Answer(not_run=_TOO_SLOW) for each in asked]
+            answers = [each.result() if each.done() else _LATE for each in asked]
+            if _LATE in answers:
+                process.end()
             for why in dict.fromkeys(answer.not_run for answer in answers if answer.not_run):
-                not_run.setdefault(why, []).append(seed)
-            if any(not answer.not_run for answer in answers[1:]):
-                self.seeds += (seed,)
+                not_run.setdefault(why, []).append(process.seed)
+            if any(answer.replayed for answer in answers):
+                self.seeds += (process.seed,)
             found = [each for answer in answers for each in answer.found]
-            for violation in violations_of(found, f"PYTHONHASHSEED={seed}, in a fresh process"):
+            for violation in violations_of(found, f"PYTHONHASHSEED={process.seed}, in a fresh process"):
                 known = violations.get(violation.workflow)
                 if known is None or known.severity == "warning":
                     violations[violation.workflow] = violation
         for why, seeds in not_run.items():
             self.not_run.append(f"hash seed {', '.join(map(str, seeds))}: {why}")
-        self._ask(End(self._campaign), [_processes[seed] for seed in self._asked if seed in _processes])
         self._asked.clear()
+        self._end()
         return list(violations.values())
+
+
+def _end_campaign(campaign: int, processes: list[_Process]) -> None:
+    for process in processes:
+        process.submit(End(campaign))
 
 
 def _source(workflow: Workflow[..., Any]) -> Source | None:

@@ -28,8 +28,6 @@ from wfkit.core.records import decode_record
 from wfkit.sim.disagreements import Disagreement, disagreements
 from wfkit.sim.elsewhere import anywhere
 
-LIMIT_SECONDS = 20
-"""How long loading the code may take, and each history."""
 MAIN = "__wfkit_main__"
 """The name under which a script is loaded, so that what it does as `__main__` is left out."""
 
@@ -52,6 +50,8 @@ class Load(Struct, frozen=True, tag=True):
     sources: tuple[Source, ...]
     start: int
     """When its schedules begin, microseconds UTC."""
+    limit_seconds: float
+    """How long this may take, and then the replays of each history."""
 
 
 class Replay(Struct, frozen=True, tag=True):
@@ -72,6 +72,7 @@ Request: TypeAlias = Load | Replay | End
 
 
 class Answer(Struct, frozen=True):
+    replayed: bool = False
     found: tuple[Disagreement, ...] = ()
     not_run: str = ""
     """Why it could not be done."""
@@ -153,7 +154,7 @@ def _why_ended(status: int) -> str:
     if not os.WIFSIGNALED(status):
         return f"the code ended its process with status {os.waitstatus_to_exitcode(status)}"
     if os.WTERMSIG(status) == signal.SIGALRM:
-        return f"it took longer than {LIMIT_SECONDS} s"
+        return "it took too long"
     return f"its process was killed by signal {os.WTERMSIG(status)}"
 
 
@@ -187,20 +188,20 @@ def main() -> None:
 
 def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
     workflows: dict[str, Workflow[..., Any]] = {}
-    start = 0
+    start, limit_seconds = 0, 0.0
     while True:
         try:
             request = _own_request.decode(_read(requests))
         except EOFError:
             os._exit(0)
-        signal.alarm(LIMIT_SECONDS)  # ends this process, also where it hangs, and where nobody is left to end it
         if isinstance(request, Load):
-            sys.path[:] = request.path
-            start = request.start
+            start, limit_seconds = request.start, request.limit_seconds
+        signal.setitimer(signal.ITIMER_REAL, limit_seconds)  # its signal ends this process, also if nobody else is left
+        if isinstance(request, Load):
             answer = _load(request, workflows)
         else:
             answer = _replay(request, workflows.get(request.workflow), start)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _write(answers, msgspec.json.encode(answer))
 
 
@@ -209,11 +210,12 @@ def _replay(request: Replay, code: Workflow[..., Any] | None, start: int) -> Ans
         return Answer()
     history = [decode_record(body) for body in request.records]
     with anywhere([inspect.unwrap(code.fn).__globals__]):
-        return Answer(tuple(disagreements(code, activations(history), len(history), start)))
+        return Answer(replayed=True, found=tuple(disagreements(code, activations(history), len(history), start)))
 
 
 def _load(request: Load, workflows: dict[str, Workflow[..., Any]]) -> Answer:
     """Load what can be loaded."""
+    sys.path[:] = request.path
     failed = {}
     for source in request.sources:
         try:
