@@ -6,6 +6,7 @@ matter, since the simulation is over. A schedule takes a few milliseconds, so ne
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import resource
 import signal
@@ -28,10 +29,13 @@ MEMORY_BYTES_MAX = 2 << 30
 BLOCKED_SECONDS_MAX = 8.0
 """How long nothing at all may be computed: a real lock that nobody releases, a real sleep."""
 LOOK_SECONDS = 0.2
+IDLE_LOOKS_MAX = 10
+"""How often nothing is found to look at before the thread ends."""
 
 _watches: list[_Watch] = []
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
+_exiting = threading.Event()
 
 
 class _Watch:
@@ -53,7 +57,8 @@ class _Watch:
         self._looks += 1
         if self._looks == 1:
             self._first_cpu, self._first_memory = cpu, memory
-        self._still = self._still + LOOK_SECONDS if cpu - self._last_cpu < LOOK_SECONDS / 20 else 0.0
+        still = cpu - self._last_cpu < LOOK_SECONDS / 20 and _waits(self.running)
+        self._still = self._still + LOOK_SECONDS if still else 0.0
         self._last_cpu = cpu
         if cpu - self._first_cpu > CPU_SECONDS_MAX:
             return f"has been computing for {CPU_SECONDS_MAX:g} s"
@@ -81,9 +86,10 @@ class _Watch:
         elif (strand := having_turns.get(self.thread)) is not None and self._still:
             strand.give_up()  # it is not to be reached
             return
-        _raise_in(self.running)
         if self._still and self.running == threading.main_thread().ident and _interrupts():
             signal.pthread_kill(self.running, signal.SIGINT)  # only a signal wakes it from a lock
+        else:
+            _raise_in(self.running)
 
 
 @contextmanager
@@ -100,6 +106,7 @@ def watched(end_with: Callable[[BaseException], None]) -> Iterator[None]:
         if _thread is None:
             _thread = threading.Thread(target=_look_around, name="wfkit-bounds", daemon=True)
             _thread.start()
+            atexit.register(_end, _thread)
     try:
         yield
     except KeyboardInterrupt:
@@ -124,20 +131,36 @@ def _look_around() -> None:
     """Look at the schedules under way, until there was none for a while."""
     global _thread  # noqa: PLW0603  # as above
     idle = 0
-    while True:
-        time.sleep(LOOK_SECONDS)
+    while not _exiting.wait(LOOK_SECONDS):
         with _lock:
             idle = 0 if _watches else idle + 1
-            if idle > 10:
+            if idle > IDLE_LOOKS_MAX:
                 _thread = None
+                atexit.unregister(_end)
                 return
             for watch in _watches:
                 if why := watch.look():
                     watch.kill(why)
 
 
+def _end(thread: threading.Thread) -> None:
+    """End the thread before the interpreter does, or it would keep modules from being cleared."""
+    _exiting.set()
+    thread.join()
+
+
 def _raise_in(thread: int) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Killed))
+
+
+def _waits(thread: int) -> bool:
+    """Whether a thread waits for something, other than for its turn on a busy machine; assumed where that cannot be asked."""
+    native = next((each.native_id for each in threading.enumerate() if each.ident == thread), None)
+    try:
+        with open(f"/proc/self/task/{native}/stat", "rb") as file:  # noqa: PTH123  # as in `_memory`
+            return file.read().rpartition(b")")[2].split()[0] == b"S"
+    except OSError:
+        return True
 
 
 def _interrupts() -> bool:

@@ -15,13 +15,13 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from wfkit.errors import HarnessLeak
+from wfkit.errors import HarnessLeak, SimulationBounds
 from wfkit.sim import ambient, lines
 from wfkit.sim.disk import Known
 from wfkit.sim.faults import KINDS, Fault, Point, kinds_at, parse_fault, plain
@@ -133,7 +133,7 @@ class Campaign:
         self._cells: set[tuple[str, str, str]] = set()
         """What sorts of faults there were: the first of each sort may reach lines that nothing before did."""
         self._hash_seeds = HashSeeds()
-        self._lines: lines.Lines
+        self._lines = lines.Lines()
         self.coverage: dict[str, Any] = {"not_run": []}
         self.base: Recording[Any]
         self.reference: Reference
@@ -206,8 +206,7 @@ class Campaign:
         """Run a schedule and judge it."""
         cells = {(fault.kind, fault.point.phase, fault.point.label) for fault in faults} - self._cells
         self._cells |= cells
-        with self._lines.noted() if cells else nullcontext():
-            recording: Recording[Any] = self._execute(faults, **options)
+        recording: Recording[Any] = self._execute(faults, **options)
         self._note(judge(self._new, self.reference, recording), faults, recording)
         self._tick()
         return recording
@@ -238,8 +237,9 @@ class Campaign:
     def fault_free(self) -> Reference:
         """Execute the schedules without faults. Returns what all others are compared with."""
         self._begin("without faults")
-        with self._lines.noted():
-            self.base = self._execute()
+        self.base = self._execute()
+        if self.base.stopped and self._new.until is None:
+            raise SimulationBounds(f"{self._new.workflow.name} does not end, without any fault: {self.base.stopped}")
         again = self._execute()
         if again.digest != self.base.digest:
             self._leak(again)

@@ -103,7 +103,7 @@ class Outside:
         if isinstance(error, RunEnded | UnknownRun):
             self.error = f"{type(error).__name__}: {error}"
         elif error is not None:
-            self._simulation.failure = error
+            self._simulation.end_with(error)
 
     async def _main(self) -> None:
         subject = self._simulation.subject

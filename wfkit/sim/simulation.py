@@ -244,7 +244,7 @@ class Simulation:
 
     def _lived(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Killed):
-            self.failure = error
+            self.end_with(error)
 
     def crash(self, down: int = RESTART) -> None:
         """Let the process die. Whoever called must not go on."""

@@ -30,13 +30,12 @@ class Case:
     """A violation, and the schedule that shows it.
 
     Args:
-        subject: what is simulated, with the old code if the schedule has an upgrade.
-        reference: what its schedules are compared with.
+        reference: what the schedule is compared with.
         found: the violation, and the first schedule that showed it.
     """
 
-    def __init__(self, subject: Subject, reference: Reference, found: Found) -> None:
-        self.subject = subject
+    def __init__(self, reference: Reference, found: Found) -> None:
+        self.subject = reference.subject
         self.reference = reference
         self.violation = found.violation
         self.faults: Plan = found.faults
@@ -141,7 +140,8 @@ def findings_of(explored: Explored, subject: Subject, origin: Mapping[str, Any],
     """
     made = []
     for found in explored.found:
-        case = Case(subject if found.upgrade else explored.subject, explored.reference, found)
+        reference = of_old_code(subject, explored.reference, found.seed) if found.upgrade else explored.reference
+        case = Case(reference, found)
         file = None
         if found.violation.severity != "info":
             if found.faults:
@@ -151,6 +151,17 @@ def findings_of(explored: Explored, subject: Subject, origin: Mapping[str, Any],
             file = case.keep(folder, origin) if folder is not None else None
         made.append(case.finding(file=file))
     return made
+
+
+def of_old_code(subject: Subject, new: Reference, seed: int) -> Reference:
+    """Return what schedules are compared with that begin with the old code of a subject.
+
+    Args:
+        subject: with the old code.
+        new: the reference of the new code.
+        seed: of the schedules.
+    """
+    return Reference.of(subject, Simulation(subject, seed=seed).run(), [new.base])
 
 
 def first_difference(one: Recording[Any], other: Recording[Any]) -> str:

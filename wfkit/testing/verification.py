@@ -22,7 +22,7 @@ from wfkit.sim.report import Report
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import START, Declaration, Instance, Replace, RunId, Subject
 from wfkit.testing.caller import Replayed, current
-from wfkit.testing.findings import Case, findings_of, log
+from wfkit.testing.findings import Case, findings_of, log, of_old_code
 from wfkit.testing.strategies import FaultPlan
 
 R = TypeVar("R")
@@ -189,17 +189,20 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
 
 def _simulated(subject: Subject, faults: str | Sequence[str] | FaultPlan, seed: int) -> Recording[Any]:
     """Execute one schedule and judge it."""
-    campaign = Campaign(subject, seed=seed)
-    reference = campaign.fault_free()
+    reference = Campaign(subject, seed=seed).fault_free()
     planned = _parse(subject, reference, faults, seed)
     upgrade = any(fault.kind == "upgrade" for fault in planned)
-    if not planned:
-        recording, violations = reference.base, judge_base(subject, reference)
-    else:
+    if upgrade:
+        reference = of_old_code(subject, reference, seed)
+    subject = reference.subject
+    if planned:
         recording = Simulation(subject, planned, seed=seed, early=reference.base.deliveries).run()
         violations = judge(subject, reference, recording)
+    else:
+        recording = reference.base
+        violations = judge_base(subject, reference)
     cases = [Found(violation, planned, seed, recording, 1, upgrade) for violation in violations]
-    recording.findings = [Case(subject, reference, case).finding() for case in cases]
+    recording.findings = [Case(reference, case).finding() for case in cases]
     return recording
 
 
