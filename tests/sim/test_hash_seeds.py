@@ -38,7 +38,7 @@ Written = Callable[[str], ModuleType]
 HEAD = """
 import os, sys, time
 from wfkit import sleep, step, workflow
-OTHER_PROCESS = os.environ.get("PYTHONHASHSEED") == "1"
+OTHER_PROCESS = os.environ.get("REGION") == "elsewhere"  # that of hash seed 1
 """
 TAIL = """
 @step

@@ -40,6 +40,12 @@ from wfkit.sim.simulation import Simulation, registry_of
 from wfkit.sim.subject import Subject
 
 
+@pytest.fixture(autouse=True)
+def _nothing_seen() -> None:
+    strays.SEEN.clear()
+    strays.COUNTS.clear()
+
+
 def replays_of(workflow: Workflow[..., Any], arg: int = 1) -> list[Violation]:
     subject = Subject(workflow, (arg,))
     recording = Simulation(subject).run()
