@@ -60,7 +60,7 @@ def failing(item: str = "box") -> tuple[Subject, Recording[Any]]:
 
 def written(folder: Path, item: str = "box") -> Path:
     subject, recording = failing(item)
-    path = failure_path(VIOLATION, folder)
+    path = failure_path(VIOLATION, {}, folder)
     fault_free = Simulation(subject).run()
     write_failure(
         path, failure_file(subject, VIOLATION, recording, FAULTS, 0, ORIGIN), recording.history(), fault_free.history()
@@ -69,12 +69,13 @@ def written(folder: Path, item: str = "box") -> Path:
 
 
 def test_it_is_named_after_workflow_oracle_and_signature(tmp_path: Path) -> None:
-    path = failure_path(VIOLATION, tmp_path)
+    path = failure_path(VIOLATION, {}, tmp_path)
     assert path.parent == tmp_path / "failures"
     assert path.name.startswith("order-ledger-")
     assert len(path.stem.rpartition("-")[2]) == 4
-    assert failure_path(VIOLATION._replace(about="charge"), tmp_path) != path
-    assert failure_path(VIOLATION._replace(title="in other words", run="order-2"), tmp_path) == path
+    assert failure_path(VIOLATION, {"pytest": "test_x.py::test_y"}, tmp_path) != path
+    assert failure_path(VIOLATION._replace(about="charge"), {}, tmp_path) != path
+    assert failure_path(VIOLATION._replace(title="in other words", run="order-2"), {}, tmp_path) == path
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -126,9 +126,13 @@ def input_hash(subject: Subject) -> str:
     return hashlib.blake2b(bytes(subject.workflow.signature.encode(subject.args, {})), digest_size=8).hexdigest()
 
 
-def failure_path(violation: Violation, folder: Path = FOLDER) -> Path:
-    """Return where the failure file of a finding lies: `.wfkit/failures/<workflow>-<oracle>-<4 hex digits>.json`."""
-    digest = hashlib.blake2b("\0".join(violation.signature).encode(), digest_size=2).hexdigest()
+def failure_path(violation: Violation, origin: Mapping[str, Any], folder: Path = FOLDER) -> Path:
+    """Return where the failure file of a finding lies: `.wfkit/failures/<workflow>-<oracle>-<4 hex digits>.json`.
+
+    The digits are of signature and origin, so that tests which find the same do not write each other's files.
+    """
+    named = msgspec.json.encode((violation.signature, origin), order="sorted")
+    digest = hashlib.blake2b(named, digest_size=2).hexdigest()
     return folder / "failures" / f"{_file_name(violation.workflow)}-{violation.oracle}-{digest}.json"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from wfkit.errors import HarnessLeak, ReportNotWritten
@@ -72,7 +73,7 @@ class Case:
             code=code,
             why=cause.why,
             fix=cause.fix,
-            replay=f"wfkit verify --replay {file}" if file is not None else "",
+            replay=f"wfkit verify --replay {quote(_shown(file))}" if file is not None else "",
             test=self._as_a_test(),
             shrunk_from=len(self._first.faults),
         )
@@ -92,7 +93,7 @@ class Case:
 
     def keep(self, folder: Path, origin: Mapping[str, Any]) -> Path | None:
         """Write the failure file, and the histories beside it. Returns where; None if that cannot be written."""
-        file = failure_path(self.violation, folder)
+        file = failure_path(self.violation, origin, folder)
         run = self.violation.run or self.recording.main
         histories = [
             recording.runs[run].records if run in recording.runs else () for recording in (self.recording, self.reference.base)
@@ -124,6 +125,12 @@ class Case:
         told = repr(faults[0] if len(faults) == 1 else faults).replace("'", '"')
         seed = f", seed={self.seed}" if self.seed else ""
         return f"simulate({self.subject.workflow.fn.__name__}, ..., faults={told}{seed}).assert_ok()" if faults else ""
+
+
+def _shown(file: Path) -> str:
+    """Return a path as it is written in a shell here."""
+    here = Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
 def findings_of(explored: Explored, subject: Subject, origin: Mapping[str, Any], folder: Path | None) -> list[Finding]:

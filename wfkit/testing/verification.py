@@ -117,11 +117,15 @@ def verify(
         UnsimulatedIO: a step opened a real socket.
         SimulationBounds: something never ends.
         DefinitionError: this is no workflow.
+        KeyboardInterrupt: what was found until then is kept in `.wfkit`.
     """
     subject = _subject(
         workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
     )
-    return explore(subject, faults=faults, budget=microseconds(budget) / 1e6, seed=seed, jobs=jobs)
+    report = explore(subject, faults=faults, budget=microseconds(budget) / 1e6, seed=seed, jobs=jobs)
+    if report.coverage.get("interrupted"):
+        raise KeyboardInterrupt  # the tests that follow are to be interrupted too
+    return report
 
 
 async def averify(workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *args: Unpack[Ts], **options: Any) -> Report:
@@ -153,6 +157,9 @@ def explore(
         progress=caller.progress,
     )
     explored = campaign.run()
+    if explored.interrupted:
+        explored.coverage["interrupted"] = True
+        explored.coverage["not_run"].append("the rest: interrupted")
     if jobs > 1:
         explored.coverage["not_run"].append("a second process: one campaign runs in one")
     name = subject.workflow.name
