@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from wfkit.api.definitions import where_defined
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
-from wfkit.sim.services import Effect
 from wfkit.sim.simulation import registry_of
 from wfkit.sim.story import place
 from wfkit.sim.subject import Subject
@@ -74,8 +73,7 @@ def _lines(recording: Recording[Any], violation: Violation, begins: tuple[str, .
 
 def _drawn(recording: Recording[Any], violation: Violation, held: Held, what: str, line: str) -> Cause:
     source = what if what.endswith(")") else f"{what}()"
-    keys = {effect.key for effect in _effects(recording, violation)}
-    if len(keys) > 1:
+    if _keys_differ(recording, violation):
         return Cause(
             f"the key is made by {source} at {place(line)}, inside the step; each execution makes another one", _USE_KEY
         )
@@ -90,7 +88,7 @@ def _attempt(subject: Subject, recording: Recording[Any], violation: Violation) 
     name = _step(recording, violation)
     known = registry_of(subject, None).steps.get(name)
     where = f", at {place(where_defined(known.fn))}," if known is not None else ""
-    if len({effect.key for effect in _effects(recording, violation)}) > 1:
+    if _keys_differ(recording, violation):
         return Cause(f"the key depends on the number of the attempt: {name}(){where} gives each attempt another one", _USE_KEY)
     return Cause(
         f"{name}(){where} acts on step_info().attempt: it does something else when it runs again",
@@ -98,12 +96,17 @@ def _attempt(subject: Subject, recording: Recording[Any], violation: Violation) 
     )
 
 
-def _effects(recording: Recording[Any], violation: Violation) -> list[Effect]:
-    return [
-        effect
-        for effect in recording.effects
-        if effect.name == violation.about and (not violation.run or (effect.run, effect.n) == (violation.run, violation.n))
-    ]
+def _keys_differ(recording: Recording[Any], violation: Violation) -> bool:
+    """Whether attempts of the command in question made the same call under different keys."""
+    attempts: list[list[str | None]] = []
+    for event in recording.events:
+        if (event.run, event.n) != (violation.run, violation.n):
+            continue
+        if event.kind == "attempt":
+            attempts.append([])
+        elif event.kind in ("effect", "repeated") and attempts and event.data[0].name == violation.about:
+            attempts[-1].append(event.data[0].key)
+    return any(len(set(keys)) > 1 for keys in zip(*filter(None, attempts), strict=False))
 
 
 def _step(recording: Recording[Any], violation: Violation) -> str:
