@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wfkit.sim.services import NO_EFFECT, Effect, FakeService, KeyValue, Mailbox, effect
     from wfkit.sim.subject import Declaration, Instance, Replace, Volatile, extra, ignores, outcome, replace, residue
     from wfkit.testing.engine import TestEngine
+    from wfkit.testing.http import http_transport, http_transport_sync
     from wfkit.testing.strategies import FaultPlan, fault_plans
     from wfkit.testing.verification import averify, simulate, verify
 
@@ -37,6 +38,8 @@ __all__ = [
     "eventually",
     "extra",
     "fault_plans",
+    "http_transport",
+    "http_transport_sync",
     "ignores",
     "on",
     "outcome",
@@ -71,6 +74,8 @@ _LAZY = {
     "replace": "wfkit.sim.subject",
     "residue": "wfkit.sim.subject",
     "TestEngine": "wfkit.testing.engine",
+    "http_transport": "wfkit.testing.http",
+    "http_transport_sync": "wfkit.testing.http",
     "FaultPlan": "wfkit.testing.strategies",
     "fault_plans": "wfkit.testing.strategies",
     "averify": "wfkit.testing.verification",

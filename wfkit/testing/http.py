@@ -1,0 +1,202 @@
+"""Lets an HTTP client reach a fake service: the client's real code runs, and only the wire is replaced.
+
+httpx is imported on use only.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from wfkit.errors import DefinitionError
+from wfkit.sim.services import FOREVER, Calling, FakeService, Pause, in_thread, surroundings, with_pauses
+
+if TYPE_CHECKING:
+    import httpx
+
+READS = {"GET", "HEAD", "OPTIONS"}
+
+_VERSION = re.compile(r"v\d+(\.\d+)*")
+_NUMBERED = re.compile(r"\d")
+
+
+def http_transport(service: FakeService) -> Any:
+    """Return a transport for `httpx.AsyncClient(transport=...)` that brings every request to a fake service.
+
+    An effect is called by its method and the URL's template: `@bank.on("POST /charges/{id}/refund")`. A part of the path
+    that has a digit in it is an id, unless it is a version such as `v1`. The `Idempotency-Key` header is the key. A handler
+    gets the fields of the JSON body or form, those of the query, and the path's ids as `id`, `id2`, and so on. It answers
+    with the body, which travels as JSON, or with `(status, body)`; a status from 400 on refuses, so nothing has happened.
+    Without a handler the answer is `{"id": "charges-1"}`. GET, HEAD and OPTIONS are reads, for `@bank.on_read("GET /...")`.
+
+    Where a schedule fails a call, the client meets `httpx.ConnectError`, or, if the request has arrived, `httpx.ReadTimeout`.
+
+    Raises:
+        DefinitionError: httpx is not installed.
+    """
+    return _transports()[0](service)
+
+
+def http_transport_sync(service: FakeService) -> Any:
+    """As `http_transport`, for `httpx.Client`."""
+    return _transports()[1](service)
+
+
+class _Refused(Exception):
+    """A handler has answered with an error: the service's state is what it was."""
+
+    def __init__(self, answer: tuple[int, Any]) -> None:
+        super().__init__(f"refused with status {answer[0]}")
+        self.answer = answer
+
+
+@functools.cache
+def _transports() -> tuple[type[Any], type[Any]]:
+    try:
+        import httpx
+    except ModuleNotFoundError:
+        raise DefinitionError("http_transport needs httpx, which is not installed", help="pip install httpx") from None
+
+    class AsyncTransport(httpx.AsyncBaseTransport):
+        def __init__(self, service: FakeService) -> None:
+            self._service = service
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await request.aread()
+            response: httpx.Response = await with_pauses(_exchange(self._service, request))
+            return response
+
+    class Transport(httpx.BaseTransport):
+        def __init__(self, service: FakeService) -> None:
+            self._service = service
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            request.read()
+            response: httpx.Response = in_thread(_exchange(self._service, request))
+            return response
+
+    return AsyncTransport, Transport
+
+
+def _exchange(service: FakeService, request: httpx.Request) -> Calling:
+    """Bring a request to the service, and its answer back."""
+    path, ids = _template(request.url.path)
+    name = f"{request.method} {path}"
+    payload = {**ids, **dict(request.url.params), **_fields(request)}
+    if request.method in READS:
+        with _failing_as("ConnectError", request):
+            answer = yield from _patiently(service._reading(name, payload), request)
+        return _response(request, (404, None) if answer is None else answer)
+    handler = service._handlers.get(name)
+    if handler is not None and not hasattr(handler, "refuses"):
+        service._handlers[name] = _refusing(handler)
+    key = request.headers.get("Idempotency-Key")
+    host = surroundings.get()
+
+    def arrive() -> Any:
+        return service.apply(name, key, payload)
+
+    if host is not None:
+        with _failing_as("ConnectError", request):
+            yield from _patiently(host.reach(service, "call.before", name, arrive), request)
+    try:
+        answer = arrive()
+    except _Refused as refused:
+        answer = refused.answer
+    if host is not None:
+        with _failing_as("ReadTimeout", request):
+            yield from _patiently(host.reach(service, "call.after", name), request)
+    if handler is None:
+        answer = {"id": f"{_noun(path)}-{answer.rpartition('-')[2]}"}
+    return _response(request, answer)
+
+
+def _template(path: str) -> tuple[str, dict[str, str]]:
+    """Return a path with `{id}` for every id, and the ids."""
+    ids: dict[str, str] = {}
+    parts = path.split("/")
+    for index, part in enumerate(parts):
+        if _NUMBERED.search(part) and not _VERSION.fullmatch(part):
+            ids[f"id{len(ids) + 1}" if ids else "id"] = part
+            parts[index] = "{id}"
+    return "/".join(parts), ids
+
+
+def _noun(path: str) -> str:
+    return next((part for part in reversed(path.split("/")) if part and part != "{id}"), "request")
+
+
+def _fields(request: httpx.Request) -> dict[str, Any]:
+    """Return what a request carries: the fields of its body, or the whole of it as `body`."""
+    content = request.content
+    if not content:
+        return {}
+    if request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(content.decode()))
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = content.decode(errors="replace")
+    return body if isinstance(body, dict) else {"body": body}
+
+
+def _response(request: httpx.Request, answer: Any) -> httpx.Response:
+    import httpx
+
+    status, body = answer if _has_status(answer) else (200 if answer is not None else 204, answer)
+    if body is None or request.method == "HEAD":
+        return httpx.Response(status, request=request)
+    if isinstance(body, str | bytes):
+        return httpx.Response(status, content=body, request=request)
+    return httpx.Response(status, json=body, request=request)
+
+
+def _has_status(answer: Any) -> bool:
+    return isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], int)
+
+
+def _refusing(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a handler that raises where it answers with an error, so that the service forgets what it has done."""
+
+    @functools.wraps(handler)
+    def refusing(*args: Any, **payload: Any) -> Any:
+        answer = handler(*args, **payload)
+        if _has_status(answer) and answer[0] >= 400:
+            raise _Refused(answer)
+        return answer
+
+    vars(refusing)["refuses"] = True
+    return refusing
+
+
+def _patiently(calling: Calling, request: httpx.Request) -> Calling:
+    """Pass pauses on, for as long as the client would wait."""
+    patience = request.extensions.get("timeout", {}).get("read")
+    longest: Pause | None = None if patience is None else round(patience * 1e6)
+    try:
+        while True:
+            pause = next(calling)
+            if longest is not None and pause != FOREVER and pause > longest:
+                yield longest
+                raise TimeoutError
+            yield pause
+    except StopIteration as done:
+        return done.value
+
+
+@contextmanager
+def _failing_as(kind: str, request: httpx.Request) -> Iterator[None]:
+    """Let failures of the simulation be those that an httpx client meets."""
+    import httpx
+
+    try:
+        yield
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("the answer took too long", request=request) from error
+    except ConnectionError as error:
+        raise getattr(httpx, kind)(str(error), request=request) from error
