@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wfkit.sim.findings import Finding
     from wfkit.sim.invariants import always, eventually, on, sometimes
+    from wfkit.sim.queue import FakeQueue
     from wfkit.sim.recording import Recording
     from wfkit.sim.report import Report
     from wfkit.sim.services import NO_EFFECT, Effect, FakeService, KeyValue, Mailbox, effect
@@ -21,6 +22,7 @@ __all__ = [
     "NO_EFFECT",
     "Declaration",
     "Effect",
+    "FakeQueue",
     "FakeService",
     "FaultPlan",
     "Finding",
@@ -56,6 +58,7 @@ _LAZY = {
     "eventually": "wfkit.sim.invariants",
     "on": "wfkit.sim.invariants",
     "sometimes": "wfkit.sim.invariants",
+    "FakeQueue": "wfkit.sim.queue",
     "Recording": "wfkit.sim.recording",
     "Report": "wfkit.sim.report",
     "NO_EFFECT": "wfkit.sim.services",
