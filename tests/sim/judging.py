@@ -14,7 +14,7 @@ from wfkit.sim.oracles import judge, judge_base
 from wfkit.sim.reference import Reference
 from wfkit.sim.services import NO_EFFECT, FakeService, KeyValue, Mailbox
 from wfkit.sim.simulation import Simulation
-from wfkit.sim.subject import Subject, replace
+from wfkit.sim.subject import Replace, Subject, replace
 
 
 class World:
@@ -62,7 +62,7 @@ async def store() -> AsyncIterator[KeyValue]:
     yield KeyValue("store")
 
 
-RESOURCES = (
+RESOURCES: tuple[Replace[World], ...] = (
     replace(shop, lambda world: world.shop),
     replace(bank, lambda world: world.bank),
     replace(mail, lambda world: world.mail),

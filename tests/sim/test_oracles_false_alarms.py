@@ -245,12 +245,11 @@ async def undone_side_by_side() -> str:
 
 
 @workflow
-async def gives_up_by_itself() -> str:
+async def gives_up_by_itself() -> None:
     async with saga() as s:
         await s.do(reserve, "a", undo=release)
         await s.do(pay, 3, undo=refund)
         raise ValueError("sold out")
-    return "ok"
 
 
 @workflow
@@ -287,7 +286,7 @@ async def failing_tells_somebody() -> str:
 # -- signals and time ---------------------------------------------------------------------------------------------------
 
 approved = Signal("approved", str)
-declined = Signal("declined", str)
+declined = Signal("declined", int)
 packed = Signal("packed", str)
 
 

@@ -34,7 +34,7 @@ class _Difference(NamedTuple):
 def difference(schedule: Schedule) -> Iterator[Violation]:
     """Compare the whole outcome, where the faults entitle to none but the usual ones."""
     reference = schedule.reference
-    if schedule.cls == "B" or _is_declared(schedule) or (schedule.cls == "T" and _is_cut_short(schedule)):
+    if schedule.business_failed or _is_declared(schedule) or (schedule.cls == "T" and _is_cut_short(schedule)):
         return
     outcome = _without_extra(schedule, reference.outcome(schedule.recording))
     if outcome in reference.outcomes:

@@ -42,6 +42,11 @@ class Schedule:
         early = tuple(fault for fault in self.recording.planned if fault.kind == "early")
         return class_of((*self.recording.faults, *early))
 
+    @property
+    def business_failed(self) -> bool:
+        """Whether somebody refused, or cancelled: what the outcome is then, only the workflow's author knows."""
+        return any(fault.cls == "B" for fault in self.recording.faults)
+
     @functools.cached_property
     def cls(self) -> FaultClass:
         """What the faults entitle the schedule to. Where time ran out by their delay, time is what they shifted."""

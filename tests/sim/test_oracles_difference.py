@@ -1,0 +1,115 @@
+"""What a schedule comes to, against what it comes to without faults."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.sim.judging import bank, charge, found, note, store, subject_of
+from wfkit import Retry, Signal, sleep, step, step_info, timeout, wait_signal, workflow
+from wfkit.sim.findings import Violation
+from wfkit.sim.subject import Instance, outcome
+
+paid = Signal("paid", int)
+
+
+def signature(violations: list[Violation]) -> list[tuple[str, str, str]]:
+    return [(each.oracle, each.severity, each.about) for each in violations]
+
+
+@step
+async def read() -> int:
+    return int(await store.get().get("n", 0))
+
+
+@step
+async def write(value: int) -> None:
+    await store.get().put("n", value)
+
+
+@workflow
+async def counts_in_two_steps() -> None:
+    await write(await read() + 1)
+
+
+def test_an_update_that_is_lost_to_another_run_is_found_in_the_state() -> None:
+    subject = subject_of(counts_in_two_steps, runs=(Instance(counts_in_two_steps, at=5),))
+    [violation] = found(subject, "delay@2:step.before:write")
+    assert signature([violation]) == [("difference", "error", "store")]
+    assert violation.title == "store.n is 1 instead of 2"
+    assert violation.evidence == ("fault-free: store.n = 2", "this run: store.n = 1")
+
+
+async def pays(run: Any, world: Any) -> None:
+    for amount in (1, 2):
+        await asyncio.sleep(10)
+        await run.send(paid, amount)
+
+
+@workflow
+async def counts_deliveries() -> list[int]:
+    got = [await wait_signal(paid), await wait_signal(paid)]
+    await note(f"paid {got}")
+    return got
+
+
+def test_a_delivery_that_is_counted_twice_is_found_in_the_effects() -> None:
+    [violation] = found(subject_of(counts_deliveries, script=pays), "dup@1:delivery:paid")
+    assert signature([violation])[0][:2] == ("difference", "error")
+    assert "[1,1]" in violation.title
+
+
+@step
+async def quote() -> str:
+    return str(await bank.get().call("quote", idempotency_key=step_info().idempotency_key))
+
+
+@workflow
+async def quote_or_nothing() -> str:
+    try:
+        await quote.with_options(retry=Retry(max_attempts=1), timeout="1m")()
+    except OSError:
+        return "nothing"
+    return "a quote"
+
+
+def test_another_answer_under_a_failing_service_is_declared_or_found() -> None:
+    fault = "fail@1:call.before:quote"
+    [violation] = found(subject_of(quote_or_nothing), fault)
+    assert signature([violation]) == [("difference", "error", "result")]
+    assert violation.title == 'quote_or_nothing completed "nothing" instead of completed "a quote"'
+    assert "outcome(fault='fail'" in violation.fix
+    assert found(subject_of(quote_or_nothing, expect=(outcome(fault="fail", value="nothing"),)), fault) == []
+    assert found(subject_of(quote_or_nothing, expect=(outcome(fault="fail", value="other"),)), fault) != []
+
+
+def test_a_business_failure_entitles_to_another_answer() -> None:
+    @workflow
+    async def charge_or_nothing() -> str:
+        try:
+            await charge(1)
+        except Exception:  # noqa: BLE001  # whatever it is
+            return "nothing"
+        return "charged"
+
+    assert found(subject_of(charge_or_nothing), "fatal@1:call.before:charge") == []
+
+
+@workflow
+async def gives_up_after_an_hour() -> str:
+    try:
+        async with timeout("1h"):
+            await wait_signal(paid)
+            await sleep("30m")
+    except TimeoutError:
+        return "too late"
+    return "in time"
+
+
+def test_what_depends_on_timing_is_told_in_one_line_that_is_no_error() -> None:
+    subject = subject_of(gives_up_after_an_hour, script=pays)
+    for fault in ("crash_long@2:wait.registered:paid", "late@1:delivery:paid"):
+        about_timing = [each for each in found(subject, fault) if each.oracle == "difference"]
+        assert signature(about_timing) in ([("difference", "info", "timing")], [])
+    violations = found(subject, "crash_long@2:wait.registered:paid")
+    assert all(each.severity == "info" for each in violations if each.oracle == "difference")

@@ -1,0 +1,137 @@
+"""Runs that do not end, and runs that are blocked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.sim.judging import ask, charge, found, note, shop, subject_of
+from wfkit import Retry, Signal, sleep, step, wait_signal, workflow
+from wfkit.sim.findings import Violation
+from wfkit.sim.subject import Subject
+
+reply = Signal("reply", str)
+
+
+def signature(violations: list[Violation]) -> list[tuple[str, str, str]]:
+    return [(each.oracle, each.severity, each.about) for each in violations]
+
+
+async def replies(run: Any, world: Any) -> None:
+    await asyncio.sleep(10)
+    await run.client.publish(reply, "yes")
+
+
+@step
+async def question() -> None:
+    await ask("question")
+    await asyncio.sleep(5)
+
+
+@workflow
+async def asks_before_it_listens() -> str:
+    await question()
+    return await wait_signal(reply)
+
+
+def test_a_published_answer_that_nobody_heard_is_waited_for_for_ever() -> None:
+    [violation] = found(subject_of(asks_before_it_listens, script=replies), "early@1:delivery:reply")
+    assert signature([violation]) == [("liveness", "error", "reply")]
+    assert "published while nobody listens" in violation.why
+
+
+@workflow
+async def waits() -> str:
+    return await wait_signal(reply)
+
+
+@workflow
+async def waits_in_vain() -> str:
+    try:
+        return await wait_signal(reply, timeout="1h")
+    except TimeoutError:
+        return "no"
+
+
+async def silence(run: Any, world: Any) -> None:
+    """Nobody says anything, and that is meant."""
+
+
+def test_a_signal_that_nobody_sends_makes_the_campaign_vacuous() -> None:
+    for each in (waits, waits_in_vain):
+        assert signature(found(subject_of(each))) == [("liveness", "info", "reply")]
+        assert found(subject_of(each, script=silence)) == []
+
+
+@workflow
+async def waits_for_ever_and_ever() -> None:
+    while True:
+        await sleep("1 day")
+
+
+def test_what_never_rests_is_told_unless_the_user_says_how_long_to_look() -> None:
+    assert signature(found(subject_of(waits_for_ever_and_ever))) == [("liveness", "error", "end")]
+    assert found(subject_of(waits_for_ever_and_ever, until=5 * 86_400_000_000)) == []
+
+
+@workflow
+async def has_an_error_in_its_way_out() -> str:
+    try:
+        await charge(1)
+    except Exception as exc:  # noqa: BLE001  # whatever it is
+        await note(exc.missing)  # type: ignore[attr-defined]  # the planted bug
+    return "ok"
+
+
+def test_a_programming_error_on_a_path_that_faults_open_is_found_with_its_line() -> None:
+    [violation] = found(subject_of(has_an_error_in_its_way_out), "fatal@1:call.before:charge")
+    assert signature([violation]) == [("liveness", "error", "WF029")]
+    assert "missing" in violation.title
+    assert violation.line.startswith(f"{__file__}:")
+
+
+@workflow
+async def reads_a_file() -> str:
+    with open("orders.json", "rb") as file:  # noqa: PTH123  # the planted bug
+        return str(len(file.read()))
+
+
+def test_what_the_guard_refuses_is_an_ambient_finding() -> None:
+    [violation] = found(subject_of(reads_a_file))
+    assert signature([violation]) == [("ambient", "error", "WF023")]
+
+
+@step(retry=Retry(max_attempts=None))
+async def stubborn() -> None:
+    await shop.get().call("stubborn")
+
+
+@workflow
+async def goes_on_for_ever() -> None:
+    await stubborn()
+
+
+def test_a_way_that_faults_open_may_wait_for_a_person() -> None:
+    @workflow
+    async def asks_a_person() -> str:
+        try:
+            await charge(1)
+        except Exception:  # noqa: BLE001  # whatever it was, a person decides
+            return await wait_signal(reply)
+        return "ok"
+
+    violations = found(subject_of(asks_a_person), "fatal@1:call.before:charge")
+    assert ("liveness", "info", "reply") in signature(violations)
+    assert all(each.severity == "info" for each in violations)
+
+
+def test_a_subject_without_world_is_judged_as_well() -> None:
+    @step
+    async def nothing() -> None:
+        """It does nothing."""
+
+    @workflow
+    async def plain() -> None:
+        await nothing()
+
+    assert found(Subject(plain), "cancel@1:step.before:nothing") == []

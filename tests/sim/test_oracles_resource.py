@@ -1,0 +1,93 @@
+"""What is left under way, and what is used up."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from tests.sim.judging import charge, found, shop, subject_of
+from wfkit import sleep, step, step_info, workflow
+from wfkit.sim.findings import Violation
+
+
+def signature(violations: list[Violation]) -> list[tuple[str, str, str]]:
+    return [(each.oracle, each.severity, each.about) for each in violations]
+
+
+@workflow
+async def forgets_when_it_fails() -> str:
+    task = asyncio.create_task(slow())
+    try:
+        await charge(1)
+    except Exception:  # noqa: BLE001  # whatever it is
+        return "failed"
+    await task
+    return "ok"
+
+
+@step
+async def slow() -> None:
+    await asyncio.sleep(60)
+
+
+def test_a_step_that_nobody_awaits_is_found() -> None:
+    subject = subject_of(forgets_when_it_fails)
+    assert found(subject) == []
+    [violation] = found(subject, "fatal@1:call.before:charge")
+    assert signature([violation]) == [("dangling", "error", "slow")]
+    assert violation.n == 2
+
+
+@workflow
+async def ticks(turns: int) -> None:
+    for _ in range(turns):
+        await sleep("1m")
+
+
+@step
+async def large(size: int) -> str:
+    return "x" * size
+
+
+@workflow
+async def loads(size: int) -> int:
+    return len(await large(size))
+
+
+def test_a_long_history_and_a_large_value_are_warnings() -> None:
+    assert signature(found(subject_of(ticks, 2_100))) == [("resource", "warning", "entries")]
+    assert found(subject_of(ticks, 1_900)) == []
+    assert signature(found(subject_of(loads, 300 * 1024))) == [("resource", "warning", "large")]
+    assert found(subject_of(loads, 200 * 1024)) == []
+
+
+@step
+async def retries_by_itself() -> None:
+    for _ in range(5):
+        with suppress(ConnectionError):
+            await shop.get().call("hook", idempotency_key=step_info().idempotency_key)
+            return
+    raise ConnectionError
+
+
+@workflow
+async def hooks() -> None:
+    await retries_by_itself()
+
+
+@step
+async def many() -> None:
+    for number in range(9):
+        await shop.get().call("hook", idempotency_key=f"{step_info().idempotency_key}/{number}", number=number)
+
+
+@workflow
+async def hooks_by_the_dozen() -> None:
+    await many()
+
+
+def test_retries_within_retries_are_a_warning_and_many_calls_are_not() -> None:
+    [violation] = found(subject_of(hooks), "outage@1:call.before:hook")
+    assert signature([violation]) == [("resource", "warning", "hook")]
+    assert "20 times" in violation.title
+    assert found(subject_of(hooks_by_the_dozen), "outage@1:call.before:hook") == []

@@ -1,0 +1,197 @@
+"""Everything done, or everything undone."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.sim.judging import book, campaign, found, grave, note, pay, refund, release, reserve, shop, subject_of, unbook
+from wfkit import Retry, Step, saga, step, step_info, workflow
+from wfkit.sim.findings import Violation
+from wfkit.sim.subject import residue
+
+ONCE = Retry(max_attempts=1)
+
+
+def signature(violations: list[Violation]) -> list[tuple[str, str, str]]:
+    return [(each.oracle, each.severity, each.about) for each in grave(violations)]
+
+
+@workflow
+async def registers_too_late() -> str:
+    undos: list[tuple[Step[[str], None], str]] = []
+    try:
+        await reserve.with_options(retry=ONCE)("a")
+        undos.append((release, "a"))
+        await book("b")
+        undos.append((unbook, "b"))
+    except BaseException:
+        for undo, what in reversed(undos):
+            await asyncio.shield(undo(what))
+        raise
+    return "ok"
+
+
+def test_a_step_that_took_effect_and_did_not_return_is_undone() -> None:
+    violations = found(subject_of(registers_too_late), "lost_ack@1:call.after:reserve")
+    assert signature(violations) == [("saga", "error", "reserve")]
+    assert violations[0].title == "registers_too_late failed, and reserve was not undone"
+    assert "was not registered" in violations[0].why
+
+
+def test_a_step_that_was_refused_needs_no_undo() -> None:
+    assert signature(found(subject_of(registers_too_late), "fatal@1:call.before:reserve")) == []
+
+
+@workflow
+async def undoes_forward() -> str:
+    undos: list[tuple[Step[[str], None], str]] = []
+    try:
+        undos.append((release, "a"))
+        await reserve("a")
+        undos.append((unbook, "b"))
+        await book("b")
+        await pay(1)
+    except Exception:
+        for undo, what in undos:
+            await undo(what)
+        raise
+    return "ok"
+
+
+def test_undoing_in_the_order_of_doing_is_found() -> None:
+    violations = found(subject_of(undoes_forward), "fatal@3:call.before:pay")
+    assert signature(violations) == [("saga", "error", "reserve")]
+    assert violations[0].title == "release came before unbook, but book was done after reserve"
+
+
+@workflow
+async def sleeps_through_it() -> str:
+    try:
+        await reserve("a")
+        await book("b")
+    except Exception:  # noqa: BLE001  # the planted bug
+        pass
+    return "ok"
+
+
+def test_a_swallowed_failure_is_found_by_what_is_missing() -> None:
+    violations = found(subject_of(sleeps_through_it), "fatal@2:call.before:book")
+    assert signature(violations) == [("saga", "error", "reserve")]
+    assert violations[0].title == "sleeps_through_it completed after a failure, but book did not happen, and reserve was kept"
+
+
+@step
+async def credit(item: str) -> None:
+    await shop.get().call("credit", item=item)
+
+
+@workflow
+async def credits_without_key() -> str:
+    async with saga() as s:
+        await s.do(reserve, "a", undo=credit)
+        await s.do(book, "b", undo=unbook)
+    return "ok"
+
+
+def test_an_undo_that_happens_twice_takes_two_faults() -> None:
+    subject = subject_of(credits_without_key)
+    failure = "fatal@2:call.before:book"
+    assert signature(found(subject, failure)) == []
+    violations = found(subject, failure, "crash@4:comp.effect_done_not_journaled:credit")
+    assert signature(violations) == [("saga", "error", "credit")]
+    assert "no idempotency key" in violations[0].why
+
+
+@workflow
+async def two_bookings() -> str:
+    async with saga() as s:
+        await s.do(reserve, "a", undo=release)
+        await s.do(book, "b", undo=unbook)
+        await s.do(pay, 1, undo=refund)
+    return "ok"
+
+
+def test_a_crash_in_a_compensation_is_masked_and_its_failure_leaves_the_others() -> None:
+    subject = subject_of(two_bookings)
+    failure = "fatal@3:call.before:pay"
+    assert signature(found(subject, failure, "crash@5:comp.effect_done_not_journaled:unbook")) == []
+    assert signature(found(subject, failure, "lost_ack@5:comp.call.after:unbook")) == []
+
+
+@workflow
+async def mails_in_its_saga() -> str:
+    async with saga() as s:
+        await s.do(reserve, "a", undo=release)
+        await note("it is reserved")
+        await s.do(book, "b", undo=unbook)
+    return "ok"
+
+
+def test_what_has_no_undo_and_stays_is_a_warning_unless_that_is_said() -> None:
+    failure = "fatal@3:call.before:book"
+    violations = found(subject_of(mails_in_its_saga), failure)
+    assert signature(violations) == [("saga", "warning", "note")]
+    assert "residue('note'" in violations[0].fix
+    said = (residue("note", "a note does no harm"),)
+    assert signature(found(subject_of(mails_in_its_saga, expect=said), failure)) == []
+
+
+@workflow
+async def hotel() -> str:
+    async with saga() as s:
+        await s.do(reserve, "room", undo=release)
+    return "hotel"
+
+
+@workflow
+async def journey() -> str:
+    async with saga() as s:
+        booked = await hotel()
+        await s.do(book, "train", undo=unbook)
+    return booked
+
+
+@workflow
+async def careful_journey() -> str:
+    async with saga() as s:
+        s.undo(release, "room")
+        booked = await hotel()
+        await s.do(book, "train", undo=unbook)
+    return booked
+
+
+def test_what_a_child_did_is_undone_by_its_parent() -> None:
+    failure = "fatal@2:call.before:book"
+    assert signature(found(subject_of(journey), failure)) == [("saga", "error", "reserve")]
+    assert campaign(subject_of(careful_journey)) == {}
+
+
+@step
+async def reserve_slowly(item: str) -> None:
+    await asyncio.sleep(30)
+    await shop.get().call("reserve", idempotency_key=step_info().idempotency_key, item=item)
+
+
+@step(undoes=reserve_slowly)
+async def release_slowly(item: str) -> None:
+    await shop.get().call("release", idempotency_key=step_info().idempotency_key, item=item)
+
+
+@workflow
+async def undoes_beside() -> str:
+    slow = asyncio.create_task(reserve_slowly("a"))
+    await asyncio.sleep(0)
+    try:
+        await pay(1)
+        await slow
+    except Exception:
+        await release_slowly("a")
+        await slow
+        raise
+    return "ok"
+
+
+def test_an_undo_that_came_before_what_it_undoes_does_not_count() -> None:
+    violations = found(subject_of(undoes_beside), "fatal@2:call.before:pay")
+    assert signature(violations) == [("saga", "error", "reserve")]
+    assert "under way when undoing began" in violations[0].why
