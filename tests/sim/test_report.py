@@ -39,7 +39,7 @@ def finding(oracle: Oracle, severity: Severity, story: str) -> Finding:
 
 def test_errors_come_first() -> None:
     report = Report(
-        "order", [finding("user", "info", "c"), finding("ambient", "warning", "b"), finding("ledger", "error", "a")]
+        "order", [finding("ledger", "info", "c"), finding("ambient", "warning", "b"), finding("user", "error", "a")]
     )
     assert [each.story for each in report.findings] == ["a", "b", "c"]
 

@@ -101,6 +101,16 @@ def test_the_result_does_not_depend_on_what_was_found() -> None:
     assert results == {plan("crash@1:step.effect_done_not_journaled:charge")}
 
 
+def test_one_point_has_one_fault() -> None:
+    faults = plan("fail@1:call.before:charge", "outage@2:call.before:charge")
+
+    def fails(faults: Plan) -> bool:
+        assert len({fault.point for fault in faults}) == len(faults)
+        return len(faults) == 2
+
+    assert len(shrink(faults, fails, TRACE)) == 2
+
+
 def test_it_takes_few_runs() -> None:
     tried = Tried("crash@3:step.journaled:charge")
     shrink(plan("slow@1:call.after:charge", "crash@3:step.journaled:charge", "cancel@6:step.before:ship"), tried, TRACE)

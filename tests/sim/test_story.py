@@ -115,6 +115,23 @@ def test_a_result_in_the_journal_is_not_reached_again() -> None:
     assert "  10:00:01  worker restarted, replayed 2 of 2 entries" in told("crash@2:wait.registered:packed")
 
 
+@workflow
+async def again(order: str) -> str:
+    return await charge(order, 1.0)
+
+
+async def start_twice(run: Any, world: Any) -> None:
+    await run.result()
+    await run.client.start(again, "order-77", id=run.id, if_finished="restart")
+
+
+def test_a_generation_counts_its_commands_anew() -> None:
+    subject = Subject(again, ("order-77",), World, RESOURCES, script=start_twice)
+    lines = told("crash@start.journaled:again:2", subject=subject, violation=TWICE._replace(workflow="again", run="again-1"))
+    assert "  10:00:01  worker restarted, replayed 1 of 1 entries" in lines
+    assert not any("NEW" in line for line in lines)
+
+
 def test_a_dead_workers_call_arrives_late() -> None:
     lines = told("zombie@1:call.before:charge")
     assert any(line.startswith("  10:00:30  the old worker's call arrives, key ") and "EFFECT 2" in line for line in lines)

@@ -19,7 +19,7 @@ from wfkit.api.definitions import Workflow
 from wfkit.core.entries import Record
 from wfkit.engine.client import Client, End, IfFinished, Run
 from wfkit.engine.engine import Engine
-from wfkit.errors import RunEnded, UnknownRun, WfkitError
+from wfkit.errors import DuplicateRun, RunEnded, UnknownRun, WfkitError
 from wfkit.sim.recording import Delivery
 from wfkit.sim.subject import RunId
 
@@ -171,7 +171,7 @@ class Outside:
         await asyncio.sleep(wait / 1e6)
         if new_id is not None:
             delivery = replace(delivery, run=new_id())
-        with suppress(RunEnded, UnknownRun):
+        with suppress(RunEnded, UnknownRun, DuplicateRun):
             await self._make(delivery)
 
     async def _make(self, delivery: Delivery) -> None:
@@ -188,7 +188,7 @@ class Outside:
         run, name, payload = delivery.run, delivery.name, delivery.payload
         match delivery.kind:
             case "start":
-                await self._ask(lambda engine: engine.requests.start_run(name, payload, run, "attach", None))
+                await self._ask(lambda engine: engine.requests.start_run(name, payload, run, delivery.if_finished, None))
             case "publish":
                 await self._ask(lambda engine: engine.requests.publish_signal(name, payload, dedupe))
             case _:
@@ -201,7 +201,7 @@ class Outside:
     ) -> str:
         made = id or self._simulation.entropy.bits()
         again = self._simulation.entropy.bits if id is None else None
-        await self._deliver(Delivery(0, "start", made, workflow, args), new_id=again)
+        await self._deliver(Delivery(0, "start", made, workflow, args, if_finished=if_finished), new_id=again)
         if send is not None:
             await self._deliver(Delivery(0, "send", made, *send))
         return made

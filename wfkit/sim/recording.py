@@ -16,6 +16,7 @@ from wfkit.core.commands import CompleteRun, Failure
 from wfkit.core.entries import Record
 from wfkit.core.records import encode_record
 from wfkit.core.state import RunState
+from wfkit.engine.client import IfFinished
 from wfkit.sim.faults import Fault, Point
 from wfkit.sim.services import Effect
 
@@ -56,6 +57,8 @@ class Delivery:
     dedupe: str | None = None
     refused: str = ""
     """Why the engine refused it."""
+    if_finished: IfFinished = "attach"
+    """Of a start: what it means for a run that has ended."""
 
 
 class RunRecord:

@@ -52,8 +52,9 @@ class _Shrinking:
         here = self._simplicity(plan)
         for candidates in (_with_one_less(plan), self._with_simpler_kind(plan), self._moved(plan), _by_default(plan)):
             for candidate in map(self._sorted, candidates):
-                if candidate in self._tried or self._simplicity(candidate) >= here:
+                if candidate in self._tried or len({fault.point for fault in candidate}) < len(candidate):
                     continue
+                assert self._simplicity(candidate) < here, "a pass offers only what is simpler"
                 if len(self._tried) > RUNS_MAX:
                     return None
                 self._tried.add(candidate)
@@ -70,7 +71,7 @@ class _Shrinking:
     def _simplicity(self, plan: Plan) -> Simplicity:
         return (
             len(plan),
-            tuple(_rank(fault) for fault in plan),
+            tuple(sorted(_rank(fault) for fault in plan)),
             tuple(self._place(fault) for fault in plan),
             tuple(fault.amount != KINDS[fault.kind].default for fault in plan),
         )
@@ -110,7 +111,8 @@ def _with_one_less(plan: Plan) -> Iterator[Plan]:
 
 def _by_default(plan: Plan) -> Iterator[Plan]:
     for index, fault in enumerate(plan):
-        yield _with(plan, index, replace(fault, param=0))
+        if fault.amount != KINDS[fault.kind].default:
+            yield _with(plan, index, replace(fault, param=0))
 
 
 def _with(plan: Plan, index: int, fault: Fault) -> Plan:

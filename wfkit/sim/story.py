@@ -29,6 +29,7 @@ from wfkit.core.entries import (
     CancelRequested,
     ChildEnded,
     Record,
+    RunStarted,
     RunTerminated,
     SignalPublished,
     StepFailed,
@@ -192,7 +193,6 @@ class _Telling:
         self._calls: dict[tuple[str, int], Line] = {}
         """Attempts under way whose line has no effect yet."""
         self._attempted: set[tuple[str, int]] = set()
-        self._done: set[tuple[str, int]] = set()
         self._fed: dict[str, int] = {}
         self._keys: dict[tuple[str, int, str], str] = {}
         self._counts: dict[str, int] = {}
@@ -262,7 +262,7 @@ class _Telling:
                 break
             if event.kind == "wrote" and isinstance(event.data[0].entry, Blocked):
                 return f"worker restarted, and could not replay its {count} entries"
-            if event.kind == "attempt" and where in self._attempted - self._done:
+            if event.kind == "attempt" and where in self._attempted:
                 return f"{text}, reached #{event.n} again: no result in the journal"
         return text
 
@@ -314,6 +314,10 @@ class _Telling:
     # -- the journal ------------------------------------------------------------------------------------------------------
 
     def _wrote(self, event: Event, record: Record) -> Iterator[Line]:
+        if isinstance(record.entry, RunStarted):  # a generation counts its commands anew
+            self._fed[event.run] = 0
+            self._attempted = {where for where in self._attempted if where[0] != event.run}
+            self._keys = {where: key for where, key in self._keys.items() if where[0] != event.run}
         if isinstance(record.entry, FED):
             self._fed[event.run] = self._fed.get(event.run, 0) + 1
         told = self._entry(event, record)
@@ -325,8 +329,6 @@ class _Telling:
 
     def _entry(self, event: Event, record: Record) -> tuple[str, int] | None:
         entry, name = record.entry, self._name(event)
-        if getattr(entry, "n", 0) and isinstance(entry, FED):
-            self._done.add((event.run, event.n))
         match entry:
             case AttemptFailed(died=False):
                 return f"{name} failed: {_failure(entry.error)}; it is tried again", OTHER
