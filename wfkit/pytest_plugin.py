@@ -25,8 +25,6 @@ FOLDER = ".wfkit"
 """Where files go, below the root of the project."""
 TERMS = ("budget", "seed", "jobs")
 """What the marker and the command line may say of calls of `verify`."""
-VERDICTS = {0: "fixed", 1: "still fails", 5: "diverges"}
-"""What an exit status of `wfkit verify --replay` says."""
 
 
 class Known(NamedTuple):
@@ -47,6 +45,8 @@ _ASKED = pytest.StashKey[list[Known]]()
 """Those that the command line names."""
 _ONLY = pytest.StashKey[bool]()
 """Whether it names nothing else."""
+_TOLD = pytest.StashKey[str]()
+"""The story that a test has ended with: its failure file need not tell that again."""
 _VERDICT = "wfkit_replay"
 """The property of a report that tells what a replay came to."""
 
@@ -153,12 +153,12 @@ class Failure(pytest.Item):
             made_by = f"{self.known.test} made it, which is not there any more" if self.known.test else "nobody is named"
             told = f"{self.path.name} cannot be replayed: {made_by}"
             raise FailureFileError(told, help="bring the test back, or delete the file")
-        command = [sys.executable, "-m", "wfkit", "verify", "--replay", str(self.path)]
+        command = [sys.executable, "-m", "wfkit", "verify", "--replay", str(self.path), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        verdict = VERDICTS.get(done.returncode)
-        if verdict is None:
-            raise FailureFileError(f"{self.path.name} cannot be replayed: {done.stderr}")
-        raise Replayed(verdict, done.stdout.rstrip("\n"))
+        if not done.stdout:
+            raise FailureFileError(f"{self.path.name} cannot be replayed\n{done.stderr}")
+        told = json.loads(done.stdout)
+        raise Replayed(told["verdict"], told["text"])
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, self.name
@@ -194,7 +194,9 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     asked = session.stash[_ASKED]
 
     def wanted(known: Known) -> bool:
-        if known in asked or known.test in tests:
+        if session.stash[_ONLY] or known in asked:
+            return known in asked
+        if known.test in tests:
             return True
         module = known.test.partition("::")[0]
         gone = module in modules or not (config.rootpath / module).is_file()
@@ -257,7 +259,9 @@ def pytest_runtest_protocol_of_failure(item: pytest.Item, nextitem: pytest.Item 
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show a finding as its story, and what came of a replay as its verdict."""
     report = yield
     error = call.excinfo.value if call.excinfo is not None else None
@@ -266,13 +270,16 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
         if error.verdict == "fixed":
             report.outcome, report.longrepr = "passed", None
         else:
-            report.longrepr = f"{error.verdict}: {error.text}"
+            title = error.text.partition("\n")[0]
+            told = item.stash.get(_TOLD, "").startswith(title)
+            report.longrepr = f"{error.verdict}: {title if told else error.text}"
     elif report.failed and isinstance(error, (FailureFileError, VerificationFailed)):
         assert call.excinfo is not None
-        told = call.excinfo.getrepr(style="value")
-        if told.reprcrash is not None:
-            told.reprcrash.message = str(error).partition("\n")[0]  # for the short summary
-        report.longrepr = told
+        item.stash[_TOLD] = str(error)
+        shown = call.excinfo.getrepr(style="value")
+        if shown.reprcrash is not None:
+            shown.reprcrash.message = str(error).partition("\n")[0]  # for the short summary
+        report.longrepr = shown
     return report
 
 

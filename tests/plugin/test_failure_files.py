@@ -46,6 +46,14 @@ def test_a_file_runs_alone_if_it_is_named(project: Project) -> None:
         assert project.pytest(*arguments).verdicts == {FILE.format(name=name): "STILL FAILS"}
 
 
+def test_a_story_is_told_once(project: Project) -> None:
+    """By the test, if that has found it again; otherwise by the file."""
+    project.pytest()
+    cause = "why: the key is made by uuid.uuid4()"
+    assert project.pytest().out.count(cause) == 1
+    assert project.pytest(".wfkit/failures").out.count(cause) == 1
+
+
 def test_a_file_runs_with_its_test_and_with_no_other(project: Project) -> None:
     """Whoever runs one test has no use for the failures of another."""
     project.tests(TESTS + "\ndef test_other(): pass\n")
@@ -114,6 +122,8 @@ def test_each_call_of_a_test_has_its_own_files(project: Project) -> None:
     project.pytest()
     origins = {json.loads(path.read_text(encoding="utf-8"))["origin"]["call"] for path in project.files()}
     assert 2 in origins
+    name = project.files()[-1].stem
+    assert list(project.pytest(f".wfkit/failures/{name}.json").verdicts) == [FILE.format(name=name)]
     assert set(project.pytest(".wfkit/failures").verdicts.values()) == {"STILL FAILS"}
 
 
