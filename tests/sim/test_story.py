@@ -178,6 +178,16 @@ def test_long_values_are_cut() -> None:
     assert max(map(len, told(subject=subject))) < 200
 
 
+def test_expected_and_found_stand_together() -> None:
+    evidence = ("recorded: note(1)", "replayed: note(2)", "recorded: note(3)", "looked at: x at " + __file__)
+    lines = told(violation=TWICE._replace(evidence=evidence))
+    assert lines[-3:] == [
+        "  recorded: note(1)   replayed: note(2)",
+        "  recorded: note(3)",
+        "  looked at: x at tests/sim/test_story.py",
+    ]
+
+
 def test_every_fault_has_words_at_every_point() -> None:
     for kind in KINDS.values():
         for phase in kind.phases:

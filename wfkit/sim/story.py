@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from msgspec import Raw
@@ -52,6 +53,9 @@ KEY_MAX = 24
 TEXT_MAX = 60
 """Characters of a value that are shown."""
 
+_EXPECTED = ("fault-free:", "recorded:", "executed once:")
+_FOUND = ("this run:", "replayed:", "executed again:")
+
 MAIN, OTHER, DETAIL = 0, 1, 2
 """How much a line matters: the finding is about it, it belongs to what happened, it is left out first."""
 
@@ -96,7 +100,7 @@ def tell(
     lines = telling.lines()
     named = [("why", why), ("fix", fix), ("replay", replay), ("test", test)]
     width = max(len(f"{name}:") for name, text in named if text) if replay or test else 0
-    return "\n".join(
+    story = "\n".join(
         [
             _headline(code, violation, telling.step),
             f"  {_schedule(recording.planned, shrunk_from)}",
@@ -106,6 +110,7 @@ def tell(
             *(f"  {f'{name}:':<{width}} {text}" for name, text in named[2:] if text),
         ]
     )
+    return story.replace(f"{Path.cwd()}/", "")
 
 
 def place(line: str) -> str:
@@ -134,10 +139,14 @@ def _schedule(faults: Sequence[Fault], shrunk_from: int) -> str:
     return f"schedule ({count}{shrunk}): {', '.join(map(str, faults))}"
 
 
-def _compared(evidence: Sequence[str]) -> list[str]:
-    """Return the lines of evidence: expected and found on one line, if it is long enough."""
-    together = "   ".join(evidence[:2])
-    return [together, *evidence[2:]] if 0 < len(together) <= TOGETHER_MAX else list(evidence)
+def _compared(evidence: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of evidence; what was expected and what was found are on one line, if it is long enough."""
+    left = list(evidence)
+    while left:
+        line = left.pop(0)
+        if line.startswith(_EXPECTED) and left and left[0].startswith(_FOUND) and len(line) + len(left[0]) < TOGETHER_MAX:
+            line = f"{line}   {left.pop(0)}"
+        yield line
 
 
 def _laid_out(lines: Sequence[Line], *, several: bool) -> Iterator[str]:
