@@ -252,6 +252,8 @@ def pytest_runtest_protocol_of_failure(item: pytest.Item, nextitem: pytest.Item 
         if report.when == "call" and report.passed and _verdict(report) is None:
             report.outcome, report.longrepr = "failed", "diverges: the test does not verify this any more"
             report.user_properties.append((_VERDICT, "diverges"))
+        if report.when == "teardown":  # whose properties are those that --junitxml writes
+            report.user_properties += [(_VERDICT, verdict) for each in reports if (verdict := _verdict(each))]
         report.nodeid, report.location = item.nodeid, item.location
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

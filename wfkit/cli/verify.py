@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from xml.etree import ElementTree
 
 import typer
 from msgspec import Raw
@@ -219,27 +222,19 @@ def _is_here(module: str) -> bool:
 
 
 def _replayed_by_pytest(path: Path, test: str) -> tuple[str, str]:
-    """Replay a file that a test made."""
-    try:
-        import pytest
-    except ImportError:
-        raise FailureFileError(f"a test made {path.name}, and pytest is not here", help=f"pytest {path}") from None
-
-    verdicts: list[tuple[str, str]] = []
-
-    class Listener:
-        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-            told = dict(report.user_properties).get("wfkit_replay")
-            if told is not None and report.when == "call":
-                verdicts.append((str(told), str(report.longrepr or "").removeprefix(f"{told}: ")))
-
-    output = io.StringIO()
-    sys.path.insert(0, str(Path.cwd()))
-    with redirect_stdout(output), user_output_on_stderr():
-        pytest.main(["-p", "wfkit.pytest_plugin", "-q", "--no-header", str(path)], plugins=[Listener()])
-    if not verdicts:
-        raise FailureFileError(f"{path.name} cannot be replayed by {test}\n{output.getvalue()}", help=f"pytest {path}")
-    return verdicts[0]
+    """Replay a file that a test made: in a process of its own, where pytest comes first."""
+    if find_spec("pytest") is None:
+        raise FailureFileError(f"a test made {path.name}, and pytest is not here", help=f"pytest {path}")
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder, "results.xml")
+        command = [sys.executable, "-m", "pytest", "-p", "wfkit.pytest_plugin", f"--junitxml={results}", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = ElementTree.parse(results).find(".//testcase") if results.exists() else None  # noqa: S314  # written just now
+    verdict = found.find("./properties/property[@name='wfkit_replay']") if found is not None else None
+    if found is None or verdict is None:
+        raise FailureFileError(f"{path.name} cannot be replayed by {test}\n{done.stdout}{done.stderr}", help=f"pytest {path}")
+    told = verdict.get("value", "")
+    return told, found.findtext("failure", "").removeprefix(f"{told}: ")
 
 
 # -- progress ------------------------------------------------------------------------------------------------------------
