@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.sim.judging import (
+    World,
     ask,
     book,
     campaign,
@@ -295,6 +296,11 @@ async def approves(run: Any, world: Any) -> None:
     await run.send(approved, "ann", dedupe="1")
 
 
+async def approves_late(run: Any, world: Any) -> None:
+    await asyncio.sleep(5 * 3600)
+    await run.send(approved, "ann", dedupe="1")
+
+
 async def packs(run: Any, world: Any) -> None:
     for box in ("a", "b", "c"):
         await asyncio.sleep(60)
@@ -354,9 +360,9 @@ async def asks_a_person_when_it_fails() -> str:
 
 @workflow
 async def reminders_until_approved() -> str:
-    for turn in itertools.count():
+    for turn in range(20):
         try:
-            await wait_signal(approved, timeout="4m")
+            await wait_signal(approved, timeout="2h")
         except TimeoutError:
             await note(f"reminder {turn}")
         else:
@@ -487,6 +493,77 @@ async def step_in_thread() -> str:
     return await in_thread("monday")
 
 
+class StockWorld(World):
+    """There is one left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shop.state["left"] = 1
+
+        @self.shop.on("take")
+        def take(state: dict[str, Any], who: str) -> str:
+            if state["left"] == 0:
+                return "sold out"
+            state["left"] -= 1
+            return "taken"
+
+
+@step
+async def take(who: str) -> str:
+    return await ask("take", who=who)
+
+
+@workflow
+async def customer(who: str) -> str:
+    """Who comes first gets it."""
+    got = await take(who)
+    await note(f"{who}: {got}")
+    return got
+
+
+@workflow(timeout="2h")
+async def limited_in_time() -> str:
+    async with saga() as s:
+        await s.do(reserve, "a", undo=release)
+        await sleep("1h")
+        await s.do(book, "b", undo=unbook)
+    return "ok"
+
+
+news = Signal("news", str)
+
+
+@workflow(on=news)
+async def reader(what: str) -> str:
+    await note(f"read {what}")
+    return what
+
+
+@workflow
+async def newspaper() -> str:
+    await charge(1)
+    publish(news, "hello")
+    return "ok"
+
+
+@step
+async def opaque(number: int) -> str:
+    return step_info().idempotency_key
+
+
+@step
+async def undo_opaque(number: int) -> str:
+    return step_info().idempotency_key
+
+
+@workflow
+async def saga_without_world() -> str:
+    async with saga() as s:
+        for number in range(3):
+            await s.do(opaque, number, undo=undo_opaque)
+    return "ok"
+
+
 BOXES = {"script": packs}
 LATER = (ignores(approved, "it may be late"),)
 
@@ -524,10 +601,14 @@ SUBJECTS: list[Subject] = [
             step_in_thread,
         )
     ),
+    subject_of(customer, "ann", world=StockWorld, runs=(Instance(customer, "bob", at=5),)),
+    subject_of(limited_in_time),
+    subject_of(newspaper, workflows=(reader,)),
+    Subject(saga_without_world),
     subject_of(approval, script=approves),
     subject_of(approval_or_not, script=approves, expect=LATER),
     subject_of(charge_then_approval, script=approves),
-    subject_of(reminders_until_approved, script=approves),
+    subject_of(reminders_until_approved, script=approves_late),
     subject_of(boxes_in_any_order, **BOXES),
     subject_of(entity, **BOXES),
     subject_of(listener, runs=(Instance(announcer, at=5),)),

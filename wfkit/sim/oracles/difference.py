@@ -48,6 +48,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         or schedule.is_reordered
         or (found.is_value and reference.reads_clock)
         or _depends_on_order(schedule)
+        or any(_have_swapped_places(outcome, usual) for usual in reference.outcomes)
     )
     yield Violation(
         "difference",
@@ -104,6 +105,13 @@ def _depends_on_order(schedule: Schedule) -> bool:
     return len(set(map(_kind_of, schedule.reference.outcomes))) == 1 < len({str(each) for each in schedule.reference.outcomes})
 
 
+def _have_swapped_places(outcome: Outcome, usual: Outcome) -> bool:
+    """Whether the same things came to other runs: who was first got the last one, and nothing is lost by that."""
+    here, there = (Counter(end._replace(label="") for end in each.runs) for each in (outcome, usual))
+    effects = [Counter(told[:2] for told in each.effects.elements()) for each in (outcome, usual)]
+    return outcome.runs != usual.runs and here == there and effects[0] == effects[1] and outcome.states == usual.states
+
+
 def _kind_of(outcome: Outcome) -> tuple[object, ...]:
     effects = Counter(told[:2] for told in outcome.effects.elements())
     return tuple(end[:4] for end in outcome.runs), frozenset(effects.items())
@@ -113,9 +121,11 @@ def _other_result(schedule: Schedule, outcome: Outcome) -> _Difference | None:
     """Return how a run that was started from outside completes with another result, although a step failed it."""
     known = {end for each in schedule.reference.outcomes for end in each.runs}
     subject = schedule.reference.subject
-    for end in outcome.runs:
-        is_asked_for = end.label or end.workflow == subject.workflow.name
-        if is_asked_for and end.status == "completed" and end not in known:
+    asked_for = [end for end in outcome.runs if end.label or end.workflow == subject.workflow.name]
+    if any(end.status != "completed" and end not in known for end in asked_for):
+        return None  # one of them has failed, so others may get what it did not
+    for end in asked_for:
+        if end not in known:
             usual = next((each for each in schedule.reference.outcomes[0].runs if each[:2] == end[:2]), None)
             if usual is not None and usual.status == "completed":
                 return _ended_otherwise(usual, end)

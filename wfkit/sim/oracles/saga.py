@@ -59,11 +59,17 @@ class _Ledger:
         self.done = _done(schedule)
         self._effect_at: dict[tuple[str, int], int] = {}
         self._undo_at: dict[tuple[str, int], int] = {}
+        self._late: set[tuple[str, int]] = set()
+        """Calls of dead workers that arrived when nobody waited for them any more: no code can undo these in time."""
+        before = ""
         for index, event in enumerate(schedule.recording.events):
             if event.kind == "effect":
                 self._effect_at[event.run, event.n] = self._undo_at[event.run, event.n] = index
+                if before == "late":
+                    self._late.add((event.run, event.n))
             elif event.kind in ("attempt", "repeated"):
                 self._undo_at[event.run, event.n] = index
+            before = event.kind
 
     def has_undos(self, trail: Trail) -> bool:
         """Whether anything that the run did, or did without faults, can be undone."""
@@ -117,8 +123,9 @@ class _Ledger:
         for n in self.undos_of(done, within):
             if isinstance(within.ends.get(n, (0, None))[1], StepFailed):
                 return True
-            after = self._undo_at.get((within.id, n), 0) > self._effect_at.get((done.trail.id, done.n), 0)
-            if within.ended_well(n) and after:
+            where = (done.trail.id, done.n)
+            is_after = self._undo_at.get((within.id, n), 0) > self._effect_at.get(where, 0)
+            if within.ended_well(n) and (is_after or where in self._late):
                 return True
         return False
 
