@@ -179,6 +179,15 @@ async def logged_and_seen(n: int) -> None:
 
 
 @workflow
+async def logged_and_numbered(n: int) -> None:
+    with unsafe("for the log"):
+        time.time()
+    if next(NUMBERS) % 2 == 0:
+        await load("even")
+    await note("done")
+
+
+@workflow
 async def parent(n: int) -> str:
     return await unsafe_clock(n)
 

@@ -278,7 +278,7 @@ def test_a_script_is_loaded_without_what_it_does_as_main(tmp_path: Path, argumen
     ran = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         timeout=30,

@@ -22,7 +22,7 @@ _ALL_UNTIL = 64
 """Up to this length all of them are, beyond it ever fewer."""
 _ACTIVATIONS_MAX = 20_000
 """About so many activations the beginnings of one history, and as many its wholes, may cost: half a second each."""
-_TRIES = 3
+_TRIES = 8
 """Replays in the same place that must go the same way."""
 _ARGUMENTS_CHARS_MAX = 60
 
@@ -95,10 +95,16 @@ def _prefixes(whole: int) -> Iterator[int]:
         length = max(length * factor, length + 1)
 
 
+class _Object:
+    """As large as most objects of users are."""
+
+
 def _explained(found: Disagreement, number: int, start: int, replay: Callable[[Elsewhere], list[Disagreement]]) -> Disagreement:
     """Find out by more replays whether what the code looked at has to do with it, and whether the time zone has."""
+    kept: list[_Object] = []
 
     def way(place: Elsewhere) -> str:
+        kept.extend(_Object() for _ in range(5))  # so that the objects of the next replay get other addresses
         told = replay(place)
         return told[-1].requested if told and told[-1].breaks else ""
 
