@@ -98,6 +98,7 @@ class Experiment:
 
 @pytest.mark.parametrize(("one", "source"), [(by_chance, "uuid.uuid4()"), (by_clock, "time.time()")], ids=["chance", "clock"])
 def test_a_key_that_is_made_anew_is_traced_to_its_line(one: Any, source: str) -> None:
+    """A key that is made anew is traced to its line."""
     line = one.fn.__code__.co_firstlineno + 2
     why, fix = Experiment(one).cause()
     made = f"the key is made by {source} at tests/sim/test_cause.py:{line} {one.name}(), inside the step"
@@ -106,6 +107,7 @@ def test_a_key_that_is_made_anew_is_traced_to_its_line(one: Any, source: str) ->
 
 
 def test_a_key_of_the_attempt_is_traced_to_its_step() -> None:
+    """A key of the attempt is traced to its step."""
     why, _ = Experiment(by_attempt).cause()
     line = by_attempt.fn.__code__.co_firstlineno
     where = f"by_attempt(), at tests/sim/test_cause.py:{line},"
@@ -113,20 +115,24 @@ def test_a_key_of_the_attempt_is_traced_to_its_step() -> None:
 
 
 def test_an_attempt_that_acts_otherwise_is_named() -> None:
+    """An attempt that acts otherwise is named."""
     assert "acts on step_info().attempt" in Experiment(later_attempts_pay_more).cause().why
 
 
 def test_what_is_read_and_does_not_matter_is_not_blamed() -> None:
+    """What is read and does not matter is not blamed."""
     experiment = Experiment(without_key)
     assert experiment.cause() == OWN
     assert experiment.held[1:] == [frozenset({"random"}), frozenset({"time"}), frozenset({"attempt"})]
 
 
 def test_only_what_was_read_is_held() -> None:
+    """Only what was read is held."""
     experiment = Experiment(by_attempt)
     experiment.cause()
     assert experiment.held[1:] == [frozenset({"attempt"})]
 
 
 def test_what_schedules_do_not_show_is_not_blamed_on_them() -> None:
+    """What schedules do not show is not blamed on them."""
     assert Experiment(by_chance).cause(lambda _: []) == OWN

@@ -69,6 +69,7 @@ def written(folder: Path, item: str = "box") -> Path:
 
 
 def test_it_is_named_after_workflow_oracle_and_signature(tmp_path: Path) -> None:
+    """It is named after workflow oracle and signature."""
     path = failure_path(VIOLATION, {}, tmp_path)
     assert path.parent == tmp_path / "failures"
     assert path.name.startswith("order-ledger-")
@@ -79,6 +80,7 @@ def test_it_is_named_after_workflow_oracle_and_signature(tmp_path: Path) -> None
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """It is read as it was written."""
     path = written(tmp_path)
     read = read_failure(path)
     subject, recording = failing()
@@ -97,6 +99,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_histories_beside_it_can_be_read(tmp_path: Path) -> None:
+    """The histories beside it can be read."""
     path = written(tmp_path)
     assert len(histories.read_file(history_path(path)).records) > len(
         histories.read_file(history_path(path, ".fault-free")).records
@@ -104,6 +107,7 @@ def test_the_histories_beside_it_can_be_read(tmp_path: Path) -> None:
 
 
 def test_it_stays_small_whatever_the_input(tmp_path: Path) -> None:
+    """It stays small whatever the input."""
     path = written(tmp_path, "x" * 500_000)
     assert path.stat().st_size < 20_000
     read = read_failure(path)
@@ -112,6 +116,7 @@ def test_it_stays_small_whatever_the_input(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    """A damaged file is refused."""
     path = written(tmp_path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(FailureFileError, match="is damaged"):
@@ -124,6 +129,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_json_is_no_failure_file(tmp_path: Path) -> None:
+    """Other JSON is no failure file."""
     path = tmp_path / "report.json"
     path.write_bytes(Report("order").to_json())
     with pytest.raises(FailureFileError, match="is damaged"):
@@ -131,6 +137,7 @@ def test_other_json_is_no_failure_file(tmp_path: Path) -> None:
 
 
 def test_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """A newer version is refused."""
     path = written(tmp_path)
     path.write_bytes(msgspec.json.encode({"file": "wfkit-failure", "format": FORMAT + 1, "anything": "else"}))
     with pytest.raises(FailureFileError, match=f"has format {FORMAT + 1}"):
@@ -138,11 +145,13 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_same_schedule_does_not_differ(tmp_path: Path) -> None:
+    """The same schedule does not differ."""
     path = written(tmp_path)
     assert first_difference(path, failing()[1].history()) is None
 
 
 def test_the_first_event_that_differs_is_named(tmp_path: Path) -> None:
+    """The first event that differs is named."""
     path = written(tmp_path)
     history = list(failing()[1].history())
     assert first_difference(path, history[:3]) == 4
@@ -151,6 +160,7 @@ def test_the_first_event_that_differs_is_named(tmp_path: Path) -> None:
 
 
 def test_an_edit_alone_is_no_difference(tmp_path: Path) -> None:
+    """An edit alone is no difference."""
     path = written(tmp_path)
     first, *others = failing()[1].history()
     edited = msgspec.structs.replace(first, entry=msgspec.structs.replace(first.entry, code="0000"))
@@ -158,6 +168,7 @@ def test_an_edit_alone_is_no_difference(tmp_path: Path) -> None:
 
 
 def test_a_report_is_written_under_its_name(tmp_path: Path) -> None:
+    """A report is written under its name."""
     path = write_report(Report("order", coverage={"points": 3}), "tests/test_shop.py::test_order", tmp_path)
     assert path.parent == tmp_path / "reports"
     assert path.suffix == ".json"
@@ -166,18 +177,21 @@ def test_a_report_is_written_under_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="platform: root may write everywhere")
 def test_a_read_only_folder_is_one_clear_error(tmp_path: Path) -> None:
+    """A read only folder is one clear error."""
     tmp_path.chmod(0o500)
     with pytest.raises(ReportNotWritten, match="cannot be written: Permission denied"):
         write_report(Report("order"), "order", tmp_path)
 
 
 def test_what_stands_in_the_way_is_one_clear_error(tmp_path: Path) -> None:
+    """What stands in the way is one clear error."""
     (tmp_path / "reports").write_text("a file")
     with pytest.raises(ReportNotWritten, match="cannot be written"):
         write_report(Report("order"), "order", tmp_path)
 
 
 def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
+    """A full disk leaves the older file."""
     path = written(tmp_path)
     before = path.read_bytes()
     read = msgspec.structs.replace(read_failure(path), title="another")

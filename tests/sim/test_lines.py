@@ -61,6 +61,7 @@ def line_of(fn: object, text: str) -> int:
 
 
 def test_what_never_ran_is_named_with_its_owner() -> None:
+    """What never ran is named with its owner."""
     with watched(SUBJECT) as lines:
         assert Simulation(SUBJECT).run().result == "[box]"
     here = "tests/sim/test_lines.py"
@@ -72,6 +73,7 @@ def test_what_never_ran_is_named_with_its_owner() -> None:
 
 
 def test_a_fault_that_leads_to_them_covers_them() -> None:
+    """A fault that leads to them covers them."""
     with watched(SUBJECT) as lines:
         recording = Simulation(SUBJECT, [parse_fault("fatal@2:call.before:pack")]).run()
     assert recording.result == "sorry"
@@ -81,6 +83,7 @@ def test_a_fault_that_leads_to_them_covers_them() -> None:
 
 
 def test_the_code_is_afterwards_as_it_was() -> None:
+    """The code is afterwards as it was."""
     before = order.fn.__code__
     with watched(SUBJECT):
         assert order.fn.__code__ is not before
@@ -90,6 +93,7 @@ def test_the_code_is_afterwards_as_it_was() -> None:
 
 
 def test_what_closes_over_names_is_counted() -> None:
+    """What closes over names is counted."""
     price = 3
 
     @workflow
@@ -107,6 +111,7 @@ def test_what_closes_over_names_is_counted() -> None:
 
 
 def test_a_file_that_was_edited_since_is_left_alone(tmp_path: Path) -> None:
+    """A file that was edited since is left alone."""
     path = tmp_path / "edited_since.py"
     text = "from wfkit import workflow\n\n@workflow\nasync def edited() -> int:\n    return 1\n"
     path.write_text(text)
@@ -127,6 +132,7 @@ def test_a_file_that_was_edited_since_is_left_alone(tmp_path: Path) -> None:
 
 def test_errors_still_name_the_users_line() -> None:
     @step
+    """Errors still name the user's line."""
     async def broken() -> None:
         text = "no number"
         int(text)

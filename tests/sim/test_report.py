@@ -38,6 +38,7 @@ def finding(oracle: Oracle, severity: Severity, story: str) -> Finding:
 
 
 def test_errors_come_first() -> None:
+    """Errors come first."""
     report = Report(
         "order", [finding("ledger", "info", "c"), finding("ambient", "warning", "b"), finding("user", "error", "a")]
     )
@@ -46,6 +47,7 @@ def test_errors_come_first() -> None:
 
 @pytest.mark.parametrize(("severity", "ok"), [("error", False), ("warning", False), ("info", True)])
 def test_only_infos_are_ok(severity: Severity, *, ok: bool) -> None:
+    """Only infos are ok."""
     report = Report("order", [finding("ledger", severity, "a")])
     assert report.ok is ok
     if ok:
@@ -56,6 +58,7 @@ def test_only_infos_are_ok(severity: Severity, *, ok: bool) -> None:
 
 
 def test_the_first_finding_is_raised_with_its_story() -> None:
+    """The first finding is raised with its story."""
     report = Report("order", [finding("ambient", "warning", "b"), finding("ledger", "error", "the story")])
     with pytest.raises(LedgerFinding) as raised:
         report.assert_ok()
@@ -64,6 +67,7 @@ def test_the_first_finding_is_raised_with_its_story() -> None:
 
 
 def test_the_coverage_names_what_it_is_a_part_of() -> None:
+    """The coverage names what it is a part of."""
     assert Report("fulfil", coverage=COVERAGE).text().splitlines()[-3:] == [
         "fulfil: 53 points, 12 effects | 1 fault: 187/187 (100 %) | crashes, any number: 32 states, closed in 33 runs",
         "2 faults: 641 of 1,902 run, 1,178 skipped (R1 388, R3 790), 83 not run | random: 4,000 in 6 s, last new state at #212",
@@ -72,10 +76,12 @@ def test_the_coverage_names_what_it_is_a_part_of() -> None:
 
 
 def test_a_percentage_is_never_rounded_up_to_the_whole() -> None:
+    """A percentage is never rounded up to the whole."""
     assert "1 fault: 999/1,000 (99 %)" in Report("order", coverage={**COVERAGE, "single_run": 999, "single_total": 1000}).text()
 
 
 def test_what_was_not_run_is_said() -> None:
+    """What was not run is said."""
     text = Report("order", coverage={"points": 3, "effects": 1, "not_run": ["hash seeds: order is local to a function"]}).text()
     assert "1 fault: not run | crashes, any number: not run" in text
     assert "2 faults: not run | random: not run" in text
@@ -83,16 +89,19 @@ def test_what_was_not_run_is_said() -> None:
 
 
 def test_crashes_that_were_cut_short_are_not_closed() -> None:
+    """Crashes that were cut short are not closed."""
     assert "5,000 states, not closed" in Report("order", coverage={**COVERAGE, "states": 5000, "closed": False}).text()
 
 
 def test_stories_come_before_the_coverage() -> None:
+    """Stories come before the coverage."""
     report = Report("order", [finding("ledger", "error", "a story"), finding("difference", "info", "timing")], COVERAGE)
     stories = report.text().split("\n\n")
     assert stories[:2] == ["a story", "info: title of timing"]
 
 
 def test_as_json_it_has_a_version() -> None:
+    """As JSON it has a version."""
     read = msgspec.json.decode(Report("order", [finding("ledger", "error", "a story")], COVERAGE).to_json())
     assert (read["file"], read["format"], read["ok"]) == ("wfkit-report", FORMAT, False)
     assert read["findings"][0]["code"] == "WF063"

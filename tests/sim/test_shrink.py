@@ -30,12 +30,14 @@ class Tried:
 
 
 def test_faults_that_do_not_matter_are_dropped() -> None:
+    """Faults that do not matter are dropped."""
     tried = Tried("crash@3:step.journaled:charge")
     found = plan("slow@1:call.after:charge", "crash@3:step.journaled:charge", "cancel@6:step.before:ship")
     assert shrink(found, tried, TRACE) == plan("crash@3:step.journaled:charge")
 
 
 def test_faults_that_only_matter_together_stay() -> None:
+    """Faults that only matter together stay."""
     tried = Tried("crash@3:step.journaled:charge", "lost_ack@4:call.after:charge")
     found = plan("lost_ack@4:call.after:charge", "crash@3:step.journaled:charge", "fatal@6:call.before:ship")
     assert shrink(found, tried, TRACE) == plan("crash@3:step.journaled:charge", "lost_ack@4:call.after:charge")
@@ -51,10 +53,12 @@ def test_faults_that_only_matter_together_stay() -> None:
     ],
 )
 def test_a_kind_is_replaced_by_a_simpler_one(given: str, simpler: str) -> None:
+    """A kind is replaced by a simpler one."""
     assert shrink(plan(given), lambda faults: faults in (plan(given), plan(simpler)), TRACE) == plan(simpler)
 
 
 def test_a_kind_goes_only_where_it_fits() -> None:
+    """A kind goes only where it fits."""
     asked: list[Fault] = []
 
     def never(faults: Plan) -> bool:
@@ -68,6 +72,8 @@ def test_a_kind_goes_only_where_it_fits() -> None:
 
 
 def test_a_fault_moves_to_the_earliest_point_of_its_phase() -> None:
+    """A fault moves to the earliest point of its phase."""
+
     def fails(faults: Plan) -> bool:
         return len(faults) == 1 and faults[0].kind == "crash" and faults[0].point.phase == "step.journaled"
 
@@ -75,17 +81,21 @@ def test_a_fault_moves_to_the_earliest_point_of_its_phase() -> None:
 
 
 def test_it_stays_where_it_matters() -> None:
+    """It stays where it matters."""
     tried = Tried("crash@7:step.journaled:ship")
     assert shrink(plan("crash@7:step.journaled:ship"), tried, TRACE) == plan("crash@7:step.journaled:ship")
 
 
 def test_a_parameter_goes_back_to_its_default() -> None:
+    """A parameter goes back to its default."""
     given = Fault("delay", Point("", 1, "call.before", "charge"), 5 * HOUR)
     found = shrink((given,), lambda faults: [fault.kind for fault in faults] == ["delay"], TRACE)
     assert found == plan("delay@1:call.before:charge")
 
 
 def test_the_result_does_not_depend_on_what_was_found() -> None:
+    """The result does not depend on what was found."""
+
     def fails(faults: Plan) -> bool:
         kinds = {(fault.kind, fault.point.phase) for fault in faults}
         return bool(
@@ -102,6 +112,7 @@ def test_the_result_does_not_depend_on_what_was_found() -> None:
 
 
 def test_one_point_has_one_fault() -> None:
+    """One point has one fault."""
     faults = plan("fail@1:call.before:charge", "outage@2:call.before:charge")
 
     def fails(faults: Plan) -> bool:
@@ -112,12 +123,14 @@ def test_one_point_has_one_fault() -> None:
 
 
 def test_it_takes_few_runs() -> None:
+    """It takes few runs."""
     tried = Tried("crash@3:step.journaled:charge")
     shrink(plan("slow@1:call.after:charge", "crash@3:step.journaled:charge", "cancel@6:step.before:ship"), tried, TRACE)
     assert tried.runs <= 10
 
 
 def test_it_ends_even_if_nothing_is_simpler() -> None:
+    """It ends even if nothing is simpler."""
     tried = Tried("late@1:delivery:packed")
     long = [Point("", n, "delivery", f"signal{n}") for n in range(300)]
     faults = (Fault("late", long[299]), Fault("late", long[298]))

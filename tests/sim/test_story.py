@@ -89,6 +89,7 @@ def told(*faults: str, subject: Subject = SUBJECT, violation: Violation = TWICE,
 
 
 def test_a_crash_is_told_from_the_call_to_the_second_effect() -> None:
+    """A crash is told from the call to the second effect."""
     fault = "crash@1:step.effect_done_not_journaled:charge"
     keys = [str(effect.key)[:4] for effect in recorded(fault).effects if effect.name == "charge"]
     assert told(fault, why="it is so", fix="mend it", replay="wfkit verify --replay F", test="simulate()", shrunk_from=5) == [
@@ -112,6 +113,7 @@ def test_a_crash_is_told_from_the_call_to_the_second_effect() -> None:
 
 
 def test_a_result_in_the_journal_is_not_reached_again() -> None:
+    """A result in the journal is not reached again."""
     assert "  10:00:01  worker restarted, replayed 2 of 2 entries" in told("crash@2:wait.registered:packed")
 
 
@@ -126,6 +128,7 @@ async def start_twice(run: Any, world: Any) -> None:
 
 
 def test_a_generation_counts_its_commands_anew() -> None:
+    """A generation counts its commands anew."""
     subject = Subject(again, ("order-77",), World, RESOURCES, script=start_twice)
     lines = told("crash@start.journaled:again:2", subject=subject, violation=TWICE._replace(workflow="again", run="again-1"))
     assert "  10:00:01  worker restarted, replayed 1 of 1 entries" in lines
@@ -133,17 +136,20 @@ def test_a_generation_counts_its_commands_anew() -> None:
 
 
 def test_a_dead_workers_call_arrives_late() -> None:
+    """A dead worker's call arrives late."""
     lines = told("zombie@1:call.before:charge")
     assert any(line.startswith("  10:00:30  the old worker's call arrives, key ") and "EFFECT 2" in line for line in lines)
 
 
 def test_days_are_shown_where_there_are_more_than_one() -> None:
+    """Days are shown where there are more than one."""
     lines = told("crash_long@3:timer.set:sleep")
     assert "  03-02 11:00:00  worker crashed after the timer was set, and is down for 1d" in lines
     assert "  03-03 11:00:00  worker restarted, replayed 3 of 3 entries" in lines
 
 
 def test_a_refused_signal_is_told() -> None:
+    """A refused signal is told."""
     lines = told("fatal@1:call.before:charge")
     assert "  10:00:00  charge is refused for good" in lines
     assert "  10:00:00  failed: NonRetryable: charge: refused" in lines
@@ -151,11 +157,13 @@ def test_a_refused_signal_is_told() -> None:
 
 
 def test_a_delivery_that_comes_twice_is_told_twice() -> None:
+    """A delivery that comes twice is told twice."""
     lines = told("dup@1:delivery:packed")
     assert "  11:00:00  packed(box-3) arrives again" in lines
 
 
 def test_runs_are_named_where_there_are_several() -> None:
+    """Runs are named where there are several."""
     subject = Subject(fulfil, ("a",), World, RESOURCES, script=script, runs=[Instance(fulfil, "b", id="second")])
     lines = told("crash@1:step.before:charge", subject=subject)
     assert "  10:00:00  second    start of fulfil(b) arrives" in lines
@@ -163,6 +171,7 @@ def test_runs_are_named_where_there_are_several() -> None:
 
 
 def test_what_it_is_not_about_is_left_out_of_long_stories() -> None:
+    """What it is not about is left out of long stories."""
     violation = TWICE._replace(workflow="many", run="many-1", n=31)
     lines = told(
         "crash@31:step.effect_done_not_journaled:charge", subject=Subject(many, (30,), World, RESOURCES), violation=violation
@@ -174,11 +183,13 @@ def test_what_it_is_not_about_is_left_out_of_long_stories() -> None:
 
 
 def test_long_values_are_cut() -> None:
+    """Long values are cut."""
     subject = Subject(fulfil, ("x" * 5_000,), World, RESOURCES, script=script)
     assert max(map(len, told(subject=subject))) < 200
 
 
 def test_expected_and_found_stand_together() -> None:
+    """Expected and found stand together."""
     evidence = ("recorded: note(1)", "replayed: note(2)", "recorded: note(3)", "looked at: x at " + __file__)
     lines = told(violation=TWICE._replace(evidence=evidence))
     assert lines[-3:] == [
@@ -189,6 +200,7 @@ def test_expected_and_found_stand_together() -> None:
 
 
 def test_every_fault_has_words_at_every_point() -> None:
+    """Every fault has words at every point."""
     for kind in KINDS.values():
         for phase in kind.phases:
             text = words(Fault(kind.name, Point("", 1, phase, "charge")))
