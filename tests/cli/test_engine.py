@@ -224,6 +224,19 @@ def test_another_journal_of_the_folder_is_read_as_a_file(served: Wfkit, folder: 
     assert (wrong.status, "WF058" in wrong.err) == (4, True)
 
 
+def test_a_run_of_one_command_is_reached_by_another(folder: Path, wfkit: Wfkit) -> None:
+    """Or it could never get the signal that it waits for."""
+    command = [sys.executable, "-m", "wfkit", "run", "app.py:pack", ORDER, "--id", "pack-7"]
+    child = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + SECONDS_MAX
+    while wfkit("runs", "-q").out != "pack-7\n" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "No engine" not in wfkit("runs", "why", "pack-7").out
+    assert wfkit("send", "order.packed", '{"order_id": "7"}', "--run", "pack-7").status == 0
+    out, err = child.communicate(timeout=SECONDS_MAX)
+    assert (child.returncode, json.loads(out), err) == (0, "{'order_id': '7'}", "")
+
+
 def test_without_an_engine_what_changes_a_run_says_so(wfkit: Wfkit) -> None:
     """And how to start one."""
     for command in (["start", "nap", '"1 day"'], ["send", "x", "--run", "y"], ["publish", "x"], ["runs", "cancel", "x"]):

@@ -198,9 +198,9 @@ def test_children_run_to_their_end_as_well(wfkit: Wfkit, folder: Path) -> None:
 
 
 def test_a_journal_that_an_engine_holds_is_told_with_its_pid(wfkit: Wfkit, folder: Path) -> None:
-    """Exit status 4, for whoever reads and whoever runs."""
+    """Exit status 4, for whoever runs; whoever reads asks that engine."""
     with started(folder, "app.py:nap", '"1h"', "--id", "holder") as child:
-        for arguments in (["runs"], ["store", "info"], ["run", "app.py:nap", '"1s"']):
+        for arguments in (["run", "app.py:nap", '"1s"'], ["serve", "app.py"]):
             answer = wfkit(*arguments)
             assert (answer.status, answer.out) == (4, "")
             assert answer.err.startswith("error[WF051]: journal is in use by `")

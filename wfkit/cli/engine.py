@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from pathlib import Path
 from typing import TypeVar
 
 from wfkit.control.address import named_socket
 from wfkit.control.client import EngineClient, engine_beside
 from wfkit.control.messages import GetEngine, Request
-from wfkit.errors import EngineUnreachable
+from wfkit.errors import EngineUnreachable, JournalLocked
 
 A = TypeVar("A")
+
+STARTING_SECONDS = 2.0
+"""So long after it has taken the journal an engine may need until it answers."""
+LOOK_SECONDS = 0.05
 
 
 def ask(request: Request[A], store: Path, engine: Path | None) -> A:
@@ -23,15 +29,25 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
 
     Raises:
         EngineUnreachable: `engine` does not run, or only an engine can answer.
+        JournalLocked: a program holds the journal that does not answer.
         WfkitError: why there is no answer.
     """
-    if engine is not None or engine_beside(store).is_socket():
+    if engine is not None:
+        return reach(store, engine).ask(request)
+    deadline = time.monotonic() + STARTING_SECONDS
+    while True:
         try:
-            client = reach(store, engine)
-            return client.ask(request)
-        except EngineUnreachable:
-            if engine is not None:
+            return _ask(request, store)
+        except JournalLocked:
+            if time.monotonic() > deadline:
                 raise
+            time.sleep(LOOK_SECONDS)
+
+
+def _ask(request: Request[A], store: Path) -> A:
+    if engine_beside(store).is_socket():
+        with contextlib.suppress(EngineUnreachable):
+            return reach(store, None).ask(request)
     from wfkit.control.files import answer
 
     return answer(store, request)
@@ -40,8 +56,7 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
 def is_live(store: Path, engine: Path | None) -> bool:
     """Whether an engine answers that would be asked."""
     try:
-        client = reach(store, engine)
-        client.ask(GetEngine())
+        reach(store, engine).ask(GetEngine())
     except EngineUnreachable:
         return False
     return True
