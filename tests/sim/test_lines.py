@@ -131,8 +131,9 @@ def test_a_file_that_was_edited_since_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_errors_still_name_the_users_line() -> None:
-    @step
     """Errors still name the user's line."""
+
+    @step
     async def broken() -> None:
         text = "no number"
         int(text)
