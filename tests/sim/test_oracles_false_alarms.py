@@ -608,7 +608,7 @@ SUBJECTS: list[Subject] = [
     subject_of(approval, script=approves),
     subject_of(approval_or_not, script=approves, expect=LATER),
     subject_of(charge_then_approval, script=approves),
-    subject_of(reminders_until_approved, script=approves_late),
+    subject_of(reminders_until_approved, script=approves_late, expect=LATER),
     subject_of(boxes_in_any_order, **BOXES),
     subject_of(entity, **BOXES),
     subject_of(listener, runs=(Instance(announcer, at=5),)),
