@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import SECONDS_MAX, Wfkit, call_in, environment
+from wfkit.cli.verify import _merged
 from wfkit.sim.findings import ERRORS
+from wfkit.sim.report import Report
 
 SHOP = """
 import uuid
@@ -126,6 +128,27 @@ def test_faults_narrow_the_search(verifying: Wfkit) -> None:
     nonsense = verifying(*FULFIL, "--faults", "explosion")
     assert (nonsense.status, nonsense.out) == (2, "")
     assert "'explosion' is no fault" in nonsense.err
+
+
+def test_several_processes_make_one_report(verifying: Wfkit, shop: Path) -> None:
+    """Each has other chance; what all of them find is told once."""
+    answer = verifying(*FULFIL, "--jobs", "2")
+    assert answer.status == 1
+    assert answer.out.count("WF063  fulfil: charge") == 1
+    report = json.loads((shop / ".wfkit/reports/fulfil.json").read_text(encoding="utf-8"))
+    assert [finding["code"] for finding in report["findings"]] == ["WF063"]
+
+
+def test_what_another_process_has_found_is_added(verifying: Wfkit) -> None:
+    """Once, together with how much it has tried; and a process that came to nothing is named."""
+    other = verifying(*FULFIL, "--json")
+    tried = other.json["coverage"].get("random_run", 0)
+    report = Report("fulfil", [], {"random_run": 5, "not_run": []})
+    for count in (1, 2):
+        report = _merged(report, other.out.encode(), b"")
+        assert [(finding.code, finding.story.startswith("WF063")) for finding in report.findings] == [("WF063", True)]
+        assert report.coverage["random_run"] == 5 + count * tried
+    assert _merged(report, b"", b"killed\n").coverage["not_run"] == ["another process: killed"]
 
 
 def test_what_the_world_says_is_heard(verifying: Wfkit) -> None:

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from xml.etree import ElementTree
 
+import msgspec
 import typer
 from msgspec import Raw
 
@@ -102,8 +103,16 @@ def verify(
     seconds = _seconds(budget)
     origin = {"target": target, "input": None if input is None else bytes(read_input(input)).decode(), "world": world}
     subject = _subject(origin)
+    narrowed = [word for fault in faults or () for word in ("--faults", fault)]
+    others = [_start(origin, ["--for", budget, "--seed", str(seed + number), *narrowed]) for number in range(1, jobs)]
     with _progress() as progress, user_output_on_stderr():
-        report = _explored(subject, origin, progress, faults=faults or None, budget=seconds, seed=seed, jobs=jobs)
+        report = _explored(subject, origin, progress, faults=faults or None, budget=seconds, seed=seed)
+    for other in others:
+        report = _merged(report, *other.communicate())
+    if others:
+        from wfkit.sim.files import write_report
+
+        write_report(report, report.workflow)  # over those of the single processes
     _show(report, as_json=as_json)
     if report.coverage.get("interrupted"):
         raise typer.Exit(INTERRUPTED)
@@ -163,6 +172,38 @@ def _explored(subject: Subject, origin: Mapping[str, Any], progress: Callable[[P
             return explore(subject, **terms)
         except FaultSyntaxError as error:
             raise UsageError(str(error), error.help) from None
+
+
+# -- several processes -----------------------------------------------------------------------------------------------------
+
+
+def _start(origin: Mapping[str, Any], options: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start another process that verifies the same, with chance of its own. An interruption reaches it as well."""
+    named = [origin["target"], *([origin["input"]] if origin["input"] is not None else [])]
+    world = ["--world", origin["world"]] if origin["world"] else []
+    command = [sys.executable, "-m", "wfkit", "verify", "--json", *world, *options, "--", *named]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _merged(report: Report, out: bytes, err: bytes) -> Report:
+    """Return a report with what another process has found and tried."""
+    from wfkit.sim.findings import Finding, Violation
+    from wfkit.sim.report import Report
+
+    coverage = dict(report.coverage)
+    if not out:
+        coverage["not_run"] = [*coverage["not_run"], f"another process: {err.decode(errors='replace').strip()}"]
+        return Report(report.workflow, report.findings, coverage)
+    told = msgspec.json.decode(out)
+    coverage["random_run"] = coverage.get("random_run", 0) + told["coverage"].get("random_run", 0)
+    known = {finding.violation.signature for finding in report.findings if finding.violation is not None}
+    findings = list(report.findings)
+    for members in told["findings"]:
+        about, line = members.pop("about"), members.pop("line")
+        violation = Violation(members["oracle"], members["severity"], about, members["title"], report.workflow, line=line)
+        if violation.signature not in known:
+            findings.append(Finding(**members, violation=violation))
+    return Report(report.workflow, findings, coverage)
 
 
 def _show(report: Report, *, as_json: bool) -> None:
