@@ -140,7 +140,7 @@ def engine_beside(journal: Path) -> Path:
 
 def _headers(journal: Path | None) -> dict[str, str]:
     headers = {"connection": "close"}
-    return headers if journal is None else headers | {"wfkit-journal": quote(str(journal.resolve()))}
+    return headers if journal is None else headers | {m.JOURNAL_HEADER: quote(str(journal.resolve()))}
 
 
 def _target(request: m.Request[Any]) -> str:

@@ -18,6 +18,8 @@ from wfkit.core.state import RunState
 VERSION = 1
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Of a request. The largest value that a history takes is half of this."""
+JOURNAL_HEADER = "wfkit-journal"
+"""With it a client says which journal it means: a folder may hold several, and the engine has one of them."""
 END_SECONDS_MAX = 20.0
 """How long one request waits for a run's end; whoever wants to wait longer asks again."""
 

@@ -40,8 +40,6 @@ A = TypeVar("A")
 
 log = logging.getLogger("wfkit.control")
 
-JOURNAL_HEADER = "wfkit-journal"
-"""With it a client says which journal it means: a folder may hold several, and the engine has one of them."""
 DISCARDED_BYTES_MAX = 16 * m.BODY_BYTES_MAX
 """So much of a body that is too long is read all the same: who is still sending does not hear the answer."""
 CLOSING_SECONDS = 2.0
@@ -160,7 +158,7 @@ class Control:
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
     def _check_journal(self, http: HttpRequest) -> None:
-        meant = http.headers.get(JOURNAL_HEADER)
+        meant = http.headers.get(m.JOURNAL_HEADER)
         if meant is not None and Path(unquote(meant)) != self._journal.path.resolve():
             raise EngineUnreachable(f"the engine here holds {self._journal.path}, and not {unquote(meant)}")
 
