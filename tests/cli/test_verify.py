@@ -206,6 +206,30 @@ def test_a_replay_says_whether_it_still_fails(verifying: Wfkit, shop: Path) -> N
     assert verifying("verify", "--replay", str(file), "--json").json["verdict"] == "fixed"
 
 
+SET = """
+from wfkit import Expect, step, workflow
+
+@step(expect=Expect(read_only=True))
+async def look(name: str) -> str:
+    return name
+
+@workflow
+async def look_at_all() -> None:
+    for name in {first}"a", "b", "c", "d"{last}:
+        await look(name)
+"""
+
+
+def test_what_only_another_process_shows_is_replayed_there(verifying: Wfkit, shop: Path) -> None:
+    """Without a fault in its schedule, a file still fails for as long as the code does."""
+    (shop / "looks.py").write_text(SET.format(first="{", last="}"), encoding="utf-8")
+    assert verifying("verify", "looks.py:look_at_all", "--for", "0.1s").status == 1
+    (file,) = shop.glob(".wfkit/failures/*.json")
+    assert verifying("verify", "--replay", str(file)).out.startswith("still fails: WF062")
+    (shop / "looks.py").write_text(SET.format(first="[", last="]"), encoding="utf-8")
+    assert verifying("verify", "--replay", str(file)).out.startswith("fixed: ")
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"target": "this:run"}, {"target": "json.tool:main"}, {"world": "/tmp/fakes.py:Shop"}, {"world": "subprocess:Popen"}],

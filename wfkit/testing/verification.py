@@ -160,7 +160,7 @@ def explore(
     if explored.interrupted:
         explored.coverage["interrupted"] = True
         explored.coverage["not_run"].append("the rest: interrupted")
-    if jobs > 1:
+    if (jobs if caller.jobs is None else caller.jobs) > 1:
         explored.coverage["not_run"].append("a second process: one campaign runs in one")
     name = subject.workflow.name
     report = Report(name, findings_of(explored, subject, origin, caller.folder), explored.coverage)
@@ -184,8 +184,13 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
         return Report(name, coverage={"not_run": [f"anything: {path.name} is replayed, and another call made it"]})
     if failure.code.workflow != name:
         raise Replayed("diverges", f"{failure.code.workflow} is not verified here any more, but {name} is")
-    recording = _simulated(subject, failure.faults, failure.seed)
-    for found in recording.findings:
+    if failure.faults:
+        recording = _simulated(subject, failure.faults, failure.seed)
+        findings = recording.findings
+    else:  # what needs no fault may need a replay in other surroundings
+        explored = Campaign(subject, faults=(), budget=0.0, seed=failure.seed).run()
+        recording, findings = explored.base, findings_of(explored, subject, origin, None)
+    for found in findings:
         if found.violation is not None and found.violation.signature == failure.signature:
             raise Replayed("still fails", found.story)
     event = first_difference(path, recording.history())
