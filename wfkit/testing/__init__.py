@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wfkit.sim.subject import Declaration, Instance, Replace, Volatile, extra, ignores, outcome, replace, residue
     from wfkit.testing.engine import TestEngine
     from wfkit.testing.http import http_transport, http_transport_sync
-    from wfkit.testing.strategies import FaultPlan, fault_plans
+    from wfkit.testing.strategies import FaultPlan, fault_plans, inputs
     from wfkit.testing.verification import averify, simulate, verify
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "http_transport",
     "http_transport_sync",
     "ignores",
+    "inputs",
     "on",
     "outcome",
     "replace",
@@ -80,6 +81,7 @@ _LAZY = {
     "http_transport": "wfkit.testing.http",
     "http_transport_sync": "wfkit.testing.http",
     "FaultPlan": "wfkit.testing.strategies",
+    "inputs": "wfkit.testing.strategies",
     "fault_plans": "wfkit.testing.strategies",
     "averify": "wfkit.testing.verification",
     "simulate": "wfkit.testing.verification",

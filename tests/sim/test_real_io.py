@@ -1,0 +1,131 @@
+"""Real sockets and processes are refused in simulations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from wfkit import UnsimulatedIO, Workflow, step, workflow
+from wfkit.testing import simulate, verify
+
+
+@step
+def asks_the_web() -> None:
+    urllib.request.urlopen("http://127.0.0.1:9/rates")
+
+
+@step
+async def connects() -> None:
+    with contextlib.suppress(Exception):
+        await asyncio.open_connection("127.0.0.1", 9)
+
+
+@step
+def starts_a_process() -> None:
+    subprocess.run(["true"], check=True)
+
+
+@step
+async def looks_up() -> None:
+    with contextlib.suppress(Exception):
+        socket.getaddrinfo("example.invalid", 80)
+
+
+@step
+def talks(port: int) -> str:
+    with socket.create_connection(("127.0.0.1", port)) as wire:
+        return wire.recv(100).decode()
+
+
+@workflow
+async def web() -> None:
+    await asks_the_web()
+
+
+@workflow
+async def wire() -> None:
+    await connects()
+
+
+@workflow
+async def process() -> None:
+    await starts_a_process()
+
+
+@workflow
+async def name() -> None:
+    await looks_up()
+
+
+@workflow
+async def talk(port: int) -> str:
+    return await talks(port)
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        (web, "step asks_the_web reaches for the real world: it asks for http://127.0.0.1:9/rates"),
+        (wire, "step connects reaches for the real world: it calls loop.create_connection()"),
+        (process, "step starts_a_process reaches for the real world: it starts the process true"),
+        (name, "step looks_up reaches for the real world: it looks up example.invalid"),
+    ],
+)
+def test_the_step_and_its_line_are_named_whatever_the_step_makes_of_it(case: Workflow[[], None], told: str) -> None:
+    """The simulation as a whole ends: the workflow cannot retry it away, and the step cannot swallow it."""
+    with pytest.raises(UnsimulatedIO) as caught:
+        simulate(case)
+    assert str(caught.value).startswith(told)
+    assert f", at {__file__}:" in str(caught.value)
+    assert "io=" in caught.value.help
+
+
+def test_a_whole_verification_ends_with_it() -> None:
+    """And nothing is kept: it is no finding of the workflow."""
+    with pytest.raises(UnsimulatedIO):
+        verify(process, budget="0.1s")
+
+
+def test_a_def_step_may_use_real_sockets_where_that_is_allowed() -> None:
+    """Virtual time stands still meanwhile."""
+    with listening(lambda wire: wire.sendall(b"hello")) as port:
+        recording = simulate(talk, port, io="allow")
+    assert recording.result == "hello"
+    assert recording.ended == 0
+
+
+def test_nothing_is_refused_beside_a_simulation() -> None:
+    """Only code that belongs to one is."""
+    with pytest.raises(UnsimulatedIO):
+        simulate(web)
+    with listening(lambda wire: wire.sendall(b"hello")) as port, socket.create_connection(("127.0.0.1", port)) as wire:
+        assert wire.recv(100) == b"hello"
+
+
+@contextlib.contextmanager
+def listening(answer: Callable[[socket.socket], object]) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stopping = threading.Event()
+
+        def serve() -> None:
+            server.settimeout(0.05)
+            while not stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    wire, _ = server.accept()
+                    with wire:
+                        answer(wire)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            stopping.set()
+            thread.join()

@@ -1,0 +1,129 @@
+"""Strategies for Hypothesis: plans of faults, and inputs from type hints."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, TypedDict
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from msgspec import Struct
+
+from wfkit import resource, step, workflow
+from wfkit.testing import FakeService, FaultPlan, Recording, fault_plans, inputs, replace, simulate
+
+
+@resource
+async def bank() -> Any:
+    yield None
+
+
+@step
+async def charge(amount: int) -> str:
+    return str(await bank.get().call("charge", amount=amount))
+
+
+@workflow
+async def buy(times: int) -> str:
+    for amount in range(times):
+        await charge(amount)
+    return "done"
+
+
+class World:
+    def __init__(self) -> None:
+        self.bank = FakeService("bank")
+
+
+def run(plan: Any) -> Recording[str]:
+    return simulate(buy, 2, world=World, resources=[replace(bank, lambda world: world.bank)], faults=plan)
+
+
+def charged_too_often(plan: FaultPlan) -> bool:
+    return len(run(plan).effects) > 2
+
+
+def test_a_plan_shrinks_to_one_simple_early_fault_and_shows_as_one() -> None:
+    """What Hypothesis prints can be pasted as `faults=`, and fails in the same way."""
+    smallest = find(fault_plans(), charged_too_often, settings=settings(database=None, derandomize=True, deadline=None))
+    faults = ast.literal_eval(repr(smallest))
+    assert len(faults) == 1
+    assert faults[0].startswith("crash@1:")
+    assert len(run(faults).effects) == 3
+
+
+def test_a_falsifying_example_names_the_faults() -> None:
+    """Hypothesis shows a plan before its last run; it is known by then what it means."""
+
+    @settings(database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), max_examples=50)
+    @given(plan=fault_plans())
+    def holds(plan: FaultPlan) -> None:
+        assert not charged_too_often(plan)
+
+    with pytest.raises(AssertionError) as caught:
+        holds()
+    told = "\n".join(getattr(caught.value, "__notes__", ()))
+    assert "plan=['crash@1:" in told
+
+
+def test_faults_may_strike_where_only_faults_lead() -> None:
+    """Each fault is looked up in the trace of a schedule with those before it: a retry has points of its own."""
+    first = FaultPlan([(0, 7)])
+    base, once = run(()), run(first)
+    assert len(once.trace) > len(base.trace)
+    plan = FaultPlan([(0, 7), (0, len(base.trace) - 2)])
+    planned = run(plan).planned
+    assert len(planned) == 2
+    assert planned[1].point in once.trace
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Line(Struct):
+    sku: str
+    count: int = 1
+
+
+@dataclass
+class Order:
+    lines: list[Line]
+    at: datetime
+    colour: Colour
+    price: float
+    notes: dict[str, Annotated[str, "free"]] = field(default_factory=dict)
+
+
+class Address(TypedDict):
+    street: str
+
+
+@workflow
+async def ordered(
+    order: Order, to: Address | None, how: Literal["slow", "fast"], wait: timedelta, pair: tuple[int, str], tags: set[str]
+) -> None: ...
+
+
+@settings(database=None, derandomize=True, deadline=None, max_examples=50, phases=[Phase.generate])
+@given(args=inputs(ordered))
+def test_inputs_are_made_from_type_hints(args: tuple[Any, ...]) -> None:
+    """Structs, dataclasses and all: each travels as JSON and comes back as it was."""
+    assert isinstance(args[0], Order)
+    assert all(isinstance(line, Line) for line in args[0].lines)
+    assert ordered.signature.decode(ordered.signature.encode(args, {})) == args
+
+
+def test_neither_pytest_nor_hypothesis_is_imported_before_they_are_used() -> None:
+    """So that a test suite without Hypothesis can use the rest, and a shell starts quickly."""
+    report = (
+        "import sys, wfkit.testing; from wfkit.testing import *;print({'hypothesis', 'pytest', 'httpx'} & set(sys.modules))"
+    )
+    child = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "set()"
