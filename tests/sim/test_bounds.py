@@ -1,0 +1,153 @@
+"""What never ends, or takes too much, is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from wfkit import SimulationBounds, sleep, step, workflow
+from wfkit.sim import bounds
+from wfkit.testing import simulate, verify
+
+turnstile = threading.Lock()
+
+
+@pytest.fixture(autouse=True)
+def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "CPU_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(bounds, "BLOCKED_SECONDS_MAX", 1.0)
+    monkeypatch.setattr(bounds, "MEMORY_BYTES_MAX", 1 << 28)
+    monkeypatch.setattr("wfkit.sim.simulation.ENTRIES_MAX", 1_000)
+
+
+@step
+def spins() -> None:
+    while True:
+        pass
+
+
+@step
+async def swallows() -> None:
+    while True:
+        try:
+            while True:
+                pass
+        except Exception:  # noqa: BLE001  # what is tested
+            pass
+
+
+@step
+def eats() -> None:
+    eaten = []
+    while True:
+        eaten.append(bytearray(1 << 20))
+
+
+@step
+def passes() -> None:
+    with turnstile:
+        time.sleep(60)
+
+
+@step
+async def passes_in_the_loop() -> None:
+    turnstile.acquire()
+
+
+@step
+async def nothing() -> None: ...
+
+
+@workflow
+async def one(what: str) -> None:
+    match what:
+        case "spins":
+            await spins()
+        case "swallows":
+            await swallows()
+        case "eats":
+            await eats()
+        case "computes":
+            while True:
+                pass
+        case "yields":
+            while True:
+                await asyncio.sleep(0)
+        case "passes_in_the_loop":
+            await passes_in_the_loop()
+
+
+@workflow
+async def steps() -> None:
+    while True:
+        await nothing()
+
+
+@workflow
+async def beats() -> None:
+    while True:
+        await sleep("1 day")
+
+
+@workflow
+async def locks() -> None:
+    await passes()
+
+
+@pytest.mark.parametrize("what", ["spins", "swallows", "computes", "yields"])
+def test_what_computes_for_ever_is_ended_and_its_line_told(what: str) -> None:
+    """In steps and in workflows, and whatever exceptions they catch; a loop that only yields may be met between two turns."""
+    began = time.perf_counter()
+    with pytest.raises(
+        SimulationBounds,
+        match=r"a schedule has been computing for 0.5 s" + (r", at .*test_bounds.py" if what != "yields" else ""),
+    ):
+        simulate(one, what)
+    assert time.perf_counter() - began < 60
+
+
+def test_what_eats_memory_is_ended() -> None:
+    """Before the machine is."""
+    with pytest.raises(SimulationBounds, match=r"a schedule has taken .* of memory, at .* in eats"):
+        simulate(one, "eats")
+
+
+def test_a_lock_that_a_dead_step_holds_is_told_as_that() -> None:
+    """A crash of a real process frees the locks of its modules; a simulated one cannot."""
+    began = time.perf_counter()
+    try:
+        with pytest.raises(SimulationBounds, match=r"has been waiting .* in passes") as caught:
+            verify(locks, budget="0.1s", faults=["crash@1:step.before:passes", "crash"])
+        assert "a lock of a module outlives a simulated crash" in caught.value.help
+    finally:
+        if turnstile.locked():
+            turnstile.release()
+    assert time.perf_counter() - began < 60
+
+
+def test_a_lock_taken_in_the_loop_itself_is_told_too() -> None:
+    """There only a signal wakes it."""
+    with turnstile, pytest.raises(SimulationBounds, match=r"has been waiting .* in passes_in_the_loop"):
+        simulate(one, "passes_in_the_loop")
+
+
+def test_a_workflow_without_an_end_is_refused_and_told_how_to_bound_it() -> None:
+    """Both where time stands still and where it goes on."""
+    with pytest.raises(SimulationBounds, match="steps does not end, without any fault: it wrote more than 1,000 records"):
+        simulate(steps)
+    with pytest.raises(SimulationBounds, match="beats does not end, without any fault: it had not come to rest after 400 days"):
+        simulate(beats)
+    assert simulate(beats, until="30 days").status == "running"
+
+
+def test_the_watching_thread_ends_when_there_is_nothing_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no thread that a test suite would complain of."""
+    monkeypatch.setattr(bounds, "IDLE_LOOKS_MAX", 1)
+    simulate(one, "")
+    deadline = time.monotonic() + 30
+    while bounds._thread is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert bounds._thread is None
