@@ -30,7 +30,7 @@ from wfkit.sim.hash_seeds import HashSeeds
 from wfkit.sim.oracles import judge, judge_base
 from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference
-from wfkit.sim.replays import replayed
+from wfkit.sim.replays import parted, replayed
 from wfkit.sim.simulation import Simulation, namespaces, registry_of
 from wfkit.sim.subject import Subject
 
@@ -125,6 +125,8 @@ class Campaign:
         self._found: dict[tuple[str, str, str], Found] = {}
         self._schedules = 0
         self._since_error = 0
+        self._parted = False
+        """Two executions of the schedule without faults differ: nothing can be said of others."""
         self._stage = ""
         self._total = 0
         self._sometimes: set[str] = set()
@@ -175,7 +177,7 @@ class Campaign:
             (self._beyond, not self._wanted),
         )
         for search, wanted in passes:
-            if wanted and (not self._errors or search == self._hash_seed_results):
+            if wanted and (not (self._errors or self._parted) or search == self._hash_seed_results):
                 self._since_error = 0
                 try:
                     search()
@@ -257,12 +259,13 @@ class Campaign:
         return self.reference
 
     def _leak(self, again: Recording[Any]) -> None:
-        """Tell why a schedule went two ways, if a replay shows it; otherwise raise."""
+        """Tell why a schedule went two ways, if it is the workflow's doing; otherwise raise."""
         self.reference = Reference.of(self._new, self.base, [], [])
-        violations = self._replay_all()
-        self._note(violations, (), self.base)
-        if not self._errors:
+        self._note([*self._replay_all(), *parted(self.base, again)], (), self.base)
+        if not self._found:
             raise HarnessLeak(_first_difference(self.base, again))
+        self._parted = True
+        self.coverage["not_run"].append("faults: without any, the workflow already goes another way each time")
 
     # -- pass 1 -------------------------------------------------------------------------------------------------------------
 
@@ -293,7 +296,8 @@ class Campaign:
             known |= {_sort(point) for point in new}
             if new and plan[0].cls != "T":
                 self._frontier.append((plan, recording))
-                follow = [(*plan, second) for second in self._faults_at(new, recording)]
+                pairs = [(*plan, second) for second in self._faults_at(new, recording)]
+                follow = [pair for pair in pairs if _go_together(pair)]
                 self._total += len(follow)
                 for pair in follow:
                     self._try(pair)
@@ -418,7 +422,7 @@ class Campaign:
             after = next((index for index, (point, _) in enumerate(passed) if point == first[0].point), len(passed))
             hashes = dict(passed[after + 1 :])
             for second in self._faults_at(hashes, recording):
-                if second.kind not in _SECOND:
+                if second.kind not in _SECOND or not _go_together((*first, second)):
                     continue
                 pairs.total += 1
                 known = (hashes[second.point], _sort(second.point), second.kind)
@@ -457,7 +461,8 @@ class Campaign:
                 drawn = [chance.choice(faults) for _ in range(3)]
                 fault = min(drawn, key=lambda one: cells.get((one.point.phase, one.kind), 0))
                 cells[fault.point.phase, fault.kind] = cells.get((fault.point.phase, fault.kind), 0) + 1
-                plan[fault.point] = fault
+                if _go_together((*plan.values(), fault)):
+                    plan[fault.point] = fault
             run += 1
             before = len(states)
             self._try(tuple(plan.values()), watch=watch)
@@ -499,6 +504,16 @@ def _fits(fault: Fault, recording: Recording[Any]) -> bool:
             return delivery.dedupe is not None
         case _:
             return True
+
+
+def _go_together(plan: Plan) -> bool:
+    """Whether a plan is one that a workflow can be blamed for.
+
+    A call that arrives half a minute after its process died, when the run has been given up and undone meanwhile, undoes
+    that: no workflow can help it, only a service that remembers what it was told to undo.
+    """
+    kinds = {fault.kind for fault in plan}
+    return "zombie" not in kinds or not kinds & {"cancel", "fatal", "fail_n", "slow", "outage", "delay"}
 
 
 def _first_difference(one: Recording[Any], other: Recording[Any]) -> str:

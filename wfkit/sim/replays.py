@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from wfkit.api.registry import Registry
+from wfkit.core.compare import describe, differences
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.machine import activations
 from wfkit.sim.disagreements import Disagreement, disagreements
@@ -38,6 +39,39 @@ def replayed(subject: Subject, recording: Recording[Any], registry: Registry) ->
             if not any(each.breaks for each in found.get(code.name, ())):
                 found.setdefault(code.name, []).extend(disagreements(code, fed, len(records), start))
     return violations_of(each for all in found.values() for each in all)
+
+
+def parted(one: Recording[Any], other: Recording[Any]) -> list[Violation]:
+    """Compare two recordings of one schedule: from equal entries, code that looks at nothing else asks for equal commands.
+
+    Returns:
+        A violation for each workflow that did not; none if the recordings differ for another reason.
+    """
+    found: dict[str, Violation] = {}
+    for id, run in one.runs.items():
+        again = other.runs.get(id)
+        workflow = run.state.workflow
+        if again is None or workflow in found:
+            continue
+        for first, second in zip(activations(run.records), activations(again.records), strict=False):
+            if first.entry != second.entry:
+                break
+            apart = differences(first.commands or (), second.commands or (), first.seq)
+            if apart:
+                recorded, requested = (" ".join(describe(command)).strip() for command in apart[-1][1:3])
+                found[workflow] = Violation(
+                    "replay",
+                    "error",
+                    workflow,
+                    f"{workflow} goes another way each time it is executed: {requested} instead of {recorded}",
+                    workflow,
+                    id,
+                    evidence=(f"executed once: {recorded}", f"executed again: {requested}"),
+                    why="a branch, or an order, that depends on more than the history: objects by address, a module's state",
+                    fix="let only arguments, results, signals and wfkit's own clock and chance decide",
+                )
+                break
+    return list(found.values())
 
 
 def violations_of(found: Iterable[Disagreement], elsewhere: str = "") -> list[Violation]:

@@ -601,12 +601,23 @@ def registry_of(subject: Subject, old: Workflow[..., Any] | None) -> Registry:
         subject: what is simulated.
         old: the version of its workflow that takes the place of the new one, under the same name.
     """
-    workflows = [*subject.workflows, *(instance.workflow for instance in subject.runs)]
+    workflows = (*subject.workflows, *(instance.workflow for instance in subject.runs))
     if old is None:
-        return Registry([subject.workflow, *workflows])
-    renamed = Workflow(old.fn, name=subject.workflow.name, patches=old.patches, on=old.on)
+        return _registry(subject.workflow, *workflows)
+    return _registry(_renamed(old, subject.workflow.name), *(each for each in workflows if each.name != subject.workflow.name))
+
+
+@functools.lru_cache(maxsize=64)
+def _registry(*workflows: Workflow[..., Any]) -> Registry:
+    """Collect the code once for all schedules: the engine only reads it."""
+    return Registry(workflows)
+
+
+@functools.lru_cache(maxsize=64)
+def _renamed(old: Workflow[..., Any], name: str) -> Workflow[..., Any]:
+    renamed = Workflow(old.fn, name=name, patches=old.patches, on=old.on)
     renamed.timeout = old.timeout
-    return Registry([renamed, *(workflow for workflow in workflows if workflow.name != subject.workflow.name)])
+    return renamed
 
 
 def namespaces(*registries: Registry) -> list[dict[str, Any]]:
