@@ -5,14 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
-from wfkit import SimulationBounds, sleep, step, workflow
+from wfkit import SimulationBounds, resource, sleep, step, workflow
 from wfkit.sim import bounds
-from wfkit.testing import simulate, verify
+from wfkit.testing import FakeService, replace, simulate
 
 turnstile = threading.Lock()
+
+
+@resource
+async def till() -> Any:
+    yield None
+
+
+class World:
+    def __init__(self) -> None:
+        self.till = FakeService("till")
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +60,7 @@ def eats() -> None:
 @step
 def passes() -> None:
     with turnstile:
-        time.sleep(60)
+        till.get().call_sync("pay")
 
 
 @step
@@ -120,7 +131,7 @@ def test_a_lock_that_a_dead_step_holds_is_told_as_that() -> None:
     began = time.perf_counter()
     try:
         with pytest.raises(SimulationBounds, match=r"has been waiting .* in passes") as caught:
-            verify(locks, budget="0.1s", faults=["crash@1:step.before:passes", "crash"])
+            simulate(locks, world=World, resources=[replace(till, lambda world: world.till)], faults="crash@1:call.before:pay")
         assert "a lock of a module outlives a simulated crash" in caught.value.help
     finally:
         if turnstile.locked():

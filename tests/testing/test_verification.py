@@ -1,0 +1,101 @@
+"""`verify` and `simulate`: from a workflow to findings that are confirmed, reduced, told and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wfkit import DefinitionError, FaultSyntaxError, LedgerFinding, resource, step, step_info, workflow
+from wfkit.testing import FakeService, averify, replace, simulate, verify
+from wfkit.testing.caller import Caller, Replayed, calling
+
+
+@resource
+async def bank() -> Any:
+    yield None
+
+
+@step
+async def charge(amount: int) -> str:
+    return str(await bank.get().call("charge", idempotency_key=step_info().idempotency_key, amount=amount))
+
+
+@step
+async def charge_anew(amount: int) -> str:
+    return str(await bank.get().call("charge", idempotency_key=str(uuid.uuid4()), amount=amount))
+
+
+@workflow
+async def sound(amount: int) -> str:
+    return await charge(amount)
+
+
+@workflow
+async def careless(amount: int) -> str:
+    return await charge_anew(amount)
+
+
+class World:
+    def __init__(self) -> None:
+        self.bank = FakeService("bank")
+
+
+SHOP: dict[str, Any] = {"world": World, "resources": [replace(bank, lambda world: world.bank)]}
+TWICE = "crash@1:step.effect_done_not_journaled:charge_anew"
+
+
+@pytest.fixture(autouse=True)
+def caller(tmp_path: Path) -> Any:
+    with calling(Caller({"pytest": "a test"}, tmp_path, budget="0.1s")) as made:
+        yield made
+
+
+def test_a_finding_is_reduced_told_and_kept(caller: Caller) -> None:
+    """One fault is enough, its schedule fails again by name, and the file replays it."""
+    report = verify(careless, 7, **SHOP)
+    with pytest.raises(LedgerFinding):
+        report.assert_ok()
+    (finding,) = [each for each in report.findings if each.oracle == "ledger"]
+    assert len(finding.faults) == 1
+    with pytest.raises(LedgerFinding):
+        simulate(careless, 7, **SHOP, faults=finding.faults).assert_ok()
+    path = Path(finding.file)
+    assert path.is_file()
+    with calling(Caller(caller.origin, caller.folder, replay=path)), pytest.raises(Replayed) as replayed:
+        verify(careless, 7, **SHOP)
+    assert replayed.value.verdict == "still fails"
+
+
+def test_a_sound_workflow_has_no_finding_also_inside_a_running_loop(caller: Caller) -> None:
+    """`verify` nests in the loop of a test, `averify` leaves it free."""
+
+    async def test() -> None:
+        verify(sound, 7, **SHOP).assert_ok()
+        (await averify(sound, 7, **SHOP)).assert_ok()
+
+    asyncio.run(test())
+    assert caller.folder is not None
+    assert not list(caller.folder.glob("failures/*"))
+
+
+def test_one_schedule_is_judged_and_equal_ones_are_equal() -> None:
+    """The fault decides."""
+    simulate(careless, 7, **SHOP).assert_ok()
+    one, other = simulate(careless, 7, **SHOP, faults=TWICE), simulate(careless, 7, **SHOP, faults=[TWICE])
+    assert one.digest == other.digest
+    assert [len(each.effects) for each in (one, other)] == [2, 2]
+    with pytest.raises(LedgerFinding):
+        one.assert_ok()
+    simulate(sound, 7, **SHOP, faults=TWICE.replace("charge_anew", "charge")).assert_ok()
+
+
+def test_what_cannot_be_simulated_is_refused() -> None:
+    """With words that say why."""
+    with pytest.raises(FaultSyntaxError):
+        simulate(sound, 7, **SHOP, faults="crush@1:step.before:charge")
+    with pytest.raises(DefinitionError, match="is no workflow"):
+        verify(sound.fn, 7, **SHOP)
