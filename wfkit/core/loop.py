@@ -413,6 +413,40 @@ def _close_all(coroutines: Iterable[Any], generators: Iterable[Any]) -> None:
             _undying.append(generator)
 
 
+@contextlib.contextmanager
+def instead_of_host(loop: asyncio.AbstractEventLoop, keep: Callable[[AsyncGenerator[Any, Any]], None]) -> Generator[None]:
+    """Make `loop` the running one within the block, on top of a loop that may be running in this thread already.
+
+    Args:
+        loop: not that of a run: those are entered by `RunLoop.inside`.
+        keep: takes async generators as they begin; they are not finalised by the garbage collector.
+
+    Raises:
+        WorkflowLoopError: within workflow code.
+    """
+    host = _get_running_loop()
+    if isinstance(host, RunLoop):
+        host.refuse(WorkflowLoopError("a workflow cannot simulate another run", help="do it outside of workflow code"))
+    task = asyncio.current_task(host) if host is not None else None
+    if host is not None and task is not None:
+        _leave_task(host, task)
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(keep, None)
+    _set_running_loop(loop)
+    try:
+        yield
+    finally:
+        _set_running_loop(host)
+        sys.set_asyncgen_hooks(*hooks)
+        if host is not None and task is not None:
+            _enter_task(host, task)
+
+
+def is_inside_a_loop() -> bool:
+    """Whether an event loop of asyncio is running in this thread."""
+    return _get_running_loop() is not None
+
+
 def running() -> RunLoop | None:
     """Return the loop of the run whose code runs just now; None outside of workflow code."""
     loop = _get_running_loop()

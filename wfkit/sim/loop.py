@@ -8,18 +8,15 @@ and from then on the loop drops every callback of that epoch: no `finally`, no `
 from __future__ import annotations
 
 import asyncio
-import asyncio.tasks
 import contextvars
 import heapq
 import itertools
-import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Any, NoReturn
 
-from wfkit.core.loop import RunLoop
-from wfkit.errors import WorkflowLoopError
+from wfkit.core.loop import instead_of_host
 from wfkit.sim.real_io import refuse
 
 _LOOK_EVERY = 1_000
@@ -132,24 +129,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             heapq.heappop(timers)
         return None
 
-    @contextmanager
-    def _entered(self) -> Iterator[None]:
-        host = asyncio._get_running_loop()
-        if isinstance(host, RunLoop):
-            host.refuse(WorkflowLoopError("a workflow cannot simulate another run", help="do it outside of workflow code"))
-        task = asyncio.current_task(host) if host is not None else None
-        if host is not None and task is not None:
-            asyncio.tasks._leave_task(host, task)
-        hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(self._generators.append, None)
-        asyncio._set_running_loop(self)
-        try:
-            yield
-        finally:
-            asyncio._set_running_loop(host)
-            sys.set_asyncgen_hooks(*hooks)
-            if host is not None and task is not None:
-                asyncio.tasks._enter_task(host, task)
+    def _entered(self) -> AbstractContextManager[None]:
+        return instead_of_host(self, self._generators.append)
 
     def bury(self) -> None:
         """Drop all that is left: every coroutine is closed, and what its `finally` blocks ask of the loop is ignored."""

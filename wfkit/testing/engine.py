@@ -19,6 +19,7 @@ from wfkit.api.registry import Registry
 from wfkit.api.resources import Resource
 from wfkit.core.durations import MAX, Duration, microseconds
 from wfkit.core.entries import Record
+from wfkit.core.loop import is_inside_a_loop
 from wfkit.engine.apps import load_app
 from wfkit.engine.client import Client, End, IfFinished
 from wfkit.engine.engine import Engine
@@ -271,7 +272,7 @@ TURNS = 10
 
 
 async def _let_others() -> None:
-    if asyncio._get_running_loop() is not None:  # otherwise it is another library's loop
+    if is_inside_a_loop():  # otherwise it is another library's loop
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
