@@ -44,7 +44,7 @@ class Outside:
         self._came_early: set[int] = set()
         self._engine: Engine | None = None
         self._up: list[asyncio.Future[None]] = []
-        self._asked: set[asyncio.Future[bool]] = set()
+        self._asked: dict[asyncio.Future[bool], None] = {}  # a set would hand them out by their addresses
         self._held: Callable[[], Coroutine[Any, Any, object]] | None = None
         self.client = Client(self)
         self.deliveries: list[Delivery] = []
@@ -78,13 +78,13 @@ class Outside:
             life = self._simulation.life
             assert life is not None
             answered: asyncio.Future[bool] = self._loop.create_future()
-            self._asked.add(answered)
+            self._asked[answered] = None
             task: asyncio.Task[T] = self._loop.create_task(request(self._engine), context=life.copy())
             task.add_done_callback(functools.partial(_answer, answered))
             try:
                 came = await answered
             finally:
-                self._asked.discard(answered)
+                del self._asked[answered]
             if came:
                 return task.result()
 
