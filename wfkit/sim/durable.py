@@ -3,7 +3,8 @@
 It holds what is in the journal, run by run, and what happened outside. Left out is how it came there:
 
 * times, but for the order in which open timers are due and whether they are: a crash puts everything off by a second;
-* attempts that the process died under, and their numbers, since the policy does not count them;
+* attempts that the process died under, and their numbers, since the policy does not count them; unless the step looks at
+  that number, which then counts up to three;
 * whether an entry was activated as it was written, or from the inbox.
 
 An effect is counted up to two: happening a third time is no news.
@@ -32,6 +33,8 @@ from wfkit.core.entries import (
 )
 from wfkit.core.records import encode_record
 from wfkit.sim.services import Effect, FakeService, canonical
+
+ATTEMPTS_MAX = 3
 
 
 class _Journal:
@@ -69,10 +72,17 @@ class DurableState:
         self._effects: dict[str, int] = {}
         self._states: dict[str, str] = {}
         self._dues: dict[tuple[int, int], int] = {}
+        self._attempts: dict[tuple[int, int], int] = {}
         self._known: bytes | None = None
 
-    def wrote(self, run: int, record: Record) -> None:
-        """A record has become durable."""
+    def wrote(self, run: int, record: Record, *, counts: bool = False) -> None:
+        """A record has become durable.
+
+        Args:
+            run: of this run.
+            record: the record.
+            counts: whether the step that it is about looks at the number of its attempt.
+        """
         entry = record.entry
         journal = self._journals.setdefault(run, _Journal())
         journal.seq += 1
@@ -86,6 +96,8 @@ class DurableState:
                 self._dues.pop((run, command.n), None)
         self._known = None
         match entry:
+            case AttemptFailed(died=True) if counts:
+                self._attempts[run, entry.n] = min(entry.attempt, ATTEMPTS_MAX)
             case ActivationStarted() | AttemptStarted() | AttemptFailed(died=True):
                 pass
             case Activated():
@@ -125,6 +137,7 @@ class DurableState:
                     digest.update(encode_record(Record(entry)))
             for name in sorted(self._effects):
                 digest.update(f"{name}{self._effects[name]}".encode())
+            digest.update(repr(sorted(self._attempts.items())).encode())
             for name in sorted(self._states):
                 digest.update(f"{name}{self._states[name]}".encode())
             self._known = digest.digest()

@@ -197,6 +197,8 @@ class FakeService:
                     host.happened(effect, again=True)
                 return copy.deepcopy(answer)
         answer = self._answer(name, key, payload)
+        if host is not None and self._handlers:
+            host.changed(self)
         if answer is NO_EFFECT:
             return None
         self.effects.append(effect)
@@ -204,8 +206,6 @@ class FakeService:
             self._answers[key] = (effect, copy.deepcopy(answer))
         if host is not None:
             host.happened(effect, again=False)
-            if self._handlers:
-                host.changed(self)
         return answer
 
     def _answer(self, name: str, key: str | None, payload: dict[str, Any]) -> Any:

@@ -145,6 +145,8 @@ class Simulation:
         self._outages: dict[str, int] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
         """Steps under way: whether they have declared an effect."""
+        self._read: dict[tuple[str, int], set[str]] = {}
+        """What steps have read of their attempts: the key, the attempt's number."""
         self._buried = False
         self._broken: list[tuple[str, str, str]] = []
         self._held: set[str] = set()
@@ -460,7 +462,9 @@ class Simulation:
         if "random" in self.constants:
             self._random.seed(f"{info.run_id}/{now.n}")
         values = {name: getattr(info, name) for name in StepInfo.__slots__}
-        return replace(now, info=_SeenInfo(**values)), self._passing_in(step)
+        seen = _SeenInfo(**values)
+        object.__setattr__(seen, "read", self._read.setdefault(where, set()))  # of a frozen class
+        return replace(now, info=seen), self._passing_in(step)
 
     def _passing_in(self, step: Step[..., Any]) -> Calling:
         yield from self.reach(None, "step.before", step.name)
@@ -471,7 +475,7 @@ class Simulation:
         run, n = now.info.run_id, now.n
         if self.subject.world is None and not self._declaring.get((run, n)):
             # Nothing is known of this step but that it ran: the whole of it is one effect.
-            key = now.info.idempotency_key if getattr(now.info, "_key_was_read", False) else None
+            key = now.info.idempotency_key if "idempotency_key" in self._read[run, n] else None
             payload = {"args": args, **kwargs} if kwargs else {"args": args}
             self.happened(Effect(self.now(), OPAQUE, step.name, key, payload, run, n), again=False)
             yield from self.reach(None, "call.after", step.name)
@@ -505,7 +509,8 @@ class Simulation:
     def _wrote(self, run: int, record: Record) -> None:
         self.entries += 1
         if self.durable is not None:
-            self.durable.wrote(run, record)
+            n = getattr(record.entry, "n", 0)
+            self.durable.wrote(run, record, counts="attempt" in self._read.get((self.disk.ids[run], n), ()))
         self.tell("wrote", self.disk.ids[run], getattr(record.entry, "n", 0), record)
 
     def _check_always(self, point: Point) -> None:
@@ -576,13 +581,14 @@ OPAQUE = "step"
 
 
 class _SeenInfo(StepInfo):
-    """What a step knows of its attempt; it is noted whether the key was read."""
+    """What a step knows of its attempt; it is noted what of it was read."""
 
-    __slots__ = ("_key_was_read",)
+    __slots__ = ("read",)
+    read: set[str]
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "idempotency_key":
-            object.__setattr__(self, "_key_was_read", True)
+        if name in ("idempotency_key", "attempt"):
+            self.read.add(name)
         return super().__getattribute__(name)
 
 
