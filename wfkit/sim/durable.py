@@ -72,7 +72,7 @@ class DurableState:
         self._effects: dict[str, int] = {}
         self._states: dict[str, str] = {}
         self._dues: dict[tuple[int, int], int] = {}
-        self._attempts: dict[tuple[int, int], int] = {}
+        self._attempts: dict[tuple[int, int], tuple[int, bool]] = {}
         self._known: bytes | None = None
 
     def wrote(self, run: int, record: Record, *, counts: bool = False) -> None:
@@ -96,8 +96,9 @@ class DurableState:
                 self._dues.pop((run, command.n), None)
         self._known = None
         match entry:
-            case AttemptFailed(died=True) if counts:
-                self._attempts[run, entry.n] = min(entry.attempt, ATTEMPTS_MAX)
+            case AttemptStarted() | AttemptFailed(died=True) if counts:
+                started = isinstance(entry, AttemptStarted)
+                self._attempts[run, entry.n] = min(entry.attempt, ATTEMPTS_MAX), started
             case ActivationStarted() | AttemptStarted() | AttemptFailed(died=True):
                 pass
             case Activated():
