@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 import uuid
@@ -62,6 +63,18 @@ async def later_attempts_pay_more(order: str) -> str:
     if step_info().attempt > 1:
         await bank.get().call("pay", idempotency_key=order)
     return order
+
+
+@step
+async def refused_at_first() -> None:
+    if step_info().attempt == 1:
+        raise ConnectionError
+
+
+@workflow(name="buy")
+async def buy_after_a_refusal(order: str) -> str:
+    await refused_at_first()
+    return await without_key(order)
 
 
 def paying(one: Callable[[str], Any]) -> Workflow[[str], str]:
@@ -131,6 +144,14 @@ def test_only_what_was_read_is_held() -> None:
     experiment = Experiment(by_attempt)
     experiment.cause()
     assert experiment.held[1:] == [frozenset({"attempt"})]
+
+
+def test_a_run_that_does_not_get_there_is_no_evidence() -> None:
+    """Were the first attempt the only one, the run would fail before it pays: that says nothing of paying twice."""
+    experiment = Experiment(without_key)
+    experiment.subject = dataclasses.replace(experiment.subject, workflow=buy_after_a_refusal)
+    experiment.faults = [parse_fault("crash@2:step.effect_done_not_journaled:without_key")]
+    assert experiment.cause() == OWN
 
 
 def test_what_schedules_do_not_show_is_not_blamed_on_them() -> None:

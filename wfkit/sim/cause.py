@@ -52,7 +52,8 @@ def find_cause(
         return own  # what shows it is not the judgement of a schedule
 
     def vanishes(held: Held) -> bool:
-        return is_clean(rerun(frozenset({held})))
+        again = rerun(frozenset({held}))
+        return again.faults == recording.faults and is_clean(again)  # otherwise it went another way, which shows nothing
 
     drawn: tuple[tuple[Held, tuple[str, ...]], ...] = (("random", _CHANCE), ("time", _CLOCK))
     for held, read in drawn:

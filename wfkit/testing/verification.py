@@ -23,6 +23,7 @@ from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import START, Declaration, Instance, Replace, RunId, Subject
 from wfkit.testing.caller import Replayed, current
 from wfkit.testing.findings import Case, findings_of, log, of_old_code
+from wfkit.testing.silence import silence
 from wfkit.testing.strategies import FaultPlan
 
 R = TypeVar("R")
@@ -156,14 +157,16 @@ def explore(
         seed=seed if caller.seed is None else caller.seed,
         progress=caller.progress,
     )
-    explored = campaign.run()
+    with silence():
+        explored = campaign.run()
+        findings = findings_of(explored, subject, origin, caller.folder)
     if explored.interrupted:
         explored.coverage["interrupted"] = True
         explored.coverage["not_run"].append("the rest: interrupted")
     if (jobs if caller.jobs is None else caller.jobs) > 1:
         explored.coverage["not_run"].append("a second process: one campaign runs in one")
     name = subject.workflow.name
-    report = Report(name, findings_of(explored, subject, origin, caller.folder), explored.coverage)
+    report = Report(name, findings, explored.coverage)
     if caller.folder is not None:
         try:
             write_report(report, str(origin.get("pytest", name)), caller.folder)
