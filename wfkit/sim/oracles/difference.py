@@ -39,7 +39,8 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
     outcome = _without_extra(schedule, reference.outcome(schedule.recording))
     if outcome in reference.outcomes:
         return
-    is_dealt_with = schedule.cls == "S" and schedule.failure_reached
+    is_service_failing = schedule.cls in ("S", "T") and any(fault.cls == "S" for fault in schedule.recording.faults)
+    is_dealt_with = is_service_failing and schedule.failure_reached
     found = _other_result(schedule, outcome) if is_dealt_with else _first(schedule, outcome)
     if found is None or schedule.is_redrawn:
         return
