@@ -1,14 +1,19 @@
-"""The README's first workflow does what the README shows."""
+"""What the README shows is what happens: its commands, their output, and its snippets."""
 
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 WFKIT = (sys.executable, "-m", "wfkit")
 SLEEP_SECONDS = 4
 
@@ -53,3 +58,88 @@ def test_the_engine_in_a_program_is_used_as_shown(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(blocks[1])
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "payment-cbbe72"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Return a folder with the examples, and without anything that was found before."""
+    shutil.copytree(ROOT / "fixtures", tmp_path / "fixtures", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def shown(command: str) -> list[tuple[list[str], str]]:
+    """Return the arguments and the outputs of a command, each time that the README shows it."""
+    consoles = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    told = [console.removeprefix("$ ").partition("\n") for console in consoles if console.startswith(f"$ {command} ")]
+    return [(shlex.split(line)[1:], output) for line, _, output in told]
+
+
+def snippet(name: str) -> str:
+    """Return the Python file of this name."""
+    found = re.search(rf"```python\n(# {re.escape(name)}.*?)```", README, re.DOTALL)
+    assert found is not None, name
+    return found[1]
+
+
+def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_the_careless_delivery_is_found_out_as_shown(shop: Path) -> None:
+    """To the letter; and when it is mended as the text says, nothing is found, and the failure file says so, too."""
+    (arguments, story), (again, clean) = shown("wfkit verify")
+    assert arguments == again
+    code = (shop / "fixtures/shop/careless.py").read_text()
+    assert re.search(r"```python\n(@step\ndef shelve.*?)```", README, re.DOTALL)[1] in code  # type: ignore[index]  # it is there
+
+    found = run("wfkit", *arguments, folder=shop)
+    assert (found.stdout, found.returncode) == (story, 1)
+
+    mended = code.replace("uuid4().hex", "step_info().idempotency_key").replace("import step,", "import step, step_info,")
+    (shop / "fixtures/shop/careless.py").write_text(mended)
+    nothing = run("wfkit", *arguments, folder=shop)
+    assert nothing.returncode == 0
+    assert [_without_chance(line) for line in nothing.stdout.splitlines()] == list(map(_without_chance, clean.splitlines()))
+    [file] = re.findall(r"--replay (\S+)", story)
+    assert run("wfkit", "verify", "--replay", file, folder=shop).stdout.startswith("fixed: ")
+
+
+def _without_chance(line: str) -> str:
+    """Return a line of coverage without what depends on the time that there was."""
+    return re.sub(r"^2 faults: .*", "2 faults: some", line)
+
+
+def test_the_first_workflow_is_found_out_as_told(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(snippet("app.py"))
+    found = re.search(r"`wfkit (verify app\.py:purchase [^`]*)`", README)
+    assert found is not None
+    done = run("wfkit", *shlex.split(found[1]), "--for", "0.5s", folder=tmp_path)
+    assert done.returncode == 1
+    assert "mail may happen twice" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["test_delivery.py", "test_review.py"])
+def test_the_tests_pass(name: str, shop: Path) -> None:
+    """As they stand."""
+    (shop / name).write_text(snippet(name))
+    done = run("pytest", name, folder=shop)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_code_that_one_has_fails_and_is_mended_as_told(tmp_path: Path) -> None:
+    """It books twice; with the primary key that the README names, it does not."""
+    billing, test = snippet("billing.py"), snippet("test_billing.py")
+    (tmp_path / "billing.py").write_text(billing)
+    (tmp_path / "test_billing.py").write_text(test)
+    failed = run("pytest", "test_billing.py", folder=tmp_path)
+    assert failed.returncode == 1
+    assert "nothing_is_booked_twice: it does not hold" in failed.stdout
+    assert "worker crashed after book() succeeded" in failed.stdout
+
+    (tmp_path / "billing.py").write_text(billing.replace("INSERT INTO", "INSERT OR IGNORE INTO"))
+    (tmp_path / "test_billing.py").write_text(test.replace("order_id,", "order_id PRIMARY KEY,"))
+    passed = run("pytest", folder=tmp_path)
+    assert passed.returncode == 0, passed.stdout
+    assert "2 passed" in passed.stdout  # the failure file is a test, too
