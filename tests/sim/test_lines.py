@@ -148,3 +148,19 @@ def test_errors_still_name_the_users_line() -> None:
     assert run is not None
     assert run.error is not None
     assert run.error.line == f"{__file__}:{line_of(breaks.fn, 'await broken()')} in breaks"
+
+
+@workflow
+async def elsewhere(item: str) -> str:
+    return item
+
+
+def test_what_else_the_app_defines_counts_once_it_runs() -> None:
+    """A report on one workflow says nothing of its neighbours."""
+    with watched(Subject(elsewhere, ("box",), workflows=(order,))) as lines:
+        Simulation(Subject(elsewhere, ("box",), workflows=(order,))).run()
+        assert lines.coverage() == {"lines_run": 1, "lines_total": 1, "lines_missing": []}
+    with watched(Subject(order, ("box",), workflows=(elsewhere,))) as lines:
+        Simulation(SUBJECT).run()
+        assert not any("elsewhere" in missing for missing in lines.missing())
+        assert lines.missing()

@@ -12,7 +12,7 @@ import linecache
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -33,10 +33,14 @@ class _Statement:
 
 
 class Lines:
-    """The statements of functions, and which of them have run."""
+    """The statements of functions, and which of them have run.
 
-    def __init__(self) -> None:
+    What an app defines beside the workflows that a subject starts counts once one of its workflows has run.
+    """
+
+    def __init__(self, subject: Subject | None = None) -> None:
         self.ran: set[int] = set()
+        self._subject = subject
         self._statements: list[_Statement] = []
 
     def add(self, path: str, line: int, owner: str) -> int:
@@ -46,20 +50,23 @@ class Lines:
 
     def coverage(self) -> dict[str, Any]:
         """Return the keys of a campaign's coverage that are about lines."""
+        owners = self._owners()
+        total = sum(statement.owner in owners for statement in self._statements)
         missing = self.missing()
         more = [f"{len(missing) - SHOWN_MAX} more"] if len(missing) > SHOWN_MAX else []
         return {
             "lines_run": len(self.ran),
-            "lines_total": len(self._statements),
+            "lines_total": total,
             "lines_missing": missing[:SHOWN_MAX] + more,
         }
 
     def missing(self) -> list[str]:
         """Return what never ran, such as `order.py:88-90, compensation of ship`."""
+        owners = self._owners()
         stretches: list[list[_Statement]] = []
         before = -1
         for index, statement in enumerate(self._statements):
-            if index in self.ran:
+            if index in self.ran or statement.owner not in owners:
                 continue
             follows = index == before + 1 and stretches and stretches[-1][-1].owner == statement.owner
             if follows:
@@ -69,11 +76,19 @@ class Lines:
             before = index
         return [_span(stretch) for stretch in sorted(stretches, key=lambda stretch: (stretch[0].path, stretch[0].line))]
 
+    def _owners(self) -> set[str]:
+        """Return the workflows and steps whose statements count."""
+        if self._subject is None:
+            return set()
+        ran = {self._statements[index].owner for index in self.ran}
+        others = [workflow for workflow in self._subject.workflows if f"workflow {workflow.name}" in ran]
+        return {owner for owner, _ in _owners(replace(self._subject, workflows=others))} | ran
+
 
 @contextmanager
 def watched(subject: Subject) -> Iterator[Lines]:
     """Note which lines of a subject's workflows and steps run. What has no source at hand is not counted."""
-    lines = Lines()
+    lines = Lines(subject)
     owners: dict[str, dict[FunctionType, str]] = {}
     for owner, fn in _owners(subject):
         for function in own_functions(fn):
