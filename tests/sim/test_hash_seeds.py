@@ -322,3 +322,22 @@ def is_running(pid: str) -> bool:
         return False
     status = Path(f"/proc/{pid}/stat")
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_script_that_verifies_as_it_is_loaded_is_loaded_once_a_seed(tmp_path: Path) -> None:
+    """Without `if __name__ == "__main__"` each process would start three others, without end."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        textwrap.dedent(HEAD + TAIL)
+        + textwrap.dedent("""
+            from pathlib import Path
+            from wfkit.testing import verify
+            with Path("loads").open("a") as loads:
+                loads.write("once\\n")
+            report = verify(notes, 1, budget=0.1)
+            print([(finding.oracle, finding.severity) for finding in report.findings], report.coverage["not_run"])
+        """)
+    )
+    ran = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert "('replay', 'error')" in ran.stdout or "('replay', 'warning')" in ran.stdout
+    assert (tmp_path / "loads").read_text().count("once") == 1 + len(hash_seeds.ELSEWHERE)

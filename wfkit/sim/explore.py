@@ -30,12 +30,15 @@ from wfkit.sim.hash_seeds import HashSeeds
 from wfkit.sim.oracles import judge, judge_base
 from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference
+from wfkit.sim.replaying_process import refuse_campaigns
 from wfkit.sim.replays import parted, replayed
 from wfkit.sim.simulation import Simulation, namespaces, registry_of
 from wfkit.sim.subject import Subject
 
 ORDERS = 8
 """Arrival orders under which a schedule without faults runs, if anything in it is ready at the same instant."""
+TICK = 1_000_000
+"""So much later it is at each point of a schedule that shows what the workflow measures; microseconds, as in a restart."""
 STATES_MAX = 5_000
 """Durable states that the closure over crashes follows."""
 AFTER_ERROR_MAX = 200
@@ -148,6 +151,7 @@ class Campaign:
             UnsimulatedIO, SimulationBounds: the workflow cannot be simulated as it is.
             KeyboardInterrupt: before there was anything to tell.
         """
+        refuse_campaigns()
         interrupted = False
         known = namespaces(registry_of(self._new, None), registry_of(self._subject, self._subject.upgrade_from))
         with _collected(), ambient.installed(known), lines.watched(self._new) as self._lines:
@@ -250,6 +254,8 @@ class Campaign:
             orders = [self._execute(arrival=arrival) for arrival in range(1, ORDERS + 1)]
         later = replace(self._new, start=self._new.start + timedelta(days=3, hours=1, minutes=7, seconds=11))
         redrawn = [self._execute(seed=self._seed + 1, subject=later)]
+        if self.base.reads or Reference.of(self._new, self.base).reads_clock:
+            redrawn.append(self._execute(tuple(self._ticks())))
         self.reference = Reference.of(self._new, self.base, orders, redrawn)
         self._note(judge_base(self._new, self.reference), (), self.base)
         self.coverage |= {
@@ -257,6 +263,12 @@ class Campaign:
             "effects": len(self.base.effects),
         }
         return self.reference
+
+    def _ticks(self) -> Iterator[Fault]:
+        """Yield what lets every time that the workflow measures be another one, and nothing else."""
+        for point in self.base.trace:
+            if plain(point.phase) in ("step.before", "timer.set", "wait.registered"):
+                yield Fault("jump+", point, TICK)
 
     def _leak(self, again: Recording[Any]) -> None:
         """Tell why a schedule went two ways, if it is the workflow's doing; otherwise raise."""
@@ -362,7 +374,8 @@ class Campaign:
             return self._try(plan, watch=watch)
 
         follow(())
-        while paths:
+        end = time.perf_counter() + 2 * self._budget
+        while paths and time.perf_counter() < end:
             runs += 1
             follow(paths.popleft())
             self._total = runs + len(paths)

@@ -32,6 +32,23 @@ MAIN = "__wfkit_main__"
 """The name under which a script is loaded, so that what it does as `__main__` is left out."""
 
 
+class EnoughLoaded(BaseException):
+    """Raised in a replaying process by a script that begins to verify: what it defines above is all that is wanted of it."""
+
+
+_is_replaying = False
+
+
+def refuse_campaigns() -> None:
+    """Called by every campaign as it begins.
+
+    Raises:
+        EnoughLoaded: this is a replaying process. A script that verifies as it is loaded would start others, without end.
+    """
+    if _is_replaying:
+        raise EnoughLoaded
+
+
 class Source(Struct, frozen=True):
     """Where a workflow is defined."""
 
@@ -187,6 +204,8 @@ def main() -> None:
 
 
 def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
+    global _is_replaying  # noqa: PLW0603  # it is the whole process
+    _is_replaying = True
     workflows: dict[str, Workflow[..., Any]] = {}
     start, limit_seconds = 0, 0.0
     while True:
@@ -230,7 +249,7 @@ def _module(source: Source) -> ModuleType:
     name = source.module if source.module != "__main__" else MAIN
     if (loaded := sys.modules.get(name)) is not None and _is_file(getattr(loaded, "__file__", None), source.file):
         return loaded
-    with contextlib.suppress(ImportError, ValueError):
+    with contextlib.suppress(ImportError, ValueError, EnoughLoaded):
         spec = importlib.util.find_spec(name)
         if spec is not None and _is_file(spec.origin, source.file):
             return importlib.import_module(name)
@@ -241,7 +260,8 @@ def _module(source: Source) -> ModuleType:
     sys.modules[name] = module
     if name == MAIN:
         sys.modules["__main__"] = module  # for modules that import from the script
-    spec.loader.exec_module(module)
+    with contextlib.suppress(EnoughLoaded):
+        spec.loader.exec_module(module)
     return module
 
 
