@@ -99,7 +99,7 @@ def test_the_careless_delivery_is_found_out_as_shown(shop: Path) -> None:
 
     mended = code.replace("uuid4().hex", "step_info().idempotency_key").replace("import step,", "import step, step_info,")
     (shop / "fixtures/shop/careless.py").write_text(mended)
-    nothing = run("wfkit", *arguments, folder=shop)
+    nothing = run("wfkit", *arguments, "--for", "2s", folder=shop)
     assert nothing.returncode == 0
     assert [_without_chance(line) for line in nothing.stdout.splitlines()] == list(map(_without_chance, clean.splitlines()))
     [file] = re.findall(r"--replay (\S+)", story)
@@ -112,6 +112,7 @@ def _without_chance(line: str) -> str:
 
 
 def test_the_first_workflow_is_found_out_as_told(tmp_path: Path) -> None:
+    """Its mail may be sent twice."""
     (tmp_path / "app.py").write_text(snippet("app.py"))
     found = re.search(r"`wfkit (verify app\.py:purchase [^`]*)`", README)
     assert found is not None
