@@ -43,6 +43,12 @@ STATES_MAX = 5_000
 """Durable states that the closure over crashes follows."""
 AFTER_ERROR_MAX = 200
 """Schedules that a pass still runs after it has found an error: others may be found beside it."""
+LIMIT_SECONDS = 10.0
+LIMIT_BUDGETS = 10
+"""The passes that have an end of their own are cut short after so many seconds, or so many times the budget if that is more:
+a history of thousands of entries has more points than anybody waits for."""
+TURNS_MAX = 40
+"""So many points of one sort get their faults one by one; of longer loops the first, the last and some between."""
 COLLECT_EVERY = 200
 """Schedules between two collections of garbage; in between it is off, since it would run cleanup of dead processes."""
 DATES = ("2026-03-28", "2026-03-07", "2026-10-24", "2026-10-31", "2026-01-30", "2028-02-28")
@@ -125,6 +131,7 @@ class Campaign:
         self._seed = seed
         self._progress = progress
         self._began = time.perf_counter()
+        self._limit = self._began + max(LIMIT_SECONDS, LIMIT_BUDGETS * budget)
         self._found: dict[tuple[str, str, str], Found] = {}
         self._schedules = 0
         self._since_error = 0
@@ -137,6 +144,8 @@ class Campaign:
         self._known: dict[tuple[str, int], Known] = {}
         self._cells: set[tuple[str, str, str]] = set()
         """What sorts of faults there were: the first of each sort may reach lines that nothing before did."""
+        self._frontier: list[tuple[Plan, Recording[Any]]] = []
+        """Single faults that lead to points of new sorts."""
         self._hash_seeds = HashSeeds()
         self._lines = lines.Lines()
         self.coverage: dict[str, Any] = {"not_run": []}
@@ -185,8 +194,8 @@ class Campaign:
                 self._since_error = 0
                 try:
                     search()
-                except _Enough:
-                    self.coverage["not_run"].append(f"{self._stage}: stopped after an error was found")
+                except _Enough as enough:
+                    self.coverage["not_run"].append(f"{self._stage}: stopped after {self._done}, {enough}")
 
     def _wants(self, kind: str) -> bool:
         return not self._narrowed or kind in self._kinds
@@ -236,7 +245,9 @@ class Campaign:
         if self._errors:
             self._since_error += 1
             if self._since_error > AFTER_ERROR_MAX:
-                raise _Enough
+                raise _Enough("since an error was found")
+        if time.perf_counter() > self._limit:
+            raise _Enough("out of time")
 
     # -- pass 0 -------------------------------------------------------------------------------------------------------------
 
@@ -255,7 +266,7 @@ class Campaign:
         later = replace(self._new, start=self._new.start + timedelta(days=3, hours=1, minutes=7, seconds=11))
         redrawn = [self._execute(seed=self._seed + 1, subject=later)]
         if self.base.reads or Reference.of(self._new, self.base).reads_clock:
-            redrawn.append(self._execute(tuple(self._ticks())))
+            redrawn.append(self._execute(ticks(self.base)))
         self.reference = Reference.of(self._new, self.base, orders, redrawn)
         self._note(judge_base(self._new, self.reference), (), self.base)
         self.coverage |= {
@@ -263,12 +274,6 @@ class Campaign:
             "effects": len(self.base.effects),
         }
         return self.reference
-
-    def _ticks(self) -> Iterator[Fault]:
-        """Yield what lets every time that the workflow measures be another one, and nothing else."""
-        for point in self.base.trace:
-            if plain(point.phase) in ("step.before", "timer.set", "wait.registered"):
-                yield Fault("jump+", point, TICK)
 
     def _leak(self, again: Recording[Any]) -> None:
         """Tell why a schedule went two ways, if it is the workflow's doing; otherwise raise."""
@@ -298,10 +303,19 @@ class Campaign:
     # -- pass 2 -------------------------------------------------------------------------------------------------------------
 
     def _singles(self) -> None:
-        plans = list(self._single_plans(self.base.trace, self.base))
+        points = _thinned(self.base.trace)
+        if len(points) < len(self.base.trace):
+            left_out = f"single faults: at {len(self.base.trace) - len(points):,} points in the middle of long loops"
+            self.coverage["not_run"].append(left_out)
+        plans = list(self._single_plans(points, self.base))
         self._begin("single faults", len(plans))
+        try:
+            self._try_singles(plans)
+        finally:
+            self.coverage |= {"single_run": self._done, "single_total": self._total}
+
+    def _try_singles(self, plans: Sequence[Plan]) -> None:
         known = {_sort(point) for point in self.base.trace}
-        self._frontier: list[tuple[Plan, Recording[Any]]] = []
         for plan in plans:
             recording = self._try(plan)
             new = [point for point in recording.trace if _sort(point) not in known]
@@ -313,7 +327,6 @@ class Campaign:
                 self._total += len(follow)
                 for pair in follow:
                     self._try(pair)
-        self.coverage |= {"single_run": self._done, "single_total": self._total}
 
     def _single_plans(self, trace: Sequence[Point], recording: Recording[Any]) -> Iterator[Plan]:
         """Return every single fault, by kind: those that find most come first."""
@@ -425,7 +438,7 @@ class Campaign:
         states_of((), base)
         for point, state in base:
             base_states |= {(state, _sort(point), kind.name) for kind in kinds_at(point.phase)}
-        firsts = [plan for plan in self._single_plans(self.base.trace, self.base) if plan[0].kind in _FIRST]
+        firsts = [plan for plan in self._single_plans(_thinned(self.base.trace), self.base) if plan[0].kind in _FIRST]
         self._begin("pairs", 0)
         for first in firsts:
             if time.perf_counter() > end:
@@ -457,7 +470,7 @@ class Campaign:
         self._begin("random plans")
         chance = Random(self._seed)
         faults = [plan[0] for plan in self._single_plans(self.base.trace, self.base)]
-        for _, recording in getattr(self, "_frontier", ()):
+        for _, recording in self._frontier:
             faults += self._faults_at(recording.trace, recording)
         states: set[bytes] = set()
         last_new = run = 0
@@ -495,9 +508,31 @@ _FIRST = {"fail", "fail_n", "fatal", "slow", "outage", "cancel", "lost_ack", "zo
 _SECOND = {"crash", "fail", "fail_n", "lost_ack", "fatal", "cancel", "zombie", "slow", "dup", "tie"}
 
 
+def ticks(base: Recording[Any]) -> Plan:
+    """Return what lets every time that a workflow measures be another one, and nothing else."""
+    phases = ("step.before", "timer.set", "wait.registered")
+    return tuple(Fault("jump+", point, TICK) for point in base.trace if plain(point.phase) in phases)
+
+
 def _sort(point: Point) -> str:
     """Return what sort of point this is, wherever it is."""
     return f"{point.phase}:{point.label}"
+
+
+def _thinned(trace: Sequence[Point]) -> list[Point]:
+    """Leave out most of the points that come up in every turn of a long loop."""
+    by_sort: dict[str, list[Point]] = {}
+    for point in trace:
+        by_sort.setdefault(f"{point.run}:{_sort(point)}", []).append(point)
+    kept: set[Point] = set()
+    for points in by_sort.values():
+        if len(points) > TURNS_MAX:
+            half = TURNS_MAX // 2
+            middle = points[half:-4]
+            kept.update(points[:half], middle[:: len(middle) // (half - 4) + 1], points[-4:])
+        else:
+            kept.update(points)
+    return [point for point in trace if point in kept]
 
 
 def _fits(fault: Fault, recording: Recording[Any]) -> bool:
