@@ -1,0 +1,101 @@
+"""How fast schedules are simulated, how soon a bug is found, how long the corpus takes. All in processor time of one core."""
+
+import time
+
+from tests.benchmarks.figures import report
+from tests.quality import bugs, suspicious
+from wfkit import resource, sleep, step, step_info, workflow
+from wfkit.sim.explore import Campaign
+from wfkit.sim.faults import parse_fault
+from wfkit.sim.simulation import Simulation
+from wfkit.sim.subject import Subject, replace
+from wfkit.testing import FakeService
+
+SCHEDULES = 300
+
+
+class World:
+    """A bank that knows idempotency keys."""
+
+    def __init__(self) -> None:
+        self.bank = FakeService("bank")
+
+
+@resource
+async def bank():  # type: ignore[no-untyped-def]  # replaced by the world's
+    yield FakeService("bank")
+
+
+@step
+async def charge(amount: int) -> str:
+    return str(await bank.get().call("charge", idempotency_key=step_info().idempotency_key, amount=amount))
+
+
+@step
+async def charge_without_key(amount: int) -> str:
+    return str(await bank.get().call("charge", amount=amount))
+
+
+@workflow
+async def sequential(steps: int) -> str:
+    for amount in range(steps):
+        await charge(amount)
+    await sleep("1 day")
+    return "ok"
+
+
+@workflow
+async def careless(steps: int) -> str:
+    for amount in range(steps):
+        await charge_without_key(amount)
+    return "ok"
+
+
+def subject(steps: int) -> Subject:
+    return Subject(sequential, (steps,), World, [replace(bank, lambda world: world.bank)])
+
+
+def measure() -> None:
+    """Print the figures."""
+    _schedules()
+    for steps in (10, 50):
+        _closure(steps)
+    _first_verdict()
+    _corpus()
+
+
+def _schedules() -> None:
+    faults = [parse_fault("crash@5:step.journaled:charge")]
+    ten = subject(10)
+    Simulation(ten, faults).run()
+    start = time.process_time()
+    for _ in range(SCHEDULES):
+        Simulation(ten, faults).run()
+    report("simulated_schedules", SCHEDULES / (time.process_time() - start), "per second and core, 10 steps and a crash")
+
+
+def _closure(steps: int) -> None:
+    start = time.process_time()
+    campaign = Campaign(subject(steps), faults=["crash"], budget=0)
+    campaign.run()
+    report(f"closure_{steps}_runs", campaign.coverage["closure_runs"], "runs for all crashes in any number")
+    report(f"closure_{steps}", time.process_time() - start, "s, with all single crashes")
+
+
+def _first_verdict() -> None:
+    start = time.perf_counter()
+    explored = Campaign(Subject(careless, (10,), World, [replace(bank, lambda world: world.bank)])).run()
+    assert explored.found
+    report("first_verdict", time.perf_counter() - start, "s until a double charge in 10 steps is found")
+
+
+def _corpus() -> None:
+    start = time.process_time()
+    cases = [*bugs.CASES, *suspicious.CASES]
+    for case in cases:
+        case.verify()
+    report("corpus", time.process_time() - start, f"s of one core for {len(cases)} campaigns")
+
+
+if __name__ == "__main__":
+    measure()
