@@ -34,10 +34,12 @@ def test_the_help_that_was_written_beforehand_is_the_real_one() -> None:
 def test_help_begins_with_the_commands_that_people_look_for() -> None:
     """And each of them exists, as does the error code that is its example."""
     lines = HELP.read_text(encoding="utf-8").splitlines()
-    advertised = [line.split("wfkit ", 1)[1].split() for line in lines[2:12] if "wfkit " in line]
+    advertised = [line.split("wfkit ", 1)[1].split() for line in lines[2:14] if "wfkit " in line]
     assert [words[0] for words in advertised] == [
+        "init",
         "run",
         "run",
+        "dev",
         "serve",
         "start",
         "verify",
@@ -47,7 +49,7 @@ def test_help_begins_with_the_commands_that_people_look_for() -> None:
         "explain",
     ]
     assert all(words[0] in Commands.modules for words in advertised)
-    assert advertised[6][1] in Questions.modules
+    assert advertised[8][1] in Questions.modules
     assert advertised[-1][1] in by_code()
 
 

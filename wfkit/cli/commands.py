@@ -89,6 +89,9 @@ class LazyGroup(TyperGroup):
 
 class Commands(LazyGroup):
     modules: ClassVar[dict[str, tuple[str, str]]] = {
+        "init": ("wfkit.cli.init", "Write a small app to begin with, and its test."),
+        "dev": ("wfkit.cli.dev", "Run an app's workflows while you edit them."),
+        "ui": ("wfkit.cli.ui", "Show what an engine does, on screens."),
         "serve": ("wfkit.cli.serve", "Run an app's workflows, and answer what follows."),
         "run": ("wfkit.cli.run", "Run one workflow and its children to their end."),
         "start": ("wfkit.cli.start", "Start a run on a running engine."),
@@ -114,8 +117,10 @@ class Commands(LazyGroup):
 _MEANT = """\
 Durable workflows on one machine and one file.
 
+  begin with a small app and its test     wfkit init
   run a workflow once, to its end         wfkit run app.py:order '{"id": 7}'
   go on with a run that was interrupted   wfkit run app.py:order --id ID
+  run an app while you edit it            wfkit dev app.py
   serve an app until it is stopped        wfkit serve app.py
   start a run on an engine that runs      wfkit start order '{"id": 7}'
   prove that a workflow survives          wfkit verify app.py:order '{"id": 7}'

@@ -38,6 +38,8 @@ from wfkit.core.commands import (
 from wfkit.core.entries import (
     FED,
     Activated,
+    ActivationStarted,
+    Blocked,
     CancelRequested,
     ChildEnded,
     Fed,
@@ -47,6 +49,7 @@ from wfkit.core.entries import (
     StepCompleted,
     StepFailed,
     TimerFired,
+    Unblocked,
 )
 from wfkit.core.failures import failure_of
 from wfkit.core.keys import idempotency_key
@@ -173,6 +176,14 @@ def activations(history: Iterable[Record]) -> list[Activation]:
         elif isinstance(entry, Activated):
             found[entry.of] = Activation(entry.of, found[entry.of].entry, record.commands)
     return list(found.values())
+
+
+def told_length(history: Sequence[Record]) -> int:
+    """Return the number of records, as messages tell it: without those that only say that the run is blocked."""
+    length = len(history)
+    while length and isinstance(history[length - 1].entry, Blocked | Unblocked | ActivationStarted):
+        length -= 1
+    return length
 
 
 class Machine:

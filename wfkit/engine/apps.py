@@ -58,6 +58,20 @@ def load_app(app: str) -> Registry:
     return registry
 
 
+def code_folder(app: str) -> Path:
+    """Return the folder that an app is imported from.
+
+    Raises:
+        AppError: the app is a file that is not there.
+    """
+    if not _is_file(app):
+        return Path.cwd()
+    if not Path(app).is_file():
+        raise AppError(f"there is no file {app}")
+    _, folder = _module_of(Path(app).resolve())
+    return folder
+
+
 def load_module(app: str) -> ModuleType:
     """Import a module by `file.py`, with a path if need be, or by `package.module`.
 
@@ -65,12 +79,8 @@ def load_module(app: str) -> ModuleType:
         AppError: it is not there, or does not import.
     """
     path = Path(app)
-    if app.endswith(".py") or "/" in app:
-        if not path.is_file():
-            raise AppError(f"there is no file {app}")
-        name, folder = _module_of(path.resolve())
-    else:
-        name, folder = app, Path.cwd()
+    folder = code_folder(app)
+    name = _module_of(path.resolve())[0] if _is_file(app) else app
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
     try:
@@ -87,6 +97,10 @@ def load_module(app: str) -> ModuleType:
     if app.endswith(".py") and (loaded is None or Path(loaded).resolve() != path.resolve()):
         raise AppError(f"{app} is not what `import {name}` finds, which is {loaded}", help="rename the file")
     return module
+
+
+def _is_file(app: str) -> bool:
+    return app.endswith(".py") or "/" in app
 
 
 def _module_of(path: Path) -> tuple[str, Path]:

@@ -206,6 +206,12 @@ class Engine(Client):
             for child in children:
                 await self.take_up(child)
 
+    async def replay_now(self, id: str) -> None:
+        """Replay an unfinished run's code, so that a divergence blocks it at once and not when it is next due."""
+        run = await self._runs.find(id)
+        if run is not None and not run.state.finished:
+            await self._scheduler.rebuild(run)
+
     def _take_up(self, run: LiveRun) -> None:
         now = self._clock.now()
         found = deaths(run, now)

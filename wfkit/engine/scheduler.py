@@ -35,7 +35,7 @@ from wfkit.core.entries import (
     Unblocked,
 )
 from wfkit.core.failures import failure_of
-from wfkit.core.machine import Activation, Machine, activations
+from wfkit.core.machine import Activation, Machine, activations, told_length
 from wfkit.core.retry import DEATHS_MAX
 from wfkit.engine.mailbox import ENDINGS, Address, Carrying, Delivery, Mailbox, Named, Numbered, WithResult, result_of
 from wfkit.engine.recovery import SUSPECT_DEATHS
@@ -383,7 +383,7 @@ class Scheduler:
         entry = Blocked(t=self._mailbox.time_of(run), at=at, cause=failure_of(exc), code=exc.code)
         unit.rows.append(run.record(Record(entry)))
         if not known:
-            log.warning("run %s is blocked: [%s] %s", run.state.id, exc.code, exc)
+            log.warning("run %s is blocked: [%s] %s", run.state.id, exc.code, exc, extra={"run_id": run.state.id})
         self._dispatcher.blocked_now(run)
 
     def _block_alone(self, run: LiveRun, exc: WfkitError) -> None:
@@ -427,7 +427,7 @@ class Scheduler:
         self._runs.cool(run)
         fed = activations(history)
         try:
-            self._replay(run, fed, _length(history))
+            self._replay(run, fed, told_length(history))
         except WfkitError as exc:
             self._block_alone(run, exc)
             return
@@ -522,14 +522,6 @@ def only(delivery: Delivery) -> Carrying:
 def nothing() -> Carrying:
     """Make a plan without a delivery, for whoever only waits until all before it is durable."""
     yield from ()
-
-
-def _length(history: Sequence[Record]) -> int:
-    """Return the number of records, as messages tell it: without those that only say that the run is blocked."""
-    length = len(history)
-    while length and isinstance(history[length - 1].entry, Blocked | Unblocked | ActivationStarted):
-        length -= 1
-    return length
 
 
 def _emit(records: Sequence[logging.LogRecord]) -> None:

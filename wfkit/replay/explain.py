@@ -18,7 +18,7 @@ from wfkit import guard
 from wfkit.core.commands import Failure, Json, Opening
 from wfkit.core.durations import display
 from wfkit.core.entries import Record
-from wfkit.core.machine import Code, Machine, activations
+from wfkit.core.machine import Code, Machine, activations, told_length
 from wfkit.core.state import Pending, PendingChild, PendingStep, PendingTimer, PendingWait, RunState
 from wfkit.errors import WfkitError, by_code
 from wfkit.replay.timeline import Span, spans
@@ -187,7 +187,7 @@ def _replay(code: Code, records: Sequence[Record], *, died: bool) -> tuple[dict[
     problem = None
     try:
         fed = activations(records)
-        machine.replay(fed, length=len(records))
+        machine.replay(fed, length=told_length(records))
         # The process died when this entry was activated last: not here too.
         for seq, entry, recorded in [] if died else fed:
             if recorded is None and not machine.ended:

@@ -1,0 +1,139 @@
+"""A child process, as its supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from wfkit.dev.channel import HEAD_BYTES, GiveHistories, Histories, Order, Report, decode_report, framed
+
+_PIPE_BYTES = 65_536
+
+
+class ChildEnded(Exception):
+    """The process ended, or was about to, instead of answering."""
+
+
+class Child:
+    """A process that follows orders, and ends when this one does. Use `start`.
+
+    It has a session of its own: Ctrl-C at the terminal is for the supervisor, which then stops its children in good order.
+    """
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        output: list[asyncio.Task[None]],
+    ) -> None:
+        self.pid: Final = process.pid
+        self.ended = asyncio.ensure_future(_end(process, output))
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def start(cls, module: str, app: str, print_line: Callable[[str, str], None]) -> Child:
+        """Start a module as a process. Each line that it prints is given to `print_line`, with `stdout` or `stderr`."""
+        ours, theirs = socket.socketpair()
+        read, write = zip(os.pipe(), os.pipe(), strict=True)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", module, str(theirs.fileno()), app),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write[0],
+                stderr=write[1],
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        for descriptor in write:
+            os.close(descriptor)
+        output = [
+            asyncio.ensure_future(_lines(descriptor, name, print_line))
+            for descriptor, name in zip(read, ("stdout", "stderr"), strict=True)
+        ]
+        return cls(process, *await asyncio.open_unix_connection(sock=ours), output)
+
+    async def order(self, order: Order) -> None:
+        """Give an order.
+
+        Raises:
+            ChildEnded: nobody is there to follow it.
+        """
+        try:
+            self._writer.write(framed(order))
+            await self._writer.drain()
+        except OSError:
+            raise ChildEnded from None
+
+    async def report(self) -> Report:
+        """Return what the child says next.
+
+        Raises:
+            ChildEnded: it says nothing any more.
+        """
+        try:
+            head = await self._reader.readexactly(HEAD_BYTES)
+            return decode_report(await self._reader.readexactly(int.from_bytes(head, "big")))
+        except (EOFError, OSError):
+            raise ChildEnded from None
+
+    async def ask(self, order: Order) -> Report:
+        """Give an order and return what the child answers. Raises as `order` and `report` do."""
+        await self.order(order)
+        return await self.report()
+
+    async def histories(self, order: GiveHistories) -> Histories:
+        """Return the next of the histories that were ordered, whatever answers to earlier orders are still under way."""
+        while True:
+            answer = await self.report()
+            if isinstance(answer, Histories) and answer.number == order.number:
+                return answer
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def close(self) -> None:
+        """Kill it, if need be, and wait for its end."""
+        self.kill()
+        await self.ended
+        self._writer.close()
+
+
+async def _end(process: asyncio.subprocess.Process, output: list[asyncio.Task[None]]) -> str:
+    """Wait for the end of a process, and return how it ended."""
+    status = await process.wait()
+    # What it has printed is told before its end. A process that it has started may still hold the pipes.
+    await asyncio.wait(output, timeout=0.1)
+    for task in output:
+        task.cancel()
+    if status >= 0:
+        return f"ended with status {status}"
+    with contextlib.suppress(ValueError):
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"was killed by signal {-status}"
+
+
+async def _lines(descriptor: int, name: str, print_line: Callable[[str, str], None]) -> None:
+    """Tell the lines that come out of a pipe; a last one without an end as well."""
+    reader = asyncio.StreamReader()
+    pipe = os.fdopen(descriptor, "rb", 0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    rest = b""
+    try:
+        while data := await reader.read(_PIPE_BYTES):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                print_line(name, line.decode(errors="replace"))
+    finally:
+        if rest:
+            print_line(name, rest.decode(errors="replace"))
+        transport.close()

@@ -1,0 +1,341 @@
+"""Keeps a worker running on the newest code that loads.
+
+One loop takes one thing after the other: the worker's death, a changed file, the wish to stop. What new code needs before it
+takes over (it is loaded, and histories are replayed on it) is given up as soon as something else happens; the taking over
+itself is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+from watchfiles import PythonFilter, awatch
+
+from wfkit.dev.channel import GiveHistories, Histories, Load, Loaded, Open, Problem, Refused, Replay, Replayed, Serving, Stop
+from wfkit.dev.child import Child, ChildEnded
+from wfkit.errors import AppError, WfkitError, by_code
+
+T = TypeVar("T")
+
+Kind: TypeAlias = Literal["stdout", "stderr", "started", "reloaded", "refused", "blocked", "goes on", "died", "note"]
+
+DEBOUNCE_MS = 50
+"""An editor that saves writes, renames and sets times: that is one change."""
+ANSWER_SECONDS = 2.0
+"""A worker that has not begun to give histories by then is stuck in the user's code."""
+REPLAY_SECONDS = 10.0
+"""How long replaying one message of histories may take: 200 runs of 1,000 entries take 2 s."""
+LET_GO_SECONDS = 6.0
+"""How long a worker may take to end: 2 s each for requests and for steps in flight, and for the journal."""
+SLOW_SECONDS = 3.0
+"""Loading that takes longer is told of, since it may never end."""
+PAUSE_SECONDS_MAX = 5.0
+"""Between the deaths of two workers that died soon after their start; it doubles from 0.1 s."""
+_WELL_SECONDS = 10.0
+"""A worker that lived this long did not die of its start."""
+_TOLD_MAX = 3
+"""So many runs are told with the whole difference; the others are counted."""
+
+
+class News(NamedTuple):
+    """Something to tell whoever watches; `stdout` and `stderr` are lines that user code printed."""
+
+    kind: Kind
+    text: str
+
+
+class Unfit(Exception):
+    """New code cannot take over."""
+
+
+class _Spare(NamedTuple):
+    """The next worker and its checker, which have imported all but the app."""
+
+    worker: Child
+    checker: Child
+
+
+class Supervisor:
+    """Runs an app until it is told to stop.
+
+    Args:
+        app: as for `wfkit serve`.
+        folder: where code is that it may import. A change of any Python file in it reloads.
+        store: the journal.
+        tell: is told what happens.
+    """
+
+    def __init__(self, app: str, folder: Path, store: Path, tell: Callable[[News], None]) -> None:
+        self._app = app
+        self._folder = folder
+        self._store = str(store)
+        self._tell = tell
+        self._worker: Child | None = None
+        self._spare: _Spare | None = None
+        self._woken = asyncio.Event()
+        """Something is to be done: one of the two below, or the worker has ended."""
+        self._stopping = False
+        self._wanted_since: float | None = None
+        """Since when a worker is wanted that runs the code as it is now."""
+        self._served = False
+        self._since = 0.0
+        self._pause_seconds = 0.0
+        self._problems: dict[str, str] = {}
+        """What was told of runs that do not go on."""
+        self._numbers = itertools.count(1)
+
+    def stop(self) -> None:
+        """Let `run` return. What steps are in flight may end within 2 s."""
+        self._stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Keep a worker running until `stop`.
+
+        Raises:
+            JournalLocked, JournalUnusable, JournalCorrupt, ...: the journal cannot be opened at all.
+        """
+        watching = asyncio.ensure_future(self._watch())
+        try:
+            self._want_worker()
+            while not self._stopping:
+                await self._woken.wait()
+                self._woken.clear()
+                await self._next()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await self._let_go()
+            if self._spare is not None:
+                await _close(self._spare)
+
+    async def _next(self) -> None:
+        if self._worker is not None and self._worker.ended.done():
+            worker, self._worker = self._worker, None
+            await worker.close()
+            await self._pause(worker.ended.result())
+            self._want_worker()
+        elif self._wanted_since is not None and not self._stopping:
+            since, self._wanted_since = self._wanted_since, None
+            if not await self._replace_worker(since) and self._woken.is_set():  # something else was to be done first
+                self._wanted_since = since
+
+    def _want_worker(self) -> None:
+        self._wanted_since = time.monotonic()
+        self._woken.set()
+
+    async def _watch(self) -> None:
+        changes = awatch(self._folder, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, step=DEBOUNCE_MS)
+        async for changed in changes:
+            for _, path in changed:
+                _forget_compiled(path)
+            self._want_worker()
+
+    # -- one worker after the other ------------------------------------------------------------------------------------
+
+    async def _pause(self, how: str) -> None:
+        """Tell of a worker's death, and wait a little, or until there is something else to do."""
+        lived = time.monotonic() - self._since
+        self._pause_seconds = 0.1 if lived > _WELL_SECONDS else min(max(2 * self._pause_seconds, 0.1), PAUSE_SECONDS_MAX)
+        self._tell(News("died", f"the worker {how}; starting another one in {self._pause_seconds:g} s"))
+        await self._unless_woken(asyncio.sleep(self._pause_seconds))
+
+    async def _replace_worker(self, since: float) -> bool:
+        """Let a worker take over that runs the code as it is now. False: it cannot, or something else is to be done first."""
+        kind: Kind = "started" if self._worker is None else "reloaded"
+        spare = self._spare = self._spare or await self._start_spare()
+        try:
+            prepared = await self._unless_woken(self._prepare(spare))
+        except Unfit as unfit:
+            running = "the code before keeps running" if self._worker is not None else "nothing runs until that is mended"
+            self._tell(News("refused", f"{unfit}\n  {running}"))
+            prepared = None
+        finally:
+            self._spare = None
+            await spare.checker.close()
+        if prepared is None:
+            await spare.worker.close()
+            self._spare = await self._start_spare()
+            return False
+        loaded, problems = prepared
+        try:
+            await self._open(spare.worker, kind, loaded, problems, since)
+        finally:
+            if self._worker is not spare.worker:
+                await spare.worker.close()
+        self._spare = await self._start_spare()
+        return True
+
+    async def _prepare(self, spare: _Spare) -> tuple[Loaded, list[Problem]]:
+        """Load the app, and find the runs that do not go on with it.
+
+        Raises:
+            Unfit: it cannot be loaded, or replaying ends its process or does not end.
+        """
+        slow = asyncio.get_running_loop().call_later(
+            SLOW_SECONDS, self._tell, News("note", f"{self._app} takes long to import: more than {SLOW_SECONDS:g} s")
+        )
+        try:
+            loaded, _ = await asyncio.gather(_load(spare.worker), _load(spare.checker))
+        finally:
+            slow.cancel()
+        problems: list[Problem] = []
+        async with contextlib.aclosing(self._histories(spare.worker)) as histories:
+            async for given in histories:
+                problems += await _replay(spare.checker, given)
+        return loaded, problems
+
+    async def _histories(self, spare: Child) -> AsyncGenerator[Histories, None]:
+        """Yield the histories of the runs in flight: from the worker, or, if there is none or it is stuck, from the file."""
+        order = GiveHistories(self._store, next(self._numbers))
+        first = None
+        if self._worker is not None:
+            try:
+                first = await asyncio.wait_for(_begin_histories(self._worker, order), ANSWER_SECONDS)
+            except (TimeoutError, ChildEnded):
+                self._tell(News("note", "the worker does not answer; it is ended"))
+                stuck, self._worker = self._worker, None
+                await stuck.close()
+        source = self._worker or spare
+        try:
+            answer = first or await _begin_histories(source, order)
+            yield answer
+            while answer.more:
+                answer = await source.histories(order)
+                yield answer
+        except ChildEnded:
+            raise Unfit("a process died while it gave histories") from None
+
+    async def _open(self, worker: Child, kind: Kind, loaded: Loaded, problems: Sequence[Problem], since: float) -> None:
+        """Let the worker before go, and another one open the journal."""
+        await self._let_go()
+        try:
+            answer = await worker.ask(Open(self._store, tuple(problem.run for problem in problems)))
+        except ChildEnded:  # the engine takes up what is due at once, and that is the user's code
+            self._begin(worker)
+            return
+        if not isinstance(answer, Serving):
+            assert isinstance(answer, Refused)
+            error = by_code().get(answer.code, WfkitError)(answer.message, help=answer.help)
+            if not self._served:
+                raise error
+            self._tell(News("refused", f"{error.render()}\n  it is tried again in {PAUSE_SECONDS_MAX:g} s"))
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS_MAX, self._want_worker)
+            return
+        self._begin(worker)
+        took = f"{(time.monotonic() - since) * 1e3:.0f} ms"
+        if answer.notice is not None:
+            self._tell(News("note", answer.notice))
+        if kind == "started":
+            names = ", ".join(loaded.workflows)
+            self._tell(News(kind, f"{self._app} runs ({names}) on {answer.socket}, after {took}"))
+        else:
+            self._tell(News(kind, f"{self._app} reloaded in {took}"))
+        self._tell_problems(problems)
+
+    def _begin(self, worker: Child) -> None:
+        self._worker, self._served, self._since = worker, True, time.monotonic()
+        worker.ended.add_done_callback(lambda _: self._woken.set() if self._worker is worker else None)
+
+    def _tell_problems(self, problems: Sequence[Problem]) -> None:
+        """Tell which runs do not go on, with the difference where that is new, and which do again."""
+        found = {problem.run: problem.told for problem in problems}
+        mended = [run for run in self._problems if run not in found]
+        known = [run for run, told in found.items() if self._problems.get(run) == told]
+        new = [problem for problem in problems if problem.run not in known]
+        self._problems = found
+        for problem in new[:_TOLD_MAX]:
+            self._tell(News("blocked", f"run {problem.run} of {problem.workflow} is blocked\n{problem.told}"))
+        if len(new) > _TOLD_MAX:
+            more = f"{len(new) - _TOLD_MAX:,} more runs are blocked\n  help  list them: wfkit runs status:blocked"
+            self._tell(News("blocked", more))
+        if known:
+            self._tell(News("blocked", f"still blocked for the same reason: {_listed(known)}"))
+        if mended:
+            self._tell(News("goes on", f"no longer blocked: {_listed(mended)}"))
+
+    async def _let_go(self) -> None:
+        """End the worker in good order, or, if that takes too long, at once."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        with contextlib.suppress(ChildEnded):
+            await worker.order(Stop())
+        await asyncio.wait([worker.ended], timeout=LET_GO_SECONDS)
+        if not worker.ended.done():
+            self._tell(News("note", f"the worker did not end within {LET_GO_SECONDS:g} s; it is killed"))
+        await worker.close()
+
+    async def _start_spare(self) -> _Spare:
+        return _Spare(
+            await Child.start("wfkit.dev.worker", self._app, lambda name, line: self._tell(News(_stream(name), line))),
+            await Child.start("wfkit.dev.checker", self._app, lambda _name, _line: None),
+        )
+
+    async def _unless_woken(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what something gives, or None if anything else is to be done before it is ready."""
+        task = asyncio.ensure_future(work)
+        woken = asyncio.ensure_future(self._woken.wait())
+        try:
+            await asyncio.wait([task, woken], return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for one in (task, woken):
+                one.cancel()
+            await asyncio.gather(task, woken, return_exceptions=True)
+
+
+def _forget_compiled(source: str) -> None:
+    """Delete what was compiled of a file: it passes for current if it was of the same size, and saved in the same second."""
+    with contextlib.suppress(OSError):
+        Path(cache_from_source(source)).unlink()
+
+
+def _stream(name: str) -> Kind:
+    return "stdout" if name == "stdout" else "stderr"
+
+
+def _listed(runs: Sequence[str]) -> str:
+    return ", ".join(runs[:10]) + (f" and {len(runs) - 10:,} more" if len(runs) > 10 else "")
+
+
+async def _close(spare: _Spare) -> None:
+    await spare.checker.close()
+    await spare.worker.close()
+
+
+async def _load(child: Child) -> Loaded:
+    try:
+        answer = await child.ask(Load())
+    except ChildEnded:
+        raise Unfit(f"importing the app ended its process: it {await child.ended}") from None
+    if isinstance(answer, Refused):
+        kind = by_code()[answer.code]
+        # What an app that does not load needs is plain, and no command is to be given again.
+        raise Unfit(kind(answer.message, help="" if kind is AppError else answer.help).render())
+    assert isinstance(answer, Loaded)
+    return answer
+
+
+async def _begin_histories(source: Child, order: GiveHistories) -> Histories:
+    await source.order(order)
+    return await source.histories(order)
+
+
+async def _replay(checker: Child, given: Histories) -> tuple[Problem, ...]:
+    names = f"one of {_listed([history.id for history in given.histories])}"
+    try:
+        answer = await asyncio.wait_for(checker.ask(Replay(given.histories)), REPLAY_SECONDS)
+    except TimeoutError:
+        raise Unfit(f"replaying {names} takes over {REPLAY_SECONDS:g} s: is there a loop that does not end?") from None
+    except ChildEnded:
+        raise Unfit(f"replaying {names} ended the process: it {await checker.ended}") from None
+    assert isinstance(answer, Replayed)
+    return answer.problems

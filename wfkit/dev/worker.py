@@ -1,0 +1,128 @@
+"""The process that runs the user's code: engine, journal and control socket, as `wfkit serve` has them.
+
+It is started long before it is needed, since importing all this takes longer than importing most apps: what is left to do
+when a file was saved is to load the app and open the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+import duckdb
+from msgspec import Raw
+
+from wfkit.api.registry import Registry
+from wfkit.control import reads
+from wfkit.control.server import serving
+from wfkit.core.state import RunState
+from wfkit.dev.channel import (
+    GiveHistories,
+    Histories,
+    History,
+    Load,
+    Loaded,
+    Open,
+    Serving,
+    Supervisor,
+    begin_child,
+    refusal,
+)
+from wfkit.engine.apps import load_app
+from wfkit.engine.engine import running
+from wfkit.errors import WfkitError
+from wfkit.journal.duckdb import open_journal
+from wfkit.journal.views import open_file
+
+HISTORIES_MAX = 200
+"""So many are told in one message."""
+
+
+def main() -> None:
+    """Follow orders until told to stop."""
+    supervisor, app = begin_child()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="replace")
+    registry = Registry([])
+    while True:
+        match supervisor.order():
+            case Load():
+                try:
+                    registry = load_app(app)
+                    supervisor.report(Loaded(tuple(sorted(registry.workflows))))
+                except WfkitError as error:
+                    supervisor.report(refusal(error))
+            case GiveHistories() as order:
+                _give_of_file(supervisor, order)
+            case Open() as order:
+                try:
+                    asyncio.run(_serve(supervisor, app, registry, order))
+                except WfkitError as error:
+                    supervisor.report(refusal(error))
+                return
+            case _:
+                return
+
+
+async def _serve(supervisor: Supervisor, app: str, registry: Registry, order: Open) -> None:
+    _log_to_stderr(order.diverged)
+    journal = await open_journal(order.store)
+    async with running(journal, registry) as engine, serving(engine.requests, journal, registry, app=app) as path:
+        for id in order.diverged:
+            await engine.replay_now(id)
+        supervisor.report(Serving(str(path), journal.notice))
+        orders = supervisor.orders()
+        while isinstance(given := await orders.get(), GiveHistories):
+            await journal.read_apart(_give, supervisor, given.number)
+
+
+def _log_to_stderr(told: Sequence[str]) -> None:
+    """Show what is logged, except that the runs are blocked of which the supervisor tells."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: record.name != "wfkit.engine" or getattr(record, "run_id", None) not in told)
+    logging.getLogger().addHandler(handler)
+
+
+# -- histories -----------------------------------------------------------------------------------------------------------
+
+
+def _give_of_file(supervisor: Supervisor, order: GiveHistories) -> None:
+    """Give what the file holds. If it cannot be read there is nothing to give; opening it tells why."""
+    with contextlib.suppress(WfkitError), open_file(order.store) as connection:
+        _give(connection, supervisor, order.number)
+        return
+    supervisor.report(Histories(order.number, (), more=False))
+
+
+def _give(connection: duckdb.DuckDBPyConnection, supervisor: Supervisor, number: int) -> None:
+    given: list[History] = []
+    for history in _histories(connection, reads.unfinished(connection)):
+        given.append(history)
+        if len(given) == HISTORIES_MAX:
+            supervisor.report(Histories(number, tuple(given), more=True))
+            given.clear()
+    supervisor.report(Histories(number, tuple(given), more=False))
+
+
+def _histories(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunState]) -> Iterator[History]:
+    known = {run.run: run for run in runs}
+    found = connection.execute(
+        "SELECT run, list(body ORDER BY seq) FROM entries WHERE run IN (SELECT unnest(?::BIGINT[])) GROUP BY run", [list(known)]
+    )
+    while rows := found.fetchmany(HISTORIES_MAX):
+        for run, bodies in rows:
+            yield History(known[run].id, known[run].workflow, tuple(Raw(body) for body in bodies))
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of the user's code, or of its steps, do not hold up the next worker
