@@ -1,1 +1,1 @@
-"""The import package of the screens; it may use `wfkit.control` and nothing else of wfkit."""
+"""The terminal screens of wfkit: what a running engine does, and what its journal holds."""

@@ -35,7 +35,7 @@ def code(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = N
     if as_json:
         show_json("code", _members(found))
         return
-    show_table(_rows(found), _TABLE)
+    show_table(rows_of(found), TABLE)
     for version in found.versions:
         for run in version.blocked:
             if run.blocked is not None:
@@ -43,7 +43,7 @@ def code(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = N
                 note(f"blocked: {run.id} [{run.blocked.code}] {cause}")
 
 
-def _rows(found: CodeFacts) -> list[Row]:
+def rows_of(found: CodeFacts) -> list[Row]:
     rows = []
     versions = {(version.workflow, version.code): version for version in found.versions}
     for workflow in found.workflows:
@@ -70,7 +70,7 @@ def _members(found: CodeFacts) -> dict[str, Any]:
     }
 
 
-_TABLE: list[Column[Row]] = [
+TABLE: list[Column[Row]] = [
     Column("WHAT", lambda row: row.kind),
     Column("NAME", lambda row: row.name),
     Column("VERSION", lambda row: row.version, rank=1),

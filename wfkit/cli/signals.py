@@ -45,7 +45,7 @@ def signals(
         note(f"no run waits for {name or 'a signal'}" if waits else f"no signal {name} yet".replace("  ", " "))
 
 
-def _where(signal: SignalSeen) -> str:
+def receiver(signal: SignalSeen) -> str:
     if signal.run is not None:
         return signal.run
     return "nobody took it" if not signal.receivers else f"{signal.receivers:,} runs" if signal.receivers > 1 else "1 run"
@@ -74,15 +74,15 @@ def _wait_members(wait: SignalAwaited) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     return "" if value is UNSET else bytes(value).decode()
 
 
 _SEEN: list[Column[SignalSeen]] = [
     Column("AT", lambda signal: ago(signal.t), lambda signal: rfc3339(signal.t), right=True, rank=1),
     Column("SIGNAL", lambda signal: signal.name),
-    Column("TO", _where),
-    Column("PAYLOAD", lambda signal: _json(signal.payload), cut=True),
+    Column("TO", receiver),
+    Column("PAYLOAD", lambda signal: json_text(signal.payload), cut=True),
     Column("DEDUPE", lambda signal: signal.dedupe or "", cut=True, rank=2),
 ]
 
@@ -91,5 +91,5 @@ _WAITS: list[Column[SignalAwaited]] = [
     Column("SIGNAL", lambda wait: wait.name + (" (subscribed)" if wait.subscription else ""), lambda wait: wait.name),
     Column("RUN", lambda wait: wait.run),
     Column("WORKFLOW", lambda wait: wait.workflow, cut=True, rank=2),
-    Column("WHERE", lambda wait: _json(wait.where), cut=True),
+    Column("WHERE", lambda wait: json_text(wait.where), cut=True),
 ]

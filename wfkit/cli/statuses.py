@@ -38,7 +38,7 @@ def sign(status: str) -> str:
 def can_show(text: str) -> bool:
     """Whether stdout can show these characters."""
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(getattr(sys.stdout, "encoding", "utf-8") or "ascii")  # the screens' stdout takes any text, and has none
     except UnicodeEncodeError:
         return False
     return True

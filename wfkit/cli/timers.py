@@ -40,7 +40,7 @@ def timers(
             note("nothing is due")
 
 
-def _what(timer: Timer) -> str:
+def what(timer: Timer) -> str:
     return {"timer": "timer", "retry": f"retry of {timer.name}", "timeout": "timeout of the run"}[timer.kind]
 
 
@@ -60,6 +60,6 @@ def _table(present: int) -> list[Column[Timer]]:
         Column("DUE", lambda timer: until(timer.due, present), lambda timer: rfc3339(timer.due), right=True),
         Column("RUN", lambda timer: timer.run),
         Column("WORKFLOW", lambda timer: timer.workflow, cut=True, rank=1),
-        Column("WHAT", _what, cut=True),
+        Column("WHAT", what, cut=True),
         Column("SINCE", lambda timer: ago(timer.since), lambda timer: rfc3339(timer.since), right=True, rank=2),
     ]

@@ -34,9 +34,9 @@ def draw(told: Sequence[Span], present: int) -> None:
 
     began = told[0].since
     ended = max(told[0].until or present, began + 1)
-    names = [("  " if span.compensation else "") + visible(_name(span)) for span in told]
+    names = [("  " if span.compensation else "") + visible(name_of(span)) for span in told]
     name_cells = min(max(map(cell_len, names)), max(_NAME_CELLS_MAX, columns() // 4))
-    tails = [f"{_tries(span):>4} {_length(span, present):>7}" for span in told]
+    tails = [f"{tries_of(span):>4} {length_of(span, present):>7}" for span in told]
     bar_cells = max(columns() - name_cells - 4 - max(map(len, tails)) - 1, _BAR_CELLS_MIN)
     print(paint(f"{'':{name_cells + 3}}{axis(ended - began, bar_cells)}", "dim", stream=sys.stdout))
     for span, name, tail in zip(told, names, tails, strict=True):
@@ -71,7 +71,7 @@ def bar(span: Span, began: int, ended: int, present: int, cells: int) -> str:
     return "".join(drawn)[:cells]
 
 
-def _name(span: Span) -> str:
+def name_of(span: Span) -> str:
     match span.kind:
         case "run" | "step":
             return span.name
@@ -83,11 +83,11 @@ def _name(span: Span) -> str:
             return f"{span.kind} {span.name}"
 
 
-def _tries(span: Span) -> str:
+def tries_of(span: Span) -> str:
     return f"{span.attempt}x" if span.attempt > 1 else ""
 
 
-def _length(span: Span, present: int) -> str:
+def length_of(span: Span, present: int) -> str:
     return "" if span.until == span.since else spell((span.until or present) - span.since)
 
 

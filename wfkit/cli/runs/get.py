@@ -29,7 +29,7 @@ def get(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE, engin
     if as_json:
         show_json("run", {"run": _members(found, present)})
     else:
-        show_facts(_facts(found, present))
+        show_facts(facts_of(found, present))
 
 
 def _started(found: RunPage) -> RunStarted:
@@ -52,7 +52,7 @@ def _members(found: RunPage, present: int) -> dict[str, Any]:
     }
 
 
-def _facts(found: RunPage, present: int) -> list[Fact]:
+def facts_of(found: RunPage, present: int) -> list[Fact]:
     state, started = found.run, _started(found)
     facts = [
         Fact("run", state.id + (f" (generation {state.generation})" if state.generation > 1 else ""), state.id),

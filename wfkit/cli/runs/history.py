@@ -6,11 +6,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-import msgspec
 import typer
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
@@ -19,11 +18,10 @@ from wfkit.cli.options import DEFAULT_STORE, Engine, Json, NdJson, RunName, Stor
 from wfkit.cli.output import Column, moment, now, on_terminal, rfc3339, show_json, show_lines, show_table, visible
 from wfkit.cli.runs.bars import draw
 from wfkit.cli.runs.reading import failure_members, run_members
+from wfkit.cli.runs.records import Row, one_line, rows_of
 from wfkit.cli.statuses import colour, shown, word
 from wfkit.control.messages import GetHistory
-from wfkit.core.commands import CancelRun, Command, CompleteRun, FailRun, RegisterUndo, ReleaseUndos, SetState
-from wfkit.core.compare import describe
-from wfkit.core.entries import Entry, Record
+from wfkit.core.entries import Record
 from wfkit.replay.explain import error_text, spell
 from wfkit.replay.timeline import Span, fold, spans
 
@@ -71,11 +69,11 @@ def history(
     present = now()
     if view == "all":
         if as_json:
-            show_json("history", {"run": run_members(state, present), "records": list(_records(records, 0))})
+            show_json("history", {"run": run_members(state, present), "records": list(record_members(records, 0))})
         elif as_lines:
-            show_lines(_records(records, 0))
+            show_lines(record_members(records, 0))
         else:
-            show_table(_rows(records, 0, records[0].entry.t), _ALL)
+            show_table(rows_of(records, 0, records[0].entry.t), ALL)
         return
     told = spans(records)
     if as_json:
@@ -85,7 +83,7 @@ def history(
     elif view == "timeline" and on_terminal():
         draw(fold(told, CROWD), present)
     else:
-        show_table(fold(told, CROWD) if on_terminal() else told, _compact(told[0].since, present))
+        show_table(fold(told, CROWD) if on_terminal() else told, compact(told[0].since, present))
 
 
 def _follow(run: str, store: Path, engine: Path | None, *, as_lines: bool) -> None:
@@ -95,10 +93,10 @@ def _follow(run: str, store: Path, engine: Path | None, *, as_lines: bool) -> No
     started = found.records[0].entry.t
     while True:
         if as_lines:
-            show_lines(_records(found.records, after))
+            show_lines(record_members(found.records, after))
         else:
-            for row in _rows(found.records, after, started):
-                print("\t".join(visible((column.piped or column.shown)(row)) for column in _ALL))
+            for row in rows_of(found.records, after, started):
+                print("\t".join(visible((column.piped or column.shown)(row)) for column in ALL))
         sys.stdout.flush()
         after += len(found.records)
         if found.run.finished:
@@ -110,7 +108,7 @@ def _follow(run: str, store: Path, engine: Path | None, *, as_lines: bool) -> No
 # -- spans ---------------------------------------------------------------------------------------------------------------
 
 
-def _compact(started: int, present: int) -> list[Column[Span]]:
+def compact(started: int, present: int) -> list[Column[Span]]:
     return [
         Column("AT", lambda span: f"+{spell(span.since - started)}", right=True, rank=2, only="terminal"),
         Column("WHAT", lambda span: span.kind),
@@ -139,7 +137,7 @@ def tries(span: Span) -> str:
 def detail(span: Span) -> str:
     if span.error is not None:
         return error_text(span.error).split("\n")[0]
-    return _json(span.value) if isinstance(span.value, Raw) else ""
+    return one_line(span.value) if isinstance(span.value, Raw) else ""
 
 
 def _members(span: Span) -> dict[str, Any]:
@@ -173,29 +171,7 @@ def _members(span: Span) -> dict[str, Any]:
 # -- records -------------------------------------------------------------------------------------------------------------
 
 
-class Row(NamedTuple):
-    """A record, or one of its commands."""
-
-    seq: int
-    t: int
-    offset: int
-    what: str
-    detail: str
-    is_command: bool
-
-
-def _rows(records: Sequence[Record], after: int, started: int) -> list[Row]:
-    rows = []
-    for seq, record in enumerate(records, after + 1):
-        entry = record.entry
-        rows.append(Row(seq, entry.t, entry.t - started, type(entry).__name__, _entry_text(entry), is_command=False))
-        for command in record.commands or ():
-            kind, _ = describe(command)
-            rows.append(Row(seq, entry.t, entry.t - started, f"→ {kind}", _command_text(command), is_command=True))
-    return rows
-
-
-_ALL: list[Column[Row]] = [
+ALL: list[Column[Row]] = [
     Column("#", lambda row: "" if row.is_command else str(row.seq), lambda row: str(row.seq), right=True),
     Column("AT", lambda row: "" if row.is_command else f"+{spell(row.offset)}", lambda row: rfc3339(row.t), right=True, rank=1),
     Column("WHAT", lambda row: row.what, lambda row: row.what.removeprefix("→ ")),
@@ -203,39 +179,6 @@ _ALL: list[Column[Row]] = [
 ]
 
 
-def _command_text(command: Command) -> str:
-    match command:
-        case RegisterUndo():
-            return f"{command.undo}" + (f" for {command.step}" if command.step else "")
-        case ReleaseUndos():
-            return ", ".join(command.undos)
-        case SetState():
-            return f"{command.name}={_json(command.value)}"
-        case CompleteRun():
-            return _json(command.value)
-        case FailRun():
-            return error_text(command.error)
-        case CancelRun():
-            return command.reason
-        case _:
-            _, what = describe(command)
-            return what if what.startswith("#") else f"#{command.n} {what}"
-
-
-def _entry_text(entry: Entry) -> str:
-    """Return the fields of an entry that say something, as `name=value`."""
-    told = []
-    for name in entry.__struct_fields__:
-        value = getattr(entry, name)
-        if name != "t" and value is not UNSET and value not in (None, "", (), False):
-            told.append(f"#{value}" if name == "n" else f"{name}={_json(value)}")
-    return " ".join(told)
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
-
-
-def _records(records: Sequence[Record], after: int) -> Iterator[dict[str, Any]]:
+def record_members(records: Sequence[Record], after: int) -> Iterator[dict[str, Any]]:
     for seq, record in enumerate(records, after + 1):
         yield {"seq": seq, "t": moment(record.entry.t), "entry": record.entry, "commands": record.commands}

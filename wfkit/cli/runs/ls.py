@@ -156,7 +156,7 @@ def _table(found: list[RunState], present: int) -> list[Column[RunState]]:
             right=True,
             rank=2,
         ),
-        Column("TRY", _tries, right=True, rank=4),
+        Column("TRY", tries, right=True, rank=4),
         Column("STARTED", lambda state: ago(state.started), lambda state: rfc3339(state.started), right=True, rank=1),
         Column("NOW AT", lambda state: now_at(state, present), cut=True),
         Column("GEN", lambda state: str(state.generation), right=True, rank=5),
@@ -164,11 +164,11 @@ def _table(found: list[RunState], present: int) -> list[Column[RunState]]:
     if not on_terminal():
         return table
     # There a column that says nothing only takes room.
-    empty = {"TRY": not any(map(_tries, found)), "GEN": all(state.generation == 1 for state in found)}
+    empty = {"TRY": not any(map(tries, found)), "GEN": all(state.generation == 1 for state in found)}
     return [column for column in table if not empty.get(column.title)]
 
 
-def _tries(state: RunState) -> str:
+def tries(state: RunState) -> str:
     """Return the attempt of the step that has been tried most often, of how many."""
     steps = [pending for pending in state.open.values() if isinstance(pending, PendingStep)]
     if not steps:

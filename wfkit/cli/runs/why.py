@@ -93,12 +93,12 @@ def _page(told: Explanation, children: Mapping[str, RunState], store: Path, widt
         else f"started {ago(state.started)}"
     )
     yield f"{paint(shown(state.detail), colour(state.detail), stream=sys.stdout)}  {state.id}  {state.workflow}  {since}"
-    for facts in _about(told, children, store, present):
+    for facts in about(told, children, store, present):
         yield ""
         yield from lines([fact for fact in facts if fact.text], width)
 
 
-def _about(told: Explanation, children: Mapping[str, RunState], store: Path, present: int) -> Iterator[list[Fact]]:
+def about(told: Explanation, children: Mapping[str, RunState], store: Path, present: int) -> Iterator[list[Fact]]:
     state = told.state
     if state.blocked is not None:
         yield _blocked_facts(told)

@@ -1,0 +1,185 @@
+"""The application: it follows the engine, and hands on to the screens what happens there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+from textual.signal import Signal
+
+from wfkit.control.messages import FeedEvent, GetStore
+from wfkit_tui import keys
+from wfkit_tui.backend import Backend, Found, Lost
+from wfkit_tui.dialogs.help import HelpDialog
+from wfkit_tui.drawing import Ascii
+from wfkit_tui.refresher import Refresher
+from wfkit_tui.screens.code import CodeScreen
+from wfkit_tui.screens.frame import COLUMNS_MIN, ROWS_MIN, Frame
+from wfkit_tui.screens.logs import LogsScreen
+from wfkit_tui.screens.runs import RunsScreen
+from wfkit_tui.screens.signals import SignalsScreen
+from wfkit_tui.screens.simulations import SimulationsScreen
+from wfkit_tui.screens.timers import TimersScreen
+
+PAINTS_PER_SECOND = 10
+PAINTS_PER_SECOND_FAR = 4
+"""Over ssh."""
+RATE_SECONDS = 5.0
+"""Over so long the rate of entries is taken."""
+WIDTHS: list[tuple[int, str]] | None = [(0, "-tiny"), (COLUMNS_MIN, "-narrow"), (100, "-middle"), (140, "-wide")]
+HEIGHTS: list[tuple[int, str]] | None = [(0, "-flat"), (ROWS_MIN, "-low"), (22, "-normal"), (36, "-high")]
+"""Classes of the style sheets, by the size of the terminal."""
+SCREENS: dict[str, type[Frame]] = {
+    "runs": RunsScreen,
+    "signals": SignalsScreen,
+    "timers": TimersScreen,
+    "code": CodeScreen,
+    "simulations": SimulationsScreen,
+    "logs": LogsScreen,
+}
+
+
+class WfkitApp(App[None]):
+    """The screens on an engine or a journal.
+
+    Args:
+        backend: answers.
+        ascii: show no character that is not ASCII.
+    """
+
+    TITLE = "wfkit"
+    CSS_PATH = "app.tcss"
+    BINDINGS = keys.EVERYWHERE
+    DEFAULT_MODE = "runs"
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    VERTICAL_BREAKPOINTS = HEIGHTS
+
+    def __init__(self, backend: Backend, *, ascii: bool = False) -> None:
+        super().__init__()
+        self.backend = backend
+        self.counts: dict[str, int] = {}
+        """Runs by status."""
+        self.rate = 0.0
+        """Entries a second, lately."""
+        self.news: Signal[list[FeedEvent]] = Signal(self, "news")
+        self.standing: Signal[None] = Signal(self, "standing")
+        """Another engine answers, or none any more."""
+        self.ticks: Signal[None] = Signal(self, "ticks")
+        self._arrived: list[FeedEvent] = []
+        self._counted = 0
+        self._count = Refresher(self, self._read_counts, pause=1.0, tell=lambda _: None)
+        for name, screen in SCREENS.items():
+            self.add_mode(name, partial(screen, backend))
+        if ascii:
+            self._filters.append(Ascii())  # there is no public way, and each widget would have to know otherwise
+
+    def on_mount(self) -> None:
+        far = "SSH_CONNECTION" in os.environ
+        self.set_interval(1 / (PAINTS_PER_SECOND_FAR if far else PAINTS_PER_SECOND), self._hand_on)
+        self.set_interval(1.0, self._tick)
+        self.run_worker(self._follow())
+        self._count.ask()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Yield what the palette offers: the screens, what the keys of this screen do, themes."""
+        for key, name, title in keys.SCREENS:
+            yield SystemCommand(title, f"Go to this screen ({key})", lambda name=name: self.action_go(name))
+        offered = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            known = binding.action.startswith(("go(", "move(", "page(", "command_palette")) or binding.system
+            if known or not active.enabled or not binding.description or binding.action in offered:
+                continue
+            offered.add(binding.action)
+            key = self.get_key_display(binding)
+            yield SystemCommand(
+                binding.description,
+                f"Key {key}",
+                lambda node=active.node, action=binding.action: self.run_worker(self.run_action(action, node)),
+            )
+        yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
+
+    def action_go(self, name: str) -> None:
+        """Go to one of the screens that have a digit."""
+        if len(self.screen_stack) > 1 and self.current_mode == name:
+            self.pop_screen()  # from a run back to the list that it was opened from
+        else:
+            self.switch_mode(name)
+
+    def show_runs(self, filter: str) -> None:
+        """Go to the runs that a filter finds."""
+        self.switch_mode("runs")
+        screen = self.screen_stack[0]
+        assert isinstance(screen, RunsScreen)
+        screen.use_filter(filter)
+
+    def action_help(self) -> None:
+        """Tell the keys of the screen and of the pane that has the focus."""
+        if not isinstance(self.screen, HelpDialog):
+            self.push_screen(HelpDialog(list(self.screen.active_bindings.values())))
+
+    async def _follow(self) -> None:
+        async for news in self.backend.news():
+            if isinstance(news, FeedEvent):
+                self._arrived.append(news)
+            elif isinstance(news, Found | Lost):
+                self.standing.publish(None)
+                self._count.ask(hurry=True)
+
+    def _hand_on(self) -> None:
+        """Hand on what has arrived since the last time: so many entries, one painting."""
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self._counted += len(arrived)
+            self.news.publish(arrived)
+            self._count.ask()
+
+    def _tick(self) -> None:
+        self.rate += (self._counted - self.rate) / RATE_SECONDS
+        self._counted = 0
+        if self.rate < 0.5 / RATE_SECONDS:
+            self.rate = 0.0
+        self.ticks.publish(None)
+
+    async def _read_counts(self) -> None:
+        self.counts = (await self.backend.ask(GetStore())).runs
+        if isinstance(self.screen, Frame):
+            self.screen.draw_frame()
+
+
+def main(store: Path, engine: Path | None, *, ascii: bool, theme: str) -> int:
+    """Show the screens until the user leaves them. Returns 0, or another number after a bug, which has been told.
+
+    Args:
+        store: the journal; the engine beside it is asked, if one runs.
+        engine: the engine to ask instead.
+        ascii: show no character that is not ASCII.
+        theme: `dark` or `light`, as the terminal is; empty to guess.
+    """
+    app = WfkitApp(Backend(store, engine), ascii=ascii or not _can_show_all())
+    app.theme = f"ansi-{theme or guessed_theme(os.environ.get('COLORFGBG', ''))}"
+    app.run()
+    return app.return_code or 0
+
+
+def guessed_theme(colours: str) -> str:
+    """Return whether a terminal is dark or light, by what some of them say in `COLORFGBG`: `foreground;background`.
+
+    The colours are the terminal's own sixteen either way; only the shades of bars differ.
+    """
+    with suppress(ValueError):
+        return "light" if int(colours.rsplit(";", maxsplit=1)[-1]) in (7, 15) else "dark"
+    return "dark"
+
+
+def _can_show_all() -> bool:
+    with suppress(LookupError, UnicodeEncodeError):
+        "▶█".encode(sys.stderr.encoding or "ascii")
+        return True
+    return False

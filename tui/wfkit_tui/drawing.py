@@ -1,0 +1,117 @@
+"""Texts with styles, as lines of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.strip import Strip
+
+from wfkit.cli.facts import Fact, lines
+from wfkit.cli.output import visible
+from wfkit.cli.statuses import LOOKS, word
+
+
+class Piece(NamedTuple):
+    """A part of a line, and its style in Rich's words, such as `bold red`."""
+
+    text: str
+    style: str = ""
+
+
+Line: TypeAlias = Sequence[Piece]
+
+
+def strip_of(line: Line, width: int, base: Style) -> Strip:
+    """Return a line of exactly `width` cells."""
+    segments = [Segment(text, base + Style.parse(style)) for text, style in line]
+    return Strip(segments).crop_extend(0, width, base)
+
+
+def fitted(text: str, cells: int, *, right: bool = False) -> str:
+    """Return a text in exactly so many cells; one that is cut ends in an ellipsis."""
+    text = visible(text)
+    size = cell_len(text)
+    if size > cells:
+        return set_cell_size(text, cells - 1) + "…" if cells > 0 else ""
+    return " " * (cells - size) + text if right else text + " " * (cells - size)
+
+
+def status(name: str, *, bold: bool = False) -> Piece:
+    """Return sign and word of a status, such as `✗ failed`."""
+    look = LOOKS[name]
+    return Piece(f"{look.sign} {word(name)}", f"bold {look.colour}" if bold else look.colour)
+
+
+def clock_time(us: int) -> str:
+    """Return the time of day here."""
+    return f"{datetime.fromtimestamp(us / 1e6).astimezone():%H:%M:%S}"
+
+
+def heading(text: str, width: int) -> Line:
+    """Return a rule with a title in it."""
+    return [Piece(f"─ {text} ", "bold"), Piece("─" * max(width - cell_len(text) - 3, 0), "dim")]
+
+
+def fact_lines(facts: Sequence[Fact], width: int) -> Iterator[Line]:
+    """Yield the lines that tell facts: label, and text in as many lines as it needs."""
+    told = [fact for fact in facts if fact.text]
+    label_width = max((len(fact.label) for fact in told), default=0)
+    for fact in told:
+        for number, text in enumerate(lines([Fact("", fact.text)], max(width - label_width - 2, 1))):
+            label = fact.label if number == 0 else ""
+            yield [Piece(f" {label:<{label_width}}", "dim"), Piece(text[1:], fact.colour or "")]
+
+
+class Ascii(LineFilter):
+    """Shows every character that is not ASCII as one that is, in as many cells."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [
+            segment if segment.text.isascii() or segment.control else Segment(to_ascii(segment.text), segment.style)
+            for segment in segments
+        ]
+
+
+def to_ascii(text: str) -> str:
+    """Return a text of as many cells, in ASCII."""
+    return "".join(_one(char) for char in text)
+
+
+def _one(char: str) -> str:
+    if char.isascii():
+        return char
+    return _ASCII.get(char, "?" * cell_len(char))
+
+
+def _table(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {char: plain for chars, plain in pairs for char in chars}
+
+
+_ASCII = {look.sign: look.plain for look in LOOKS.values()} | _table(
+    [
+        ("─━╌┄▁▔▂▃╸╺", "-"),
+        ("│┃▌▐▎▏▍▋▊▉▕┆▪", "|"),
+        ("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛", "+"),
+        ("█▄▀■▆▇▅", "#"),
+        ("░▒▓", "."),
+        ("●◆•·", "*"),
+        ("○◌", "o"),
+        ("…", "."),
+        ("→›▶▸", ">"),
+        ("←‹◀", "<"),
+        ("↑▲", "^"),
+        ("↓▼", "v"),
+        ("×", "x"),
+        ("⏎", "/"),
+        ("’‘", "'"),
+        ("“”", '"'),
+        ("–—", "-"),
+    ]
+)

@@ -1,0 +1,82 @@
+"""Every key of every screen. A screen has the actions that are named here; the footer and the help are made from these."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from textual.binding import Binding, BindingType
+
+Keys: TypeAlias = list[BindingType]
+
+
+def _hidden(key: str, action: str, description: str) -> Binding:
+    """Return a key that the help shows, and the footer has no room for."""
+    return Binding(key, action, description, show=False)
+
+
+SCREENS = [
+    ("1", "runs", "Runs"),
+    ("2", "signals", "Signals"),
+    ("3", "timers", "Timers"),
+    ("4", "code", "Code"),
+    ("5", "simulations", "Simulations"),
+    ("6", "logs", "Logs"),
+]
+"""Key, name and title of each screen that a digit leads to."""
+
+EVERYWHERE: Keys = [
+    *(_hidden(key, f"go('{name}')", title) for key, name, title in SCREENS),
+    Binding("question_mark", "help", "Help", key_display="?"),
+    _hidden("ctrl+p,colon", "command_palette", "Palette"),
+    _hidden("y", "copy_value", "Copy the value"),
+    _hidden("Y", "copy_command", "Copy the command that shows this"),
+    _hidden("z", "zoom", "Zoom the pane, and back"),
+    _hidden("q", "quit", "Quit; the engine goes on"),
+]
+
+BACK: Keys = [Binding("escape", "back", "Back", key_display="Esc")]
+
+MOVES: Keys = [
+    _hidden("down,j", "move(1)", "Down"),
+    _hidden("up,k", "move(-1)", "Up"),
+    _hidden("pagedown,ctrl+d", "page(1)", "A page down"),
+    _hidden("pageup,ctrl+u", "page(-1)", "A page up"),
+    _hidden("home,g", "first", "To the top"),
+    _hidden("end,G", "last", "To the bottom"),
+]
+"""Of every list and page."""
+
+TABLE: Keys = [*MOVES, Binding("enter", "open", "Open", key_display="Enter")]
+
+RUNS: Keys = [
+    Binding("slash", "filter", "Filter", key_display="/"),
+    Binding("s", "start", "Start"),
+    Binding("e", "send", "Send"),
+    Binding("c", "cancel", "Cancel"),
+    Binding("X", "terminate", "Terminate"),
+    Binding("o", "sort", "Sort"),
+    Binding("F", "follow", "Follow"),
+    _hidden("space", "mark", "Mark for cancel and terminate"),
+    _hidden("escape", "unmark", "Take the marks off, then the filter"),
+]
+
+DETAIL: Keys = [
+    *BACK,
+    Binding("v", "view", "View"),
+    Binding("left_square_bracket", "failure(-1)", "Failures", key_display="[ ]"),
+    _hidden("right_square_bracket", "failure(1)", "Next failure"),
+    Binding("e", "send", "Send"),
+    Binding("c", "cancel", "Cancel"),
+    Binding("X", "terminate", "Terminate"),
+    _hidden("F", "follow", "To the end, where new entries come"),
+]
+
+SIGNALS: Keys = [Binding("e", "send", "Send"), Binding("P", "publish", "Publish")]
+
+REPORT: Keys = [
+    *BACK,
+    Binding("n", "finding(1)", "Next finding"),
+    _hidden("N", "finding(-1)", "Previous finding"),
+]
+
+LOGS: Keys = [Binding("F", "follow", "Follow")]

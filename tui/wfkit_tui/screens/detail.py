@@ -1,0 +1,331 @@
+"""One run: what happened in it, four ways, and what there is to say about each part and about the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import UNSET
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.widget import Widget
+
+from wfkit.cli.facts import Fact
+from wfkit.cli.runs.bars import name_of
+from wfkit.cli.runs.get import facts_of
+from wfkit.cli.runs.history import ALL, CROWD, compact, record_members
+from wfkit.cli.runs.reading import lasted
+from wfkit.cli.runs.records import Row, rows_of
+from wfkit.cli.runs.why import about
+from wfkit.cli.statuses import word
+from wfkit.control.messages import FeedEvent, GetRun, RunPage
+from wfkit.core.commands import Json, RunStep
+from wfkit.core.entries import RunStarted
+from wfkit.replay.explain import error_text, explain, now_at, spell, until
+from wfkit.replay.timeline import Span, fold, spans
+from wfkit_tui import acting, keys
+from wfkit_tui.backend import Backend
+from wfkit_tui.drawing import Line, Piece, clock_time, fact_lines, status
+from wfkit_tui.screens.frame import Frame
+from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.widgets.page import Page
+from wfkit_tui.widgets.table import Table
+from wfkit_tui.widgets.timeline import Timeline
+
+VIEWS = ("timeline", "compact", "all", "json")
+VIEW_TITLES = {"timeline": "timeline", "compact": "compact", "all": "all entries", "json": "JSON"}
+_FAILED_ENTRIES = ("StepFailed", "AttemptFailed", "Blocked", "→ FailRun")
+
+
+class DetailScreen(Frame):
+    """A run.
+
+    Args:
+        backend: answers.
+        run: the run's id.
+    """
+
+    CSS_PATH = "detail.tcss"
+    BINDINGS = keys.DETAIL
+    tab = "runs"
+
+    def __init__(self, backend: Backend, run: str) -> None:
+        super().__init__(backend)
+        self._run_id = run
+        self._page: RunPage | None = None
+        self._view = "timeline"
+
+    def body(self) -> ComposeResult:
+        clock = self.backend.clock
+        yield Bar(id="title")
+        with Container(id="columns"):
+            with Container(id="views"):
+                yield Timeline(clock, id="timeline")
+                yield Table[Span](compact(0, 0), _span_key, id="compact")
+                yield Table[Row](ALL, lambda row: row, id="all")
+                yield Page(id="json")
+            with Container(id="panes"):
+                with Vertical(id="part-box"):
+                    yield Bar(id="part-title")
+                    yield Page(id="part")
+                with Vertical(id="run-box"):
+                    yield Bar(id="run-title")
+                    yield Page(id="run")
+
+    def on_mount(self) -> None:
+        self._history = self.refresher(self._read, pause=0.5)
+        self.query_one("#run-title", Bar).show([Piece(" the run", "bold")])
+        self._show_view()
+
+    # -- what the frame asks -------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        self._history.ask(hurry=True)
+
+    def happened(self, events: Sequence[FeedEvent]) -> None:
+        if any(event.id == self._run_id for event in events):
+            self._history.ask()
+
+    def tick(self) -> None:
+        if self._page is not None and not self._page.run.finished:
+            if self._view == "timeline":
+                self.query_one(Timeline).refresh()
+            self._draw_title()
+            self._draw_run()
+
+    def value(self) -> str:
+        return self._run_id
+
+    def command(self) -> str:
+        if self._view == "json":
+            return f"wfkit runs history {self._run_id} --view all --json"
+        return f"wfkit runs history {self._run_id}" + (f" --view {self._view}" if self._view != "timeline" else "")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what works: nothing changes without an engine, and nothing of a run that has ended."""
+        if action not in acting.ACTIONS:
+            return True
+        return self.backend.live and self._page is not None and not self._page.run.finished
+
+    # -- reading and painting ------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        page = await self.backend.ask(GetRun(run=self._run_id))
+        ended = self._page is not None and page.run.finished is not self._page.run.finished
+        if self._page is None or page.run.seq != self._page.run.seq or page.run.run != self._page.run.run:
+            first = self._page is None
+            self._page = page
+            self._draw_all()
+            if first or ended:
+                self.refresh_bindings()
+
+    def _draw_all(self) -> None:
+        page = self._page
+        assert page is not None
+        started = page.records[0].entry.t
+        told = fold(spans(page.records), CROWD)
+        self.query_one(Timeline).show(told)
+        table = self.query_one("#compact", Table)
+        table.columns = [column for column in compact(started, self.backend.clock()) if column.only != "pipe"]
+        table.show(told)
+        self.query_one("#all", Table).show(rows_of(page.records, 0, started))
+        self.query_one("#json", Page).show(_json_writer(page))
+        self._draw_title()
+        self._draw_part()
+        self._draw_run()
+
+    def _draw_title(self) -> None:
+        page = self._page
+        if page is None:
+            return
+        run, present = page.run, self.backend.clock()
+        generation = f" generation {run.generation}" if run.generation > 1 else ""
+        at = now_at(run, present)
+        left = [
+            Piece(" ‹ ", "dim"),
+            Piece(f"{run.id}{generation}", "bold"),
+            Piece(f"  {run.workflow}  "),
+            status(run.detail, bold=True),
+            Piece(f"  {spell(lasted(run, present))}  "),
+            Piece(at),
+        ]
+        place = VIEWS.index(self._view) + 1
+        self.query_one("#title", Bar).show(left, [Piece(f" v {VIEW_TITLES[self._view]} {place}/{len(VIEWS)} ", "bold")])
+
+    def _draw_part(self) -> None:
+        """Tell of the selected span or record."""
+        page, selected = self._page, self._selected()
+        if page is None or selected is None:
+            return
+        write = self._span_writer(page, selected) if isinstance(selected, Span) else _row_writer(page, selected)
+        name = name_of(selected) if isinstance(selected, Span) else f"#{selected.seq} {selected.what}"
+        self.query_one("#part-title", Bar).show([Piece(f" {name}", "bold")])
+        self.query_one("#part", Page).show(write, top=True)
+
+    def _draw_run(self) -> None:
+        """Tell of the run as a whole: first why it does not go on, or how it ended."""
+        page = self._page
+        if page is None:
+            return
+        present = self.backend.clock()
+        children = {child.id: child for child in page.children}
+        why = [list(facts) for facts in about(explain(page.records), children, self.backend.store, present)]
+        whole = facts_of(page, present)
+
+        def write(width: int) -> list[Line]:
+            lines: list[Line] = []
+            for facts in why:
+                lines += [*fact_lines(facts, width), []]
+            return lines + list(fact_lines(whole, width))
+
+        self.query_one("#run", Page).show(write)
+
+    def _span_writer(self, page: RunPage, span: Span) -> Callable[[int], list[Line]]:
+        began = page.records[0].entry.t
+        present = self.backend.clock()
+        asked = next(
+            (
+                command
+                for command in page.records[span.records[0] - 1].commands or ()
+                if isinstance(command, RunStep) and command.n == span.n
+            ),
+            None,
+        )
+        entries = ", ".join(f"#{seq}" for seq in span.records)
+        facts = [
+            Fact("is", f"{span.kind}" + (f" number {span.n}" if span.n is not None else "")),
+            Fact("status", f"{word(span.outcome)}" + (", compensation" if span.compensation else "")),
+            Fact("began", f"{clock_time(span.since)}, at +{spell(span.since - began)}"),
+            Fact("took" if span.until is not None else "so far", spell((span.until or present) - span.since)),
+            Fact("due", until(span.due, present) if span.due is not None else ""),
+        ]
+        for tried in span.attempts:
+            retry = f", next after {spell(tried.due - tried.failed)}" if tried.due is not None else ""
+            at = f"+{spell(tried.failed - began)}"
+            facts.append(Fact(f"attempt {tried.number}", f"{at} {error_text(tried.error)}{retry}", colour="red"))
+            facts.append(Fact("", tried.error.line or ""))
+        if span.kind == "step" and span.until is not None and span.outcome == "completed":
+            facts.append(Fact(f"attempt {span.attempt}", f"+{spell(span.until - began)} completed", colour="green"))
+        if asked is not None:
+            facts += [
+                Fact("policy", f"{asked.retry.max_attempts or 'any number of'} attempts, {spell(asked.timeout)} each"),
+                Fact("key", asked.key),
+            ]
+        if span.error is not None and not span.attempts:
+            facts += [Fact("error", error_text(span.error), colour="red"), Fact("raised", span.error.line or "")]
+        facts.append(Fact("entries", entries))
+        values: list[tuple[str, Json]] = [("where", span.where)]
+        values += [("arguments", asked.args)] if asked is not None else []
+        started = page.records[0].entry
+        if span.kind == "run" and isinstance(started, RunStarted):
+            values.append(("input", started.args))
+        values.append(("payload" if span.kind in ("signal", "send", "publish", "wait") else "result", span.value))
+
+        def write(width: int) -> list[Line]:
+            lines = list(fact_lines(facts, width))
+            for title, value in values:
+                if value is not UNSET:
+                    lines += [[Piece(f" {title}", "dim")], *_json_lines(value, "   ")]
+            return lines
+
+        return write
+
+    # -- keys ----------------------------------------------------------------------------------------------------------
+
+    def on_table_selected(self, event: Table.Selected) -> None:
+        if event.table.id == self._view:
+            self._draw_part()
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        """A child's row leads to the child."""
+        row = event.table.selected
+        if isinstance(row, Span) and row.kind == "child":
+            self.app.push_screen(DetailScreen(self.backend, row.name))
+        else:
+            self.query_one("#part", Page).focus()
+
+    def action_back(self) -> None:
+        if self.maximized is not None:
+            self.minimize()
+        else:
+            self.dismiss(None)
+
+    def action_view(self) -> None:
+        self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
+        self._show_view()
+        self._draw_title()
+        self._draw_part()
+
+    def action_failure(self, step: int) -> None:
+        table = self._table()
+        if table is None:
+            return
+        rows: Sequence[Span | Row] = table.rows
+        places = [place for place, row in enumerate(rows) if _is_failure(row)]
+        further = [place for place in places if (place - table.cursor) * step > 0]
+        if further:
+            table.select(min(further, key=lambda place: abs(place - table.cursor)))
+        else:
+            self.notify("no failure further on" if step > 0 else "no failure before this", timeout=2)
+
+    def action_follow(self) -> None:
+        """Go to the end, which is where new entries come."""
+        view = self.query_one(f"#{self._view}")
+        if isinstance(view, Table | Page):
+            view.action_last()
+
+    def action_send(self) -> None:
+        if self._page is not None:
+            acting.send(self, self._page.run)
+
+    def action_cancel(self) -> None:
+        if self._page is not None:
+            acting.stop(self, "cancel", [self._page.run])
+
+    def action_terminate(self) -> None:
+        if self._page is not None:
+            acting.stop(self, "terminate", [self._page.run])
+
+    def _show_view(self) -> None:
+        shown: Widget | None = None
+        for view in VIEWS:
+            widget = self.query_one(f"#{view}")
+            widget.display = view == self._view
+            shown = widget if view == self._view else shown
+        if shown is not None:
+            shown.focus()
+
+    def _table(self) -> Table[Span] | Table[Row] | None:
+        view = self.query_one(f"#{self._view}")
+        return view if isinstance(view, Table) else None
+
+    def _selected(self) -> Span | Row | None:
+        table = self._table()
+        return table.selected if table is not None else None
+
+
+def _span_key(span: Span) -> tuple[str, str, int, int | None]:
+    return span.kind, span.name, span.records[0], span.n
+
+
+def _is_failure(row: Span | Row) -> bool:
+    if isinstance(row, Span):
+        return bool(row.attempts) or row.outcome in ("failed", "timed_out", "blocked")
+    return row.what in _FAILED_ENTRIES
+
+
+def _row_writer(page: RunPage, row: Row) -> Callable[[int], list[Line]]:
+    """Return what writes a record as JSON, with the commands that it caused."""
+    record = page.records[row.seq - 1]
+    return lambda _width: list(_json_lines(msgspec.Raw(msgspec.json.encode(record)), " "))
+
+
+def _json_writer(page: RunPage) -> Callable[[int], list[Line]]:
+    records = msgspec.Raw(msgspec.json.encode(list(record_members(page.records, 0))))
+    lines = list(_json_lines(records, " "))
+    return lambda _width: lines
+
+
+def _json_lines(value: msgspec.Raw, indent: str) -> Sequence[Line]:
+    text = msgspec.json.format(bytes(value), indent=2).decode()
+    return [[Piece(indent + line)] for line in text.splitlines()]

@@ -1,0 +1,193 @@
+"""What all screens have in common: header, tabs, the bar that tells trouble, and the footer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Center, Middle
+from textual.css.query import NoMatches
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from wfkit.cli.output import near
+from wfkit.cli.statuses import LOOKS, word
+from wfkit.control.messages import FeedEvent
+from wfkit.errors import WfkitError
+from wfkit_tui import keys
+from wfkit_tui.backend import Backend
+from wfkit_tui.drawing import Line, Piece
+from wfkit_tui.refresher import Refresher
+from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.widgets.page import Page
+
+if TYPE_CHECKING:
+    from wfkit_tui.app import WfkitApp
+
+COLUMNS_MIN, ROWS_MIN = 60, 16
+_COUNTED = ("running", "blocked", "failed", "timed_out", "cancelled", "terminated", "completed")
+
+
+class Frame(Screen[None]):
+    """A screen between header and footer.
+
+    Args:
+        backend: answers its requests.
+    """
+
+    tab = ""
+    """The name of the tab that is lit."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self.backend = backend
+        self._problem: WfkitError | None = None
+
+    # -- what a kind of screen says for itself -------------------------------------------------------------------------
+
+    def body(self) -> ComposeResult:
+        """Yield what stands between the bars."""
+        raise NotImplementedError
+
+    def reload(self) -> None:
+        """Read everything again: the screen is seen again, or another engine answers."""
+
+    def happened(self, events: Sequence[FeedEvent]) -> None:
+        """Take over what became durable."""
+
+    def tick(self) -> None:
+        """Draw what depends on the time again."""
+
+    def about(self) -> Line:
+        """Return what stands at the right end of the tabs."""
+        return ()
+
+    def value(self) -> str:
+        """Return what `y` copies; empty if there is nothing."""
+        return ""
+
+    def command(self) -> str:
+        """Return the command line that shows what this screen shows."""
+        return ""
+
+    # -- the frame -----------------------------------------------------------------------------------------------------
+
+    @property
+    def ui(self) -> WfkitApp:
+        return cast("WfkitApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield Bar(id="header")
+        yield Bar(id="tabs")
+        yield Bar(id="trouble")
+        yield from self.body()
+        yield Footer(compact=True)
+        with Middle(id="bigger"), Center():
+            yield Static(f"make me bigger: {COLUMNS_MIN}x{ROWS_MIN} at least", id="bigger-text")
+
+    def on_mount(self) -> None:
+        self.ui.news.subscribe(self, self.happened)
+        self.ui.standing.subscribe(self, lambda _: self._standing())
+        self.ui.ticks.subscribe(self, lambda _: self._tick())
+        self.draw_frame()
+
+    def on_screen_resume(self) -> None:
+        self.draw_frame()
+        self.reload()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.draw_frame()
+
+    def refresher(self, read: Callable[[], Awaitable[None]], *, pause: float = 1.0) -> Refresher:
+        """Return what reads for this screen, and tells here if it cannot."""
+        return Refresher(self, read, pause=pause, tell=self.tell)
+
+    def tell(self, problem: WfkitError | None) -> None:
+        """Show why something could not be read; None: it could."""
+        if problem is not self._problem:
+            self._problem = problem
+            self.draw_frame()
+
+    def draw_frame(self) -> None:
+        """Draw header, tabs and trouble as they are now."""
+        try:
+            header, tabs, trouble = (self.query_one(f"#{name}", Bar) for name in ("header", "tabs", "trouble"))
+        except NoMatches:
+            return
+        wide = self.size.width >= COLUMNS_MIN + 40
+        header.show(*self._header(wide))
+        tabs.show([*self._tabs(wide)], [*self.about(), Piece(" ")])
+        told = self._trouble()
+        trouble.display = bool(told)
+        trouble.show([Piece(f" {told}", "bold reverse red")])
+
+    def _standing(self) -> None:
+        self.draw_frame()
+        self.refresh_bindings()
+        if self.is_current:
+            self.reload()
+
+    def _tick(self) -> None:
+        if self.is_current:
+            self.draw_frame()
+            self.tick()
+
+    def _header(self, wide: bool) -> tuple[Line, Line]:
+        facts = self.backend.facts
+        if facts is None:
+            state, app = Piece("○ no engine", "bold yellow"), ""
+        elif facts.trouble is not None:
+            state, app = Piece("● trouble", "bold red"), facts.app
+        else:
+            state, app = Piece("● live", "bold green"), facts.app
+        left = [Piece(" wfkit ", "bold"), state, Piece(f"  {near(app)}" if app else "")]
+        for status in _COUNTED:
+            if count := self.ui.counts.get(status):
+                left += [
+                    Piece("   "),
+                    Piece(LOOKS[status].sign, f"bold {LOOKS[status].colour}"),
+                    Piece(f" {count:,}" + (f" {word(status)}" if wide or status in ("running", "failed", "blocked") else "")),
+                ]
+        right = [Piece(f"   {self.ui.rate:.0f} entries/s ", "dim")] if facts is not None else []
+        if wide:
+            right.append(Piece(f"  {near(str(Path(self.backend.store).absolute()))} ", "dim"))
+        return left, right
+
+    def _tabs(self, wide: bool) -> Iterator[Piece]:
+        for key, name, title in keys.SCREENS:
+            yield Piece(f" {key} {title}{' ' if wide else ''}", "bold reverse" if name == self.tab else "")
+
+    def _trouble(self) -> str:
+        if self._problem is not None:
+            help = f"  ({self._problem.help})" if self._problem.help else ""
+            return f"{self._problem}{help}"
+        facts = self.backend.facts
+        if facts is not None and facts.trouble is not None:
+            return f"{facts.trouble.message}  ({facts.trouble.help})" if facts.trouble.help else facts.trouble.message
+        if facts is None and self.backend.trouble:
+            return f"{self.backend.trouble}: what you see is what the journal holds, and nothing moves"
+        return ""
+
+    # -- keys of all screens -------------------------------------------------------------------------------------------
+
+    def action_copy_value(self) -> None:
+        self.copy(self.focused.text if isinstance(self.focused, Page) else self.value())
+
+    def action_copy_command(self) -> None:
+        self.copy(self.backend.command(self.command()))
+
+    def action_zoom(self) -> None:
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused)
+
+    def copy(self, text: str) -> None:
+        """Put a text on the clipboard of the terminal, and say so."""
+        if text:
+            self.app.copy_to_clipboard(text)
+            first, *more = text.split("\n")
+            self.notify(first + (" ..." if more else ""), title="copied", timeout=2, markup=False)

@@ -1,0 +1,315 @@
+"""Runs: the list of runs as the engine changes them, and a look at the one that is selected."""
+
+from __future__ import annotations
+
+import shlex
+from collections import deque
+from collections.abc import Sequence
+from typing import get_args
+
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.widgets import Input
+
+from wfkit.cli.output import Column
+from wfkit.cli.runs.get import facts_of
+from wfkit.cli.runs.history import CROWD
+from wfkit.cli.runs.ls import tries
+from wfkit.cli.runs.reading import lasted
+from wfkit.cli.runs.records import rows_of
+from wfkit.cli.statuses import LOOKS, word
+from wfkit.control.messages import FeedEvent, GetRun, ListRuns, Sort
+from wfkit.core.entries import Record
+from wfkit.core.state import RunState
+from wfkit.errors import FilterError, UnknownRun
+from wfkit.journal.filters import parse
+from wfkit.replay.explain import now_at, spell
+from wfkit.replay.timeline import fold, spans
+from wfkit_tui import acting, keys
+from wfkit_tui.book import RunBook
+from wfkit_tui.drawing import Line, Piece, clock_time, fact_lines, heading
+from wfkit_tui.screens.detail import DetailScreen
+from wfkit_tui.screens.frame import Frame
+from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.widgets.page import Page
+from wfkit_tui.widgets.table import Table
+from wfkit_tui.widgets.timeline import Timeline
+
+LIMIT = 500
+"""So many runs are listed at first; twice as many each time that somebody comes to the end of them."""
+LIMIT_MAX = 64_000
+FEED_MAX = 200
+SORTS: tuple[Sort, ...] = get_args(Sort)
+NOTHING = "No runs yet. Press s to start one, or: wfkit start WORKFLOW '{...}'"
+
+
+class RunsScreen(Frame):
+    """Master of the screens: everything begins with a run."""
+
+    CSS_PATH = "runs.tcss"
+    BINDINGS = keys.RUNS
+    tab = "runs"
+
+    def body(self) -> ComposeResult:
+        yield Input(
+            id="filter", placeholder='status:failed  wf:order_*  after:10m  step:ship  error:"503"  "text"', compact=True
+        )
+        yield Bar(id="wrong")
+        with Container(id="columns"):
+            with Vertical(id="left"):
+                yield Table(self._columns(), lambda run: run.run, empty="reading ...", id="runs")
+            with Vertical(id="preview-box"):
+                yield Bar(id="preview-title")
+                yield Timeline(self.backend.clock, id="preview")
+                yield Bar(id="facts-title")
+                yield Page(id="facts")
+        yield Bar(id="feed-title")
+        yield Page(ends=True, id="feed")
+
+    def on_mount(self) -> None:
+        self._filter = ""
+        self._sort: Sort = "started"
+        self._limit = LIMIT
+        self._more = False
+        self._book = self._new_book()
+        self._lines: deque[Line] = deque(maxlen=FEED_MAX)
+        self._list = self.refresher(self._read, pause=1.0)
+        self._look = self.refresher(self._read_preview, pause=0.5)
+        self.query_one("#feed-title", Bar).show([Piece("─ entries ", "bold")], [Piece("as they come ", "dim")])
+        self.table.focus()
+
+    @property
+    def table(self) -> Table[RunState]:
+        return self.query_one("#runs", Table)
+
+    @property
+    def meant(self) -> list[RunState]:
+        """The marked runs, or the selected one."""
+        table = self.table
+        marked = [run for run in table.rows if run.run in table.marked]
+        return marked or ([table.selected] if table.selected is not None else [])
+
+    # -- what the frame asks -------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        self._list.ask(hurry=True)
+
+    def happened(self, events: Sequence[FeedEvent]) -> None:
+        self._book.apply(events)
+        self._lines += [line for event in events if (line := _told(event))]
+        if self._book.stale:
+            self._list.ask()
+        if self.is_current:
+            self._paint({event.run for event in events})
+
+    def tick(self) -> None:
+        self.table.repaint({run.run for run in self.table.rows[:1000] if not run.finished})
+        if (run := self.table.selected) is not None and not run.finished:
+            self.query_one(Timeline).repaint()
+
+    def about(self) -> Line:
+        if not self.is_mounted:
+            return ()
+        marked = len(self.table.marked)
+        shown = f"{len(self._book.rows):,}{'+' if self._more else ''} runs"
+        told = [f"{marked} marked" if marked else "", "follows" if self.table.follow else "", f"by {word(self._sort)}", shown]
+        return [Piece("  ".join(filter(None, told)))]
+
+    def value(self) -> str:
+        return "\n".join(run.id for run in self.meant)
+
+    def command(self) -> str:
+        sort = f" --sort {self._sort}" if self._sort != "started" else ""
+        return f"wfkit runs{f' {shlex.quote(self._filter)}' if self._filter else ''}{sort}"
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what works: nothing changes without an engine."""
+        return self.backend.live or action not in acting.ACTIONS
+
+    # -- reading and painting ------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        self._book.expect()
+        request = ListRuns(filter=self._filter, sort=self._sort, limit=self._limit)
+        try:
+            found = await self.backend.ask(request)
+        except BaseException:
+            self._book.load(self._book.rows)
+            raise
+        if request.filter != self._filter or request.sort != self._sort:
+            return  # somebody has asked for something else meanwhile
+        self._more = found.more
+        self._book.load(found.runs)
+        self._book.moved = True
+        self._paint(None)
+        self._look.ask(hurry=True)
+        self.draw_frame()
+
+    def _paint(self, told: set[int] | None) -> None:
+        """Show what has changed, and no more than that. `told`: the runs that something happened to; None: perhaps to all."""
+        table, book = self.table, self._book
+        if book.moved:
+            table.show(book.rows, empty=f"no run fits: {self._filter}" if self._filter else NOTHING)
+            self.draw_frame()
+        else:
+            table.repaint(book.changed)
+        book.moved = False
+        book.changed.clear()
+        run = table.selected
+        if run is not None and (told is None or run.run in told):
+            self._look.ask()
+        lines = list(self._lines)
+        self.query_one("#feed", Page).show(lambda _width: lines)
+
+    async def _read_preview(self) -> None:
+        run = self.table.selected
+        timeline, facts = self.query_one(Timeline), self.query_one("#facts", Page)
+        if run is None:
+            timeline.show([])
+            facts.show(lambda _width: ())
+            self.query_one("#preview-title", Bar).show(heading("preview", self.size.width))
+            return
+        try:
+            found = await self.backend.ask(GetRun(run=run.id))
+        except UnknownRun:
+            return  # it was only just started
+        title = Piece(f"─ {run.id} {run.workflow} ", "bold")
+        self.query_one("#preview-title", Bar).show([title], [Piece("Enter opens it ", "dim")])
+        self.query_one("#facts-title", Bar).show([Piece("─ about it ", "bold")])
+        timeline.show(fold(spans(found.records), CROWD))
+        facts.show(lambda width: list(fact_lines(facts_of(found, self.backend.clock()), width)))
+
+    # -- the list ------------------------------------------------------------------------------------------------------
+
+    def on_table_selected(self, event: Table.Selected) -> None:
+        if event.table is not self.table:
+            return
+        self._look.ask(hurry=True)
+        if self._more and self.table.cursor >= len(self.table.rows) - 2 and self._limit < LIMIT_MAX:
+            self._limit *= 2
+            self.reload()
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        if (run := self.table.selected) is not None:
+            self.app.push_screen(DetailScreen(self.backend, run.id))
+
+    def action_mark(self) -> None:
+        if (run := self.table.selected) is not None:
+            self.table.marked ^= {run.run}
+            self.table.repaint_cursor()
+            self.table.select(self.table.cursor + 1)
+            self.draw_frame()
+
+    def action_unmark(self) -> None:
+        if self.table.marked:
+            self.table.marked.clear()
+            self.table.refresh()
+        elif self._filter:
+            self.use_filter("")
+        self.draw_frame()
+
+    def action_sort(self) -> None:
+        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self._begin()
+
+    def action_follow(self) -> None:
+        self.table.follow = not self.table.follow
+        if self.table.follow:
+            self.table.action_first()
+        self.draw_frame()
+
+    # -- the filter ----------------------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.add_class("-shown")
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._check(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if self._check(event.value):
+            self.use_filter(event.value.strip())
+
+    def key_escape(self) -> None:
+        """Leave the filter as it was."""
+        field = self.query_one("#filter", Input)
+        if field.has_focus:
+            self.use_filter(self._filter)
+        else:
+            self.action_unmark()
+
+    def _check(self, text: str) -> bool:
+        """Tell what is wrong with a filter, while it is written."""
+        wrong = self.query_one("#wrong", Bar)
+        try:
+            parse(text, self.backend.clock())
+        except FilterError as error:
+            wrong.display = True
+            wrong.show([Piece(f" {error}", "bold red")])
+            return False
+        wrong.display = False
+        return True
+
+    def use_filter(self, text: str) -> None:
+        """List the runs that a filter finds, and show it above them."""
+        field = self.query_one("#filter", Input)
+        field.value = text
+        field.set_class(bool(text), "-shown")
+        self.table.focus()
+        if text != self._filter:
+            self._filter = text
+            self._begin()
+
+    def _begin(self) -> None:
+        self._limit = LIMIT
+        self._book = self._new_book()
+        self.draw_frame()
+        self.reload()
+
+    def _new_book(self) -> RunBook:
+        return RunBook(parse(self._filter, self.backend.clock()), self._sort)
+
+    # -- what changes runs ---------------------------------------------------------------------------------------------
+
+    def action_start(self) -> None:
+        acting.start(self)
+
+    def action_send(self) -> None:
+        if (run := self.table.selected) is not None:
+            acting.send(self, run)
+
+    def action_cancel(self) -> None:
+        acting.stop(self, "cancel", self.meant)
+
+    def action_terminate(self) -> None:
+        acting.stop(self, "terminate", self.meant)
+
+    def _columns(self) -> list[Column[RunState]]:
+        clock = self.backend.clock
+        return [
+            Column("RUN", lambda run: run.id + (f" g{run.generation}" if run.generation > 1 else "")),
+            Column("WORKFLOW", lambda run: run.workflow, cut=True),
+            Column(
+                "STATUS",
+                lambda run: f"{LOOKS[run.detail].sign} {word(run.detail)}",
+                colour=lambda run: LOOKS[run.detail].colour,
+            ),
+            Column("TIME", lambda run: spell(lasted(run, clock())), right=True, rank=2),
+            Column("TRY", tries, right=True, rank=4),
+            Column("STARTED", lambda run: clock_time(run.started), right=True, rank=3),
+            Column("NOW AT", lambda run: now_at(run, clock()), cut=True),
+        ]
+
+
+def _told(event: FeedEvent) -> Line:
+    row, *commands = rows_of([Record(event.entry, event.commands)], event.seq - 1, event.entry.t)
+    asked = "".join(f"  {command.what} {command.detail}" for command in commands)
+    return [
+        Piece(f" {clock_time(row.t)}  ", "dim"),
+        Piece(f"{event.id or 'published'}  "),
+        Piece(row.what, "bold"),
+        Piece(f" {row.detail}"),
+        Piece(asked, "dim"),
+    ]

@@ -1,0 +1,109 @@
+"""Simulations: the reports that verification has left beside the journal."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.app import ComposeResult
+
+from wfkit.cli.colours import Colour
+from wfkit.cli.output import Column, ago
+from wfkit.control.messages import GetReport, ListReports, Report
+from wfkit.errors import BadRequest
+from wfkit_tui.drawing import Line, Piece
+from wfkit_tui.reports import ReportFile, read_report
+from wfkit_tui.screens.frame import Frame
+from wfkit_tui.screens.report import ReportScreen
+from wfkit_tui.widgets.table import Table
+
+NOTHING = "No reports yet. Leave one: wfkit verify APP:WORKFLOW '{...}'"
+
+
+class Row(NamedTuple):
+    """A report that was found."""
+
+    listed: Report
+    report: ReportFile | None
+    wrong: str = ""
+    """Why it cannot be read."""
+
+
+class SimulationsScreen(Frame):
+    """The reports of `.wfkit/reports`, the newest first."""
+
+    CSS_PATH = "simulations.tcss"
+    tab = "simulations"
+
+    def body(self) -> ComposeResult:
+        yield Table(_COLUMNS, lambda row: row.listed.name, empty=NOTHING, id="reports")
+
+    def on_mount(self) -> None:
+        self._known: dict[str, Row] = {}
+        self._list = self.refresher(self._read, pause=2.0)
+        self.table.focus()
+
+    @property
+    def table(self) -> Table[Row]:
+        return self.query_one("#reports", Table)
+
+    def reload(self) -> None:
+        self._list.ask(hurry=True)
+
+    def tick(self) -> None:
+        self._list.ask()
+
+    def about(self) -> Line:
+        return [Piece(f"{len(self.table.rows):,} reports")] if self.is_mounted else ()
+
+    def value(self) -> str:
+        return self.table.selected.listed.name if self.table.selected is not None else ""
+
+    async def _read(self) -> None:
+        found = (await self.backend.ask(ListReports())).reports
+        rows = [await self._row(one) for one in found if one.name.startswith("reports/") and one.name.endswith(".json")]
+        self._known = {row.listed.name: row for row in rows}
+        if rows != self.table.rows:
+            self.table.show(rows)
+            self.draw_frame()
+
+    async def _row(self, listed: Report) -> Row:
+        known = self._known.get(listed.name)
+        if known is not None and known.listed == listed:
+            return known
+        try:
+            return Row(listed, read_report((await self.backend.ask(GetReport(name=listed.name))).text))
+        except BadRequest as error:
+            return Row(listed, None, str(error))
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        row = self.table.selected
+        if row is not None and row.report is not None:
+            self.app.push_screen(ReportScreen(self.backend, row.report))
+
+
+def _verdict(row: Row) -> str:
+    if row.report is None:
+        return "? unreadable"
+    return "✓ holds" if row.report.ok else "✗ fails"
+
+
+def _colour(row: Row) -> Colour:
+    if row.report is None:
+        return "yellow"
+    return "green" if row.report.ok else "red"
+
+
+def _first(row: Row) -> str:
+    if row.report is None:
+        return row.wrong
+    return row.report.findings[0].title if row.report.findings else ""
+
+
+_COLUMNS: list[Column[Row]] = [
+    Column("WORKFLOW", lambda row: row.report.workflow if row.report else row.listed.name),
+    Column("VERDICT", _verdict, colour=_colour),
+    Column("FINDINGS", lambda row: f"{len(row.report.findings):,}" if row.report else "", right=True),
+    Column("SCHEDULES", lambda row: f"{row.report.schedules:,}" if row.report else "", right=True, rank=2),
+    Column("WRITTEN", lambda row: ago(row.listed.modified), right=True, rank=1),
+    Column("FIRST FINDING", _first, cut=True),
+]

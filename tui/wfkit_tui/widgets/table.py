@@ -1,0 +1,238 @@
+"""A table that draws only the rows that are seen, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Any, Generic, TypeVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from wfkit.cli.output import Column, fit, visible
+from wfkit_tui import keys
+from wfkit_tui.drawing import Line, Piece, fitted, strip_of
+
+T = TypeVar("T")
+
+GAP = 2
+MEASURED_MAX = 200
+"""So many rows decide how wide the columns are; a longer cell that comes later widens its column."""
+CURSOR = Style(reverse=True)
+MARKER_CELLS = 2
+
+
+class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
+    """Rows under titles. One row is selected, and stays so when rows come and go.
+
+    Args:
+        columns: of the table, as on the command line; those of the highest rank are left out where there is no room.
+        key: what identifies a row.
+        empty: what to say where there are no rows.
+    """
+
+    BINDINGS = keys.TABLE
+
+    class Selected(Message):
+        """Another row is selected."""
+
+        def __init__(self, table: Table[Any]) -> None:
+            super().__init__()
+            self.table = table
+
+        @property
+        def control(self) -> Table[Any]:
+            return self.table
+
+    class Opened(Selected):
+        """The selected row is to be opened."""
+
+    def __init__(
+        self, columns: Sequence[Column[T]], key: Callable[[T], Hashable], *, empty: str = "", id: str | None = None
+    ) -> None:
+        super().__init__(id=id)
+        self.columns = columns
+        """May be set before rows are shown."""
+        self._key = key
+        self._widths: tuple[int, dict[str, int]] | None = None
+        """Of the columns that are shown, and the width of the table that they are for."""
+        self._natural: dict[str, int] = {}
+        self._empty = empty
+        self.rows: Sequence[T] = ()
+        self.cursor = 0
+        self.marked: set[Hashable] = set()
+        """Keys of rows that are marked."""
+        self.follow = False
+        """The first row stays selected when others come before it."""
+
+    # -- what others use ------------------------------------------------------------------------------------------------
+
+    @property
+    def selected(self) -> T | None:
+        return self.rows[self.cursor] if self.rows else None
+
+    def show(self, rows: Sequence[T], *, empty: str | None = None) -> None:
+        """Show these rows. What was selected stays selected, on the same line of the screen if possible."""
+        before = self.selected
+        offset = self.cursor - self.scroll_offset.y
+        self.rows = rows
+        if empty is not None:
+            self._empty = empty
+        self._measure(rows[:MEASURED_MAX])
+        self.virtual_size = Size(self.size.width, len(rows) + 1)
+        self.cursor = 0 if self.follow else self._place(before)
+        if not self.follow and before is not None and rows:
+            self.scroll_to(y=self.cursor - offset, animate=False, immediate=True)
+        self._reveal()
+        self.refresh()
+        after = self.selected
+        if (before is None) is not (after is None) or (
+            before is not None and after is not None and self._key(before) != self._key(after)
+        ):
+            self.post_message(self.Selected(self))
+
+    def repaint(self, changed: Collection[Hashable] | None = None) -> None:
+        """Draw rows again whose keys are in `changed`, or all that are seen."""
+        top = self.scroll_offset.y
+        seen = range(top, min(top + self.size.height - 1, len(self.rows)))
+        dirty = [row for row in seen if changed is None or self._key(self.rows[row]) in changed]
+        if self._measure([self.rows[row] for row in dirty]):
+            self.refresh()
+        elif dirty:
+            self.refresh(*(self._region(row) for row in dirty))
+
+    def select(self, row: int) -> None:
+        """Select a row by its place; the nearest one if there is none."""
+        row = max(min(row, len(self.rows) - 1), 0)
+        if row == self.cursor:
+            return
+        before, self.cursor = self.cursor, row
+        self.refresh(self._region(before), self._region(row))
+        self._reveal()
+        self.post_message(self.Selected(self))
+
+    # -- what a kind of table may draw otherwise ------------------------------------------------------------------------
+
+    def titles(self, width: int) -> Line:
+        """Return the line above the rows."""
+        kept = self._kept(width)
+        return [Piece("  ".join(fitted(column.title, size, right=column.right) for column, size in kept), "bold")]
+
+    def line(self, row: T, width: int) -> Line:
+        """Return a row as a line."""
+        pieces = []
+        for column, size in self._kept(width):
+            colour = column.colour(row) if column.colour is not None else None
+            pieces += [Piece(fitted(column.shown(row), size, right=column.right), colour or ""), Piece(" " * GAP)]
+        return pieces
+
+    # -- keys and mouse -------------------------------------------------------------------------------------------------
+
+    def action_move(self, rows: int) -> None:
+        self._leave_follow(rows)
+        self.select(self.cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        self.action_move(pages * max(self.size.height - 2, 1))
+
+    def action_first(self) -> None:
+        self.select(0)
+
+    def action_last(self) -> None:
+        self.action_move(len(self.rows))
+
+    def action_open(self) -> None:
+        if self.rows:
+            self.post_message(self.Opened(self))
+
+    def on_click(self, event: events.Click) -> None:
+        row = event.y - 1 + self.scroll_offset.y
+        if not event.y >= 1 or row >= len(self.rows):
+            return
+        self._leave_follow(row)
+        self.select(row)
+        if event.chain > 1:
+            self.action_open()
+
+    def _leave_follow(self, rows: int) -> None:
+        if rows > 0:
+            self.follow = False
+
+    # -- drawing --------------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        base = self.rich_style
+        if y == 0:
+            return strip_of([Piece(" " * MARKER_CELLS), *self.titles(width - MARKER_CELLS)], width, base)
+        place = y - 1 + self.scroll_offset.y
+        if place >= len(self.rows):
+            return strip_of([Piece("  " + self._empty if y == 2 and not self.rows else "", "dim")], width, base)
+        row = self.rows[place]
+        mark = ">" if place == self.cursor else " "
+        line = [Piece(mark + ("*" if self._key(row) in self.marked else " "), "bold"), *self.line(row, width - MARKER_CELLS)]
+        if place != self.cursor:
+            return strip_of(line, width, base)
+        if self.has_focus:  # in one colour, so that it is read on any background
+            return strip_of([Piece(piece.text) for piece in line], width, base + CURSOR)
+        return strip_of([Piece(text, f"bold {style}") for text, style in line], width, base)
+
+    def on_resize(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self.rows) + 1)
+        self._reveal()
+
+    def on_focus(self) -> None:
+        self.repaint_cursor()
+
+    def on_blur(self) -> None:
+        self.repaint_cursor()
+
+    def repaint_cursor(self) -> None:
+        self.refresh(self._region(self.cursor))
+
+    def _region(self, row: int) -> Region:
+        return Region(0, row + 1 - self.scroll_offset.y, self.size.width, 1)
+
+    def _reveal(self) -> None:
+        """Scroll as far as it takes to see the selected row."""
+        seen = max(self.size.height - 1, 1)
+        top = self.scroll_offset.y
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+        elif self.cursor >= top + seen:
+            self.scroll_to(y=self.cursor - seen + 1, animate=False, immediate=True)
+
+    def _place(self, before: T | None) -> int:
+        """Return where the row is that was selected, or where it would be."""
+        if before is not None:
+            key = self._key(before)
+            near = self.cursor
+            if near < len(self.rows) and self._key(self.rows[near]) == key:
+                return near
+            for place, row in enumerate(self.rows):
+                if self._key(row) == key:
+                    return place
+        return max(min(self.cursor, len(self.rows) - 1), 0)
+
+    def _measure(self, rows: Sequence[T]) -> bool:
+        """Widen the columns as these rows need it. Returns whether one of those in sight became wider."""
+        wider = False
+        for column in self.columns:
+            known = self._natural.get(column.title, len(column.title))
+            needed = max((cell_len(visible(column.shown(row))) for row in rows), default=0)
+            self._natural[column.title] = max(known, needed)
+            wider |= needed > known
+        if wider:
+            self._widths = None
+        return wider
+
+    def _kept(self, width: int) -> list[tuple[Column[T], int]]:
+        if self._widths is None or self._widths[0] != width:
+            natural = {column.title: self._natural.get(column.title, len(column.title)) for column in self.columns}
+            self._widths = width, fit(self.columns, natural, width)
+        widths = self._widths[1]
+        return [(column, widths[column.title]) for column in self.columns if column.title in widths]
