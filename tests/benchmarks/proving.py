@@ -1,6 +1,7 @@
 """How fast schedules are simulated, how soon a bug is found, how long the corpus takes. All in processor time of one core."""
 
 import time
+from collections.abc import AsyncIterator
 
 from tests.benchmarks.figures import report
 from tests.quality import bugs, suspicious
@@ -22,7 +23,7 @@ class World:
 
 
 @resource
-async def bank():  # type: ignore[no-untyped-def]  # replaced by the world's
+async def bank() -> AsyncIterator[FakeService]:
     yield FakeService("bank")
 
 

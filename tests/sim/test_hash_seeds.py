@@ -82,6 +82,7 @@ def written(tmp_path: Path) -> Written:
 
 @pytest.mark.parametrize("workflow", [set_of_text, set_of_objects], ids=lambda value: value.name)
 def test_iteration_over_a_set_is_found(workflow: Workflow[..., Any]) -> None:
+    """The order of a set of texts is the process's own, so only another process shows that a replay depends on it."""
     (violation,), seeds = replays_of(workflow)
 
     assert (violation.oracle, violation.severity, violation.workflow) == ("replay", "error", workflow.name)
@@ -103,6 +104,7 @@ def test_state_of_a_module_is_found_where_it_is_fresh() -> None:
 
 
 def test_a_variable_of_the_environment_that_was_read_at_import_is_found() -> None:
+    """What was read at import is settled before a replay in this process can disturb it."""
     (violation,), _ = replays_of(environment_at_import)
 
     assert violation.severity == "error"
@@ -110,6 +112,7 @@ def test_a_variable_of_the_environment_that_was_read_at_import_is_found() -> Non
 
 @pytest.mark.parametrize("workflow", [sorted_set, set_of_tasks, only_logged, own_chance], ids=lambda value: value.name)
 def test_correct_code_is_clean(workflow: Workflow[..., Any]) -> None:
+    """A correct workflow that is accused once is a reason to switch the pass off."""
     violations, seeds = replays_of(workflow)
 
     assert violations == []
@@ -117,12 +120,15 @@ def test_correct_code_is_clean(workflow: Workflow[..., Any]) -> None:
 
 
 def test_children_are_replayed_by_their_own_code() -> None:
+    """The blame falls on the workflow that goes another way, not on the one that started it."""
     (violation,), _ = replays_of(parent)
 
     assert violation.workflow == "unsafe_clock"
 
 
 def test_a_local_workflow_is_told_as_not_run() -> None:
+    """A pass that cannot run must not look like one that found nothing."""
+
     @workflow
     async def local(n: int) -> None:
         await sleep("1h")
@@ -134,6 +140,7 @@ def test_a_local_workflow_is_told_as_not_run() -> None:
 
 
 def test_a_module_that_its_name_does_not_lead_to_is_loaded_by_its_file(written: Written) -> None:
+    """A test module that pytest imported by its path is in no other process's reach by name."""
     violations, seeds = replays_of(written("").notes)
 
     assert [violation.workflow for violation in violations] == ["notes"]
@@ -141,6 +148,7 @@ def test_a_module_that_its_name_does_not_lead_to_is_loaded_by_its_file(written: 
 
 
 def test_modules_of_one_name_are_kept_apart(written: Written) -> None:
+    """Processes live on between campaigns; the second of two `test_flow.py` must not be judged by the first's code."""
     first, _ = replays_of(written("").notes)
     second, seeds = replays_of(written("sorted_notes = 1").notes)
 
@@ -148,6 +156,7 @@ def test_modules_of_one_name_are_kept_apart(written: Written) -> None:
 
 
 def test_what_is_printed_there_disturbs_nothing(written: Written) -> None:
+    """User code that prints at import, or reads its standard input, must not break the pipe that carries the verdicts."""
     source = """
     if OTHER_PROCESS:
         print("x" * 100_000, flush=True)
@@ -173,6 +182,7 @@ def test_what_is_printed_there_disturbs_nothing(written: Written) -> None:
     ],
 )
 def test_code_that_does_not_load_there_is_told_as_not_run(written: Written, source: str, told: str) -> None:
+    """One process that fails, ends or hangs costs its own seed; the others still judge, within the time limit."""
     began = time.monotonic()
     violations, seeds = replays_of(written(f"if OTHER_PROCESS:\n    {source}").notes, limit_seconds=1)
 
@@ -183,6 +193,7 @@ def test_code_that_does_not_load_there_is_told_as_not_run(written: Written, sour
 
 
 def test_a_process_that_is_gone_is_told_and_started_anew() -> None:
+    """Processes are kept for many campaigns, and one that was killed must not spoil all that follow."""
     replays_of(set_of_text)
     hash_seeds._processes[2]._process.kill()
     hash_seeds._processes[2]._process.wait()
@@ -200,6 +211,7 @@ def test_a_process_that_is_gone_is_told_and_started_anew() -> None:
 
 
 def test_a_process_that_hangs_is_ended() -> None:
+    """A process that does not answer is told, and does not outlive the wait for it."""
     seeds = HashSeeds(0.5)
     subject = Subject(set_of_text, (1,))
     seeds.start(subject)
@@ -216,6 +228,7 @@ def test_a_process_that_hangs_is_ended() -> None:
 
 
 def test_campaigns_do_not_wait_for_each_others_histories() -> None:
+    """Campaigns share the processes; answers must reach the one that asked, in whatever order they are collected."""
     subjects = [Subject(set_of_text, (1,)), Subject(sorted_set, (1,))]
     campaigns = [HashSeeds() for _ in subjects]
     for subject, seeds in zip(subjects, campaigns, strict=True):
@@ -227,6 +240,7 @@ def test_campaigns_do_not_wait_for_each_others_histories() -> None:
 
 
 def test_it_starts_at_once() -> None:
+    """Interpreters load while pass 0 runs: whoever has no seeds to wait for pays nothing."""
     hash_seeds._end_all()
     began = time.perf_counter()
     seeds = HashSeeds()
@@ -274,6 +288,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("arguments", [["script.py"], ["-m", "script"]], ids=["script", "module"])
 def test_a_script_is_loaded_without_what_it_does_as_main(tmp_path: Path, arguments: list[str]) -> None:
+    """A script that verifies at its end would otherwise start a campaign in every process that it starts."""
     (tmp_path / "script.py").write_text(SCRIPT)
     ran = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
@@ -293,6 +308,7 @@ def test_a_script_is_loaded_without_what_it_does_as_main(tmp_path: Path, argumen
 
 
 def test_they_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    """A killed test run must leave no interpreters behind."""
     (tmp_path / "script.py").write_text(SCRIPT)
     process = subprocess.Popen(
         [sys.executable, "script.py", "wait"],

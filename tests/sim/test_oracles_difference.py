@@ -33,6 +33,7 @@ async def counts_in_two_steps() -> None:
 
 
 def test_an_update_that_is_lost_to_another_run_is_found_in_the_state() -> None:
+    """Each run's effects are right here; only the state of the service shows that one update was lost."""
     subject = subject_of(counts_in_two_steps, runs=(Instance(counts_in_two_steps, at=5),))
     [violation] = found(subject, "delay@2:step.before:write")
     assert signature([violation]) == [("difference", "error", "store")]
@@ -54,6 +55,7 @@ async def counts_deliveries() -> list[int]:
 
 
 def test_a_delivery_that_is_counted_twice_is_found_in_the_effects() -> None:
+    """A signal without a key that comes twice is another input, and what was made of it shows that."""
     [violation] = found(subject_of(counts_deliveries, script=pays), "dup@1:delivery:paid")
     assert signature([violation])[0][:2] == ("difference", "error")
     assert "[1,1]" in violation.title
@@ -74,6 +76,7 @@ async def quote_or_nothing() -> str:
 
 
 def test_another_answer_under_a_failing_service_is_declared_or_found() -> None:
+    """A fallback is legitimate if somebody said so, and then for that value alone."""
     fault = "fail@1:call.before:quote"
     [violation] = found(subject_of(quote_or_nothing), fault)
     assert signature([violation]) == [("difference", "error", "result")]
@@ -84,6 +87,8 @@ def test_another_answer_under_a_failing_service_is_declared_or_found() -> None:
 
 
 def test_a_business_failure_entitles_to_another_answer() -> None:
+    """A refused charge is news to the workflow: it may decide otherwise than without."""
+
     @workflow
     async def charge_or_nothing() -> str:
         try:
@@ -107,6 +112,7 @@ async def gives_up_after_an_hour() -> str:
 
 
 def test_what_depends_on_timing_is_told_in_one_line_that_is_no_error() -> None:
+    """After a day of downtime an expired deadline is right; a report full of those hides what is wrong."""
     subject = subject_of(gives_up_after_an_hour, script=pays)
     for fault in ("crash_long@2:wait.registered:paid", "late@1:delivery:paid"):
         about_timing = [each for each in found(subject, fault) if each.oracle == "difference"]

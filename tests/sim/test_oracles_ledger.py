@@ -35,6 +35,7 @@ async def with_fresh_key() -> None:
 
 
 def test_an_effect_without_key_happens_twice_after_a_crash() -> None:
+    """The classic: charged, crashed before the journal knew, charged again; the finding says what to do."""
     [violation] = found(subject_of(without_key), CRASH + "charge_by_nothing")
     assert (violation.oracle, violation.severity, violation.about) == ("ledger", "error", "charge")
     assert violation.title == "charge happened twice instead of once"
@@ -45,17 +46,20 @@ def test_an_effect_without_key_happens_twice_after_a_crash() -> None:
 
 
 def test_a_key_drawn_in_the_step_is_told_apart_from_no_key() -> None:
+    """Its author believes to have a key, so being told to use one would explain nothing."""
     [violation] = found(subject_of(with_fresh_key), CRASH + "charge_by_chance")
     assert violation.oracle == "ledger"
     assert "makes another key" in violation.why
 
 
 def test_a_lost_answer_shows_it_as_well() -> None:
+    """Retries repeat an effect without any crash."""
     [violation] = found(subject_of(without_key), "lost_ack@1:call.after:charge")
     assert violation.oracle == "ledger"
 
 
 def test_what_is_declared_extra_is_expected_under_its_fault_alone() -> None:
+    """A declaration for one fault must not hide the same damage under another."""
     subject = subject_of(without_key, expect=(extra("charge", fault="lost_ack", reason="the bank sorts it out"),))
     assert found(subject, "lost_ack@1:call.after:charge") == []
     assert grave(found(subject, CRASH + "charge_by_nothing")) != []
@@ -67,6 +71,7 @@ async def paid_once() -> None:
 
 
 def test_a_second_run_of_the_same_order_pays_twice() -> None:
+    """Keys of steps protect within a run; a repeated start request makes a second run with keys of its own."""
     numbers = count()
     subject = subject_of(paid_once, id=lambda: f"order-{time.time_ns()}-{next(numbers)}")
     [violation] = found(subject, "dup@0:delivery:paid_once")
@@ -92,6 +97,7 @@ async def one_key_for_the_same() -> None:
 
 
 def test_a_key_for_two_payments_is_found_without_any_fault() -> None:
+    """A service that honours keys drops the second payment silently: money is missing, and nothing fails."""
     [violation] = found(subject_of(one_key_for_two))
     assert (violation.oracle, violation.severity, violation.about) == ("ledger", "error", "charge")
     assert violation.evidence[1].endswith('charge {"amount":7}')
@@ -109,6 +115,7 @@ async def payload_drawn_anew() -> None:
 
 
 def test_a_payload_drawn_anew_under_its_key_is_no_collision() -> None:
+    """A time stamp in the payload differs in each attempt of the same call; the key keeps it one effect."""
     assert campaign(subject_of(payload_drawn_anew)) == {}
 
 
@@ -123,6 +130,7 @@ async def declared(key: str | None) -> None:
 
 
 def test_declared_effects_of_one_key_are_one() -> None:
+    """An effect declared by hand is judged by its key as those of services are."""
     assert campaign(Subject(declared, ("k",))) == {}
     [violation] = found(Subject(declared, (None,)), CRASH + "declares")
     assert (violation.severity, violation.about) == ("error", "letter")
@@ -157,6 +165,7 @@ async def unknown_steps() -> None:
 
 
 def test_an_opaque_step_without_key_that_ran_twice_is_a_warning() -> None:
+    """Without a world nothing is known of a step but that it ran: that is suspicion, not proof."""
     verdicts = campaign(Subject(unknown_steps))
     told = {(each.oracle, each.severity, each.about) for violations in verdicts.values() for each in violations}
     assert told == {("ledger", "warning", "opaque"), ("ledger", "warning", "inline")}
@@ -183,6 +192,7 @@ async def calls_again() -> str:
 
 
 def test_a_workflow_that_calls_again_repeats_only_what_took_effect() -> None:
+    """Calling again after a refusal is right; calling again after a lost answer is what doubles."""
     reference = reference_of(subject_of(calls_again))
     assert grave(found(reference.subject, "fail@1:call.before:tool", reference=reference)) == []
     assert [each.oracle for each in found(reference.subject, "lost_ack@1:call.after:tool", reference=reference)] == ["ledger"]

@@ -35,6 +35,7 @@ async def asks_before_it_listens() -> str:
 
 
 def test_a_published_answer_that_nobody_heard_is_waited_for_for_ever() -> None:
+    """Who asks before listening is right until the answer is quick."""
     [violation] = found(subject_of(asks_before_it_listens, script=replies), "early@1:delivery:reply")
     assert signature([violation]) == [("liveness", "error", "reply")]
     assert "published while nobody listens" in violation.why
@@ -58,6 +59,7 @@ async def silence(run: Any, world: Any) -> None:
 
 
 def test_a_signal_that_nobody_sends_makes_the_campaign_vacuous() -> None:
+    """A campaign that ends in a timeout has proved nothing about the way on, unless a script says that silence is meant."""
     for each in (waits, waits_in_vain):
         assert signature(found(subject_of(each))) == [("liveness", "info", "reply")]
         assert found(subject_of(each, script=silence)) == []
@@ -70,6 +72,7 @@ async def waits_for_ever_and_ever() -> None:
 
 
 def test_what_never_rests_is_told_unless_the_user_says_how_long_to_look() -> None:
+    """An entity's loop has no end by design, a forgotten one by mistake; `until=` tells them apart."""
     assert signature(found(subject_of(waits_for_ever_and_ever))) == [("liveness", "error", "end")]
     assert found(subject_of(waits_for_ever_and_ever, until=5 * 86_400_000_000)) == []
 
@@ -84,6 +87,7 @@ async def has_an_error_in_its_way_out() -> str:
 
 
 def test_a_programming_error_on_a_path_that_faults_open_is_found_with_its_line() -> None:
+    """Code that handles failures is code that tests seldom run."""
     [violation] = found(subject_of(has_an_error_in_its_way_out), "fatal@1:call.before:charge")
     assert signature([violation]) == [("liveness", "error", "WF029")]
     assert "missing" in violation.title
@@ -97,6 +101,7 @@ async def reads_a_file() -> str:
 
 
 def test_what_the_guard_refuses_is_an_ambient_finding() -> None:
+    """A file read in a workflow is a finding of its own, not a run that happens to be stuck."""
     [violation] = found(subject_of(reads_a_file))
     assert signature([violation]) == [("ambient", "error", "WF023")]
 
@@ -112,6 +117,8 @@ async def goes_on_for_ever() -> None:
 
 
 def test_a_way_that_faults_open_may_wait_for_a_person() -> None:
+    """Asking a person after a failure is an answer, and no run that hangs."""
+
     @workflow
     async def asks_a_person() -> str:
         try:
@@ -126,6 +133,8 @@ def test_a_way_that_faults_open_may_wait_for_a_person() -> None:
 
 
 def test_a_subject_without_world_is_judged_as_well() -> None:
+    """The first call of `verify` has nothing but a workflow."""
+
     @step
     async def nothing() -> None:
         """It does nothing."""

@@ -31,6 +31,7 @@ async def slow() -> None:
 
 
 def test_a_step_that_nobody_awaits_is_found() -> None:
+    """A step forgotten on the way out of a failure is cut off half way when the workflow returns."""
     subject = subject_of(forgets_when_it_fails)
     assert found(subject) == []
     [violation] = found(subject, "fatal@1:call.before:charge")
@@ -55,6 +56,7 @@ async def loads(size: int) -> int:
 
 
 def test_a_long_history_and_a_large_value_are_warnings() -> None:
+    """Both grow quietly with an input, and both stop a run one day; the limits are the engine's own."""
     assert signature(found(subject_of(ticks, 2_100))) == [("resource", "warning", "entries")]
     assert found(subject_of(ticks, 1_900)) == []
     assert signature(found(subject_of(loads, 300 * 1024))) == [("resource", "warning", "large")]
@@ -87,6 +89,7 @@ async def hooks_by_the_dozen() -> None:
 
 
 def test_retries_within_retries_are_a_warning_and_many_calls_are_not() -> None:
+    """Five attempts of four tries each are twenty calls to a service that is down; a step of many calls is no such thing."""
     [violation] = found(subject_of(hooks), "outage@1:call.before:hook")
     assert signature([violation]) == [("resource", "warning", "hook")]
     assert "20 times" in violation.title

@@ -32,6 +32,7 @@ async def registers_too_late() -> str:
 
 
 def test_a_step_that_took_effect_and_did_not_return_is_undone() -> None:
+    """An undo that is registered after the step misses exactly the step whose answer was lost."""
     violations = found(subject_of(registers_too_late), "lost_ack@1:call.after:reserve")
     assert signature(violations) == [("saga", "error", "reserve")]
     assert violations[0].title == "registers_too_late failed, and reserve was not undone"
@@ -39,6 +40,7 @@ def test_a_step_that_took_effect_and_did_not_return_is_undone() -> None:
 
 
 def test_a_step_that_was_refused_needs_no_undo() -> None:
+    """What did not happen need not be undone; anything else would accuse correct sagas."""
     assert signature(found(subject_of(registers_too_late), "fatal@1:call.before:reserve")) == []
 
 
@@ -59,6 +61,7 @@ async def undoes_forward() -> str:
 
 
 def test_undoing_in_the_order_of_doing_is_found() -> None:
+    """What was built on must not be taken away before what stands on it."""
     violations = found(subject_of(undoes_forward), "fatal@3:call.before:pay")
     assert signature(violations) == [("saga", "error", "reserve")]
     assert violations[0].title == "release came before unbook, but book was done after reserve"
@@ -75,6 +78,7 @@ async def sleeps_through_it() -> str:
 
 
 def test_a_swallowed_failure_is_found_by_what_is_missing() -> None:
+    """A run that completes after a failure looks well; only its effects show that it is half done."""
     violations = found(subject_of(sleeps_through_it), "fatal@2:call.before:book")
     assert signature(violations) == [("saga", "error", "reserve")]
     assert violations[0].title == "sleeps_through_it completed after a failure, but book did not happen, and reserve was kept"
@@ -94,6 +98,7 @@ async def credits_without_key() -> str:
 
 
 def test_an_undo_that_happens_twice_takes_two_faults() -> None:
+    """A compensation is a step as well, and it runs only when something else has failed already."""
     subject = subject_of(credits_without_key)
     failure = "fatal@2:call.before:book"
     assert signature(found(subject, failure)) == []
@@ -112,6 +117,7 @@ async def two_bookings() -> str:
 
 
 def test_a_crash_in_a_compensation_is_masked_and_its_failure_leaves_the_others() -> None:
+    """Undoing goes on after a crash, and one compensation that fails holds up no other."""
     subject = subject_of(two_bookings)
     failure = "fatal@3:call.before:pay"
     assert signature(found(subject, failure, "crash@5:comp.effect_done_not_journaled:unbook")) == []
@@ -128,6 +134,7 @@ async def mails_in_its_saga() -> str:
 
 
 def test_what_has_no_undo_and_stays_is_a_warning_unless_that_is_said() -> None:
+    """A letter cannot be unsent: its author has to say so once."""
     failure = "fatal@3:call.before:book"
     violations = found(subject_of(mails_in_its_saga), failure)
     assert signature(violations) == [("saga", "warning", "note")]
@@ -161,6 +168,7 @@ async def careful_journey() -> str:
 
 
 def test_what_a_child_did_is_undone_by_its_parent() -> None:
+    """A child that completed has no saga any more, so its effects are its parent's to undo."""
     failure = "fatal@2:call.before:book"
     assert signature(found(subject_of(journey), failure)) == [("saga", "error", "reserve")]
     assert campaign(subject_of(careful_journey)) == {}
@@ -192,6 +200,7 @@ async def undoes_beside() -> str:
 
 
 def test_an_undo_that_came_before_what_it_undoes_does_not_count() -> None:
+    """Counting effects and undos would call this even, and the reservation stays."""
     violations = found(subject_of(undoes_beside), "fatal@2:call.before:pay")
     assert signature(violations) == [("saga", "error", "reserve")]
     assert "under way when undoing began" in violations[0].why

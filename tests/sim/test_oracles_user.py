@@ -29,6 +29,7 @@ def charged_by_a_completed_run(world: World, recording: Recording[Any]) -> None:
 
 
 def test_an_invariant_is_asked_at_rest_with_and_without_faults() -> None:
+    """What the user says must hold is asked in every schedule, and the finding leads to the line that says it."""
     subject = subject_of(buy, invariants=(never_charged, charged_by_a_completed_run))
     for faults in ((), (CRASH,)):
         [violation] = found(subject, *faults)
@@ -37,11 +38,13 @@ def test_an_invariant_is_asked_at_rest_with_and_without_faults() -> None:
 
 
 def test_always_tells_where_it_did_not_hold() -> None:
+    """What is broken and mended again at the end is seen only on the way."""
     [violation] = found(subject_of(buy, invariants=(always(never_charged),)))
     assert violation.evidence == ("it did not hold at 1:call.after:charge",)
 
 
 def test_an_invariant_is_asked_in_its_classes_only() -> None:
+    """Some things hold only while nothing fails for good; a class that does not exist is refused, not ignored."""
     subject = subject_of(buy, invariants=(on(never_charged, classes="B"),))
     assert found(subject, CRASH) == []
     [violation] = found(subject, "cancel@1:step.journaled:charge")
@@ -51,6 +54,7 @@ def test_an_invariant_is_asked_in_its_classes_only() -> None:
 
 
 def test_eventually_has_a_time_and_sometimes_is_not_asked_of_one_schedule() -> None:
+    """A promise without a term cannot be broken; and a thing that happens sometimes need not happen here."""
     in_time = eventually(charged_by_a_completed_run, within="2 days")
     too_late = eventually(charged_by_a_completed_run, within="1h")
     assert found(subject_of(buy, invariants=(in_time, sometimes(never_charged)))) == []

@@ -74,6 +74,7 @@ def replays_of(workflow: Workflow[..., Any], arg: int = 1) -> list[Violation]:
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_code_that_takes_another_way_is_found_with_its_cause(workflow: Workflow[..., Any], cause: str, fix: str) -> None:
+    """A divergence alone tells nobody what to change: the cause, the line and the remedy are the finding."""
     (violation,) = replays_of(workflow)
 
     assert (violation.oracle, violation.severity, violation.workflow) == ("replay", "error", workflow.name)
@@ -84,6 +85,7 @@ def test_code_that_takes_another_way_is_found_with_its_cause(workflow: Workflow[
 
 @pytest.mark.parametrize("workflow", [bound_chance, unsafe_uuid], ids=lambda value: value.name)
 def test_other_arguments_are_a_warning(workflow: Workflow[..., Any]) -> None:
+    """Arguments that hold a time stamp do not change the way taken, so the run goes on."""
     (violation,) = replays_of(workflow)
 
     assert (violation.severity, violation.about, violation.n) == ("warning", "note", 1)
@@ -94,10 +96,12 @@ def test_other_arguments_are_a_warning(workflow: Workflow[..., Any]) -> None:
     "workflow", [only_logged, own_chance, sorted_set, set_of_tasks, set_of_text], ids=lambda value: value.name
 )
 def test_code_that_replays_alike_in_this_process_is_clean(workflow: Workflow[..., Any]) -> None:
+    """What only another process can show must not be guessed at here."""
     assert replays_of(workflow) == []
 
 
 def test_a_finding_tells_both_sides_and_where() -> None:
+    """Recorded, replayed and the lines in question are all that its reader has."""
     (violation,) = replays_of(unsafe_clock)
 
     assert violation.title == "unsafe_clock goes another way when it is replayed: step note instead of step load"
@@ -106,6 +110,7 @@ def test_a_finding_tells_both_sides_and_where() -> None:
 
 
 def test_histories_of_children_are_replayed_as_well() -> None:
+    """A child fails in its own replay, long after its parent has gone on."""
     (violation,) = replays_of(parent)
 
     assert violation.workflow == "unsafe_clock"
@@ -113,6 +118,8 @@ def test_histories_of_children_are_replayed_as_well() -> None:
 
 
 def test_nothing_of_elsewhere_is_left_behind() -> None:
+    """Clock, time zone and environment are the whole process's: a test after this one must find its own."""
+
     def here() -> tuple[Any, ...]:
         return (
             dict(os.environ),
@@ -146,6 +153,7 @@ async def long(n: int) -> int:
 
 
 def test_long_histories_are_replayed_in_bounded_time() -> None:
+    """Every prefix of two thousand entries would be two million replayed entries."""
     subject = Subject(long, (2000,))
     recording = Simulation(subject).run()
     began = time.process_time()
