@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
-from importlib import import_module
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -19,14 +23,17 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Store
 from wfkit.cli.output import note
+from wfkit.cli.ui import GROUP
 
 if TYPE_CHECKING:
     from wfkit.dev.supervisor import News, Supervisor
 
 app = make_app()
 
-Screen: TypeAlias = Callable[[Path, "asyncio.Queue[News]"], Coroutine[Any, Any, None]]
-"""Shows an engine, by its journal, and what its supervisor has to tell; returns when the user leaves."""
+Screens: TypeAlias = Callable[..., int]
+"""`wfkit_tui.app.main`."""
+_KEPT = 200
+"""So many lines are kept while screens are shown, to be told when they are left."""
 
 _COLOURS: dict[str, Colour] = {
     "started": "green",
@@ -47,7 +54,7 @@ def dev(
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep the journal in a temporary folder, and delete it at the end.")
     ] = False,
-    no_tui: Annotated[bool, typer.Option("--no-tui", help="Print lines, also on a terminal.")] = False,
+    no_tui: Annotated[bool, typer.Option("--no-tui", help="Print lines instead of showing screens.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Run an app's workflows while you edit them, until Ctrl-C.
@@ -67,8 +74,12 @@ def dev(
         app = find_app()
         note(f"found {app}")
     folder = code_folder(app)
+    screens = None if no_tui else _find_screens()
     with _temporary_store() if ephemeral else contextlib.nullcontext(store) as journal:
-        asyncio.run(_dev(app, folder, journal, None if no_tui else _find_screen()))
+        if screens is None:
+            asyncio.run(_dev(app, folder, journal))
+        else:
+            _dev_beside(screens, app, folder, journal)
 
 
 @contextlib.contextmanager
@@ -78,44 +89,67 @@ def _temporary_store() -> Iterator[Path]:
         yield Path(name) / DEFAULT_STORE
 
 
-def _find_screen() -> Screen | None:
-    """Return the screen, if stdout is a terminal and it is installed."""
-    if not is_terminal(sys.stdout):
-        return None
-    try:
-        screen: Screen | None = getattr(import_module("wfkit_tui"), "show_dev", None)
-    except ImportError:
-        return None
-    return screen
-
-
-async def _dev(app: str, folder: Path, store: Path, screen: Screen | None) -> None:
+async def _dev(app: str, folder: Path, store: Path) -> None:
     from wfkit.dev.supervisor import Supervisor
 
-    news: asyncio.Queue[News] = asyncio.Queue()
-    supervisor = Supervisor(app, folder, store, _print if screen is None else news.put_nowait)
+    supervisor = Supervisor(app, folder, store, _print)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)
-    if screen is None:
-        note(f"code in {folder} is loaded anew when it is saved; Ctrl-C stops")
-        await supervisor.run()
-        note("stopped")
-    else:
-        await _beside_screen(supervisor, screen(store, news))
+    note(f"code in {folder} is loaded anew when it is saved; Ctrl-C stops")
+    await supervisor.run()
+    note("stopped")
 
 
-async def _beside_screen(supervisor: Supervisor, showing: Coroutine[Any, Any, None]) -> None:
-    """Supervise until the screen is left; leave it when that ends first."""
-    shown = asyncio.ensure_future(showing)
-    shown.add_done_callback(lambda _: supervisor.stop())
+# -- beside screens ------------------------------------------------------------------------------------------------------
+
+
+def _find_screens() -> Screens | None:
+    """Return the screens, if they are installed and this is a terminal that shows them."""
+    if not all(map(is_terminal, (sys.stdin, sys.stdout, sys.stderr))) or os.environ.get("TERM") == "dumb":
+        return None
+    found = next(iter(entry_points(group=GROUP)), None)
     try:
+        screens: Screens | None = None if found is None else found.load()
+    except ImportError:
+        return None
+    return screens
+
+
+def _dev_beside(screens: Screens, app: str, folder: Path, store: Path) -> None:
+    """Supervise in a thread until the user leaves the screens; then tell what was not told while they were shown."""
+    told: deque[News] = deque(maxlen=_KEPT)
+    settled = Event()  # something runs, or it is known why nothing does
+
+    def tell(news: News) -> None:
+        told.append(news)
+        if news.kind in ("started", "refused"):
+            settled.set()
+
+    async def supervise() -> None:
+        from wfkit.dev.supervisor import Supervisor
+
+        supervisor = Supervisor(app, folder, store, tell)
+        running.append((asyncio.get_running_loop(), supervisor))
         await supervisor.run()
-    finally:
-        shown.cancel()
-        await asyncio.gather(shown, return_exceptions=True)
-    if not shown.cancelled():
-        shown.result()
+
+    running: list[tuple[asyncio.AbstractEventLoop, Supervisor]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="wfkit-dev") as threads:
+        supervising = threads.submit(asyncio.run, supervise())
+        supervising.add_done_callback(lambda _: settled.set())
+        settled.wait()
+        try:
+            if not supervising.done() and (status := screens(store, None, ascii=False, theme="")):
+                raise typer.Exit(status)
+        finally:
+            if not supervising.done():
+                loop, supervisor = running[0]
+                loop.call_soon_threadsafe(supervisor.stop)
+            try:
+                supervising.result()
+            finally:
+                for news in told:
+                    _print(news)
 
 
 def _print(news: News) -> None:

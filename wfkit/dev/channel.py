@@ -20,7 +20,7 @@ from typing import BinaryIO, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from wfkit.errors import WfkitError
+from wfkit.errors import WfkitError, by_code
 
 HEAD_BYTES = 4
 _GRACE_SECONDS = 5.0
@@ -120,6 +120,14 @@ def framed(message: Order | Report) -> bytes:
 
 def refusal(error: WfkitError) -> Refused:
     return Refused(error.code, str(error), error.help)
+
+
+def error_of(refused: Refused) -> WfkitError:
+    """Return the error that a child was refused with."""
+    kind = by_code().get(refused.code, WfkitError)
+    error = kind.__new__(kind, refused.message)
+    error.help = refused.help
+    return error
 
 
 class Supervisor:

@@ -18,9 +18,22 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from watchfiles import PythonFilter, awatch
 
-from wfkit.dev.channel import GiveHistories, Histories, Load, Loaded, Open, Problem, Refused, Replay, Replayed, Serving, Stop
+from wfkit.dev.channel import (
+    GiveHistories,
+    Histories,
+    Load,
+    Loaded,
+    Open,
+    Problem,
+    Refused,
+    Replay,
+    Replayed,
+    Serving,
+    Stop,
+    error_of,
+)
 from wfkit.dev.child import Child, ChildEnded
-from wfkit.errors import AppError, WfkitError, by_code
+from wfkit.errors import AppError
 
 T = TypeVar("T")
 
@@ -30,6 +43,8 @@ DEBOUNCE_MS = 50
 """An editor that saves writes, renames and sets times: that is one change."""
 ANSWER_SECONDS = 2.0
 """A worker that has not begun to give histories by then is stuck in the user's code."""
+READ_SECONDS = 30.0
+"""How long reading 200 histories may take; sorting those of 100,000 runs takes some seconds before the first of them."""
 REPLAY_SECONDS = 10.0
 """How long replaying one message of histories may take: 200 runs of 1,000 entries take 2 s."""
 LET_GO_SECONDS = 6.0
@@ -82,6 +97,7 @@ class Supervisor:
         self._woken = asyncio.Event()
         """Something is to be done: one of the two below, or the worker has ended."""
         self._stopping = False
+        self._hurrying = asyncio.Event()
         self._wanted_since: float | None = None
         """Since when a worker is wanted that runs the code as it is now."""
         self._served = False
@@ -92,7 +108,9 @@ class Supervisor:
         self._numbers = itertools.count(1)
 
     def stop(self) -> None:
-        """Let `run` return. What steps are in flight may end within 2 s."""
+        """Let `run` return. What steps are in flight may end within 2 s; asked a second time, nothing is waited for."""
+        if self._stopping:
+            self._hurrying.set()
         self._stopping = True
         self._woken.set()
 
@@ -133,10 +151,13 @@ class Supervisor:
 
     async def _watch(self) -> None:
         changes = awatch(self._folder, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, step=DEBOUNCE_MS)
-        async for changed in changes:
-            for _, path in changed:
-                _forget_compiled(path)
-            self._want_worker()
+        try:
+            async for changed in changes:
+                for _, path in changed:
+                    _forget_compiled(path)
+                self._want_worker()
+        except (OSError, RuntimeError) as error:  # as of a system that watches no more files
+            self._tell(News("refused", f"files in {self._folder} cannot be watched, so nothing is reloaded: {error}"))
 
     # -- one worker after the other ------------------------------------------------------------------------------------
 
@@ -194,55 +215,61 @@ class Supervisor:
 
     async def _histories(self, spare: Child) -> AsyncGenerator[Histories, None]:
         """Yield the histories of the runs in flight: from the worker, or, if there is none or it is stuck, from the file."""
-        order = GiveHistories(self._store, next(self._numbers))
-        first = None
         if self._worker is not None:
             try:
-                first = await asyncio.wait_for(_begin_histories(self._worker, order), ANSWER_SECONDS)
+                async for given in self._given_by(self._worker):
+                    yield given
             except (TimeoutError, ChildEnded):
                 self._tell(News("note", "the worker does not answer; it is ended"))
                 stuck, self._worker = self._worker, None
                 await stuck.close()
-        source = self._worker or spare
+            else:
+                return
         try:
-            answer = first or await _begin_histories(source, order)
-            yield answer
-            while answer.more:
-                answer = await source.histories(order)
-                yield answer
-        except ChildEnded:
-            raise Unfit("a process died while it gave histories") from None
+            async for given in self._given_by(spare):
+                yield given
+        except (TimeoutError, ChildEnded):
+            raise Unfit("the journal cannot be read in time") from None
+
+    async def _given_by(self, source: Child) -> AsyncGenerator[Histories, None]:
+        order = GiveHistories(self._store, next(self._numbers))
+        await source.order(order)
+        given = await asyncio.wait_for(source.histories(order), ANSWER_SECONDS)
+        while given.more:
+            yield given
+            given = await asyncio.wait_for(source.histories(order), READ_SECONDS)
+        yield given
 
     async def _open(self, worker: Child, kind: Kind, loaded: Loaded, problems: Sequence[Problem], since: float) -> None:
         """Let the worker before go, and another one open the journal."""
         await self._let_go()
-        try:
-            answer = await worker.ask(Open(self._store, tuple(problem.run for problem in problems)))
-        except ChildEnded:  # the engine takes up what is due at once, and that is the user's code
-            self._begin(worker)
-            return
-        if not isinstance(answer, Serving):
-            assert isinstance(answer, Refused)
-            error = by_code().get(answer.code, WfkitError)(answer.message, help=answer.help)
-            if not self._served:
-                raise error
-            self._tell(News("refused", f"{error.render()}\n  it is tried again in {PAUSE_SECONDS_MAX:g} s"))
-            asyncio.get_running_loop().call_later(PAUSE_SECONDS_MAX, self._want_worker)
-            return
-        self._begin(worker)
-        took = f"{(time.monotonic() - since) * 1e3:.0f} ms"
-        if answer.notice is not None:
-            self._tell(News("note", answer.notice))
-        if kind == "started":
-            names = ", ".join(loaded.workflows)
-            self._tell(News(kind, f"{self._app} runs ({names}) on {answer.socket}, after {took}"))
-        else:
-            self._tell(News(kind, f"{self._app} reloaded in {took}"))
-        self._tell_problems(problems)
-
-    def _begin(self, worker: Child) -> None:
-        self._worker, self._served, self._since = worker, True, time.monotonic()
+        self._worker, self._since = worker, time.monotonic()
         worker.ended.add_done_callback(lambda _: self._woken.set() if self._worker is worker else None)
+        try:
+            # What is due is taken up at once, and that is the user's code: it may end the process, or never end itself.
+            answer = await self._unless_woken(worker.ask(Open(self._store, tuple(problem.run for problem in problems))))
+        except ChildEnded:
+            return
+        if isinstance(answer, Refused):
+            self._worker = None
+            self._refused(answer)
+        elif isinstance(answer, Serving):
+            self._served = True
+            if answer.notice is not None:
+                self._tell(News("note", answer.notice))
+            took = f"{(time.monotonic() - since) * 1e3:.0f} ms"
+            names = ", ".join(loaded.workflows)
+            runs = f"{self._app} runs ({names}) on {answer.socket}, after {took}"
+            self._tell(News(kind, runs if kind == "started" else f"{self._app} reloaded in {took}"))
+            self._tell_problems(problems)
+
+    def _refused(self, answer: Refused) -> None:
+        """Tell that the journal cannot be opened, and try again; at the very start, leave that to the user."""
+        error = error_of(answer)
+        if not self._served:
+            raise error
+        self._tell(News("refused", f"{error.render()}\n  it is tried again in {PAUSE_SECONDS_MAX:g} s"))
+        asyncio.get_running_loop().call_later(PAUSE_SECONDS_MAX, self._want_worker)
 
     def _tell_problems(self, problems: Sequence[Problem]) -> None:
         """Tell which runs do not go on, with the difference where that is new, and which do again."""
@@ -268,9 +295,11 @@ class Supervisor:
             return
         with contextlib.suppress(ChildEnded):
             await worker.order(Stop())
-        await asyncio.wait([worker.ended], timeout=LET_GO_SECONDS)
+        hurrying = asyncio.ensure_future(self._hurrying.wait())
+        await asyncio.wait([worker.ended, hurrying], timeout=LET_GO_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
         if not worker.ended.done():
-            self._tell(News("note", f"the worker did not end within {LET_GO_SECONDS:g} s; it is killed"))
+            self._tell(News("note", "the worker did not end in time; it is killed"))
         await worker.close()
 
     async def _start_spare(self) -> _Spare:
@@ -317,16 +346,12 @@ async def _load(child: Child) -> Loaded:
     except ChildEnded:
         raise Unfit(f"importing the app ended its process: it {await child.ended}") from None
     if isinstance(answer, Refused):
-        kind = by_code()[answer.code]
-        # What an app that does not load needs is plain, and no command is to be given again.
-        raise Unfit(kind(answer.message, help="" if kind is AppError else answer.help).render())
+        error = error_of(answer)
+        if isinstance(error, AppError):
+            error.help = ""  # what it needs is plain, and no command is to be given again
+        raise Unfit(error.render())
     assert isinstance(answer, Loaded)
     return answer
-
-
-async def _begin_histories(source: Child, order: GiveHistories) -> Histories:
-    await source.order(order)
-    return await source.histories(order)
 
 
 async def _replay(checker: Child, given: Histories) -> tuple[Problem, ...]:

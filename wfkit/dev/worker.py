@@ -79,6 +79,7 @@ async def _serve(supervisor: Supervisor, app: str, registry: Registry, order: Op
         supervisor.report(Serving(str(path), journal.notice))
         orders = supervisor.orders()
         while isinstance(given := await orders.get(), GiveHistories):
+            supervisor.report(Histories(given.number, (), more=True))  # a sign of life, however long reading takes
             await journal.read_apart(_give, supervisor, given.number)
 
 
