@@ -54,7 +54,7 @@ class UnknownWorkflow(WfkitError):
     """
 
     code = "WF013"
-    help = "list what the app defines: wfkit workflows"
+    help = "list what the app defines: wfkit workflows APP"
 
 
 class AppError(WfkitError):

@@ -129,7 +129,7 @@ async def _wait(
     timer = None
     if delay is not None and not wait.done():
         if delay <= 0:
-            wait.set_exception(TimeoutError())
+            _expire(wait)
         else:
             timer = machine.loop.call_later(delay / 1e6, _expire, wait)
     took: Arrived | None = None
@@ -145,7 +145,8 @@ async def _wait(
 
 def _expire(wait: Wait) -> None:
     if not wait.done():
-        wait.set_exception(TimeoutError())
+        names = " or ".join(repr(want.name) for want in wait.wanted)
+        wait.set_exception(TimeoutError(f"no signal {names} arrived in time"))
 
 
 def _fields(where: Mapping[str, object] | None) -> tuple[dict[str, Any] | None, Json]:

@@ -49,7 +49,7 @@ def repair(path: Path) -> Repaired:
         JournalTooNew: a newer wfkit wrote it. It is untouched.
     """
     if not path.exists() and not wal.wal_path(path).exists():
-        raise JournalUnusable(f"there is no journal {path}")
+        raise JournalUnusable(f"there is no journal {path}", help="name it: --store PATH")
     lock = lock_for_writing(path)
     try:
         return _repair(path)

@@ -316,7 +316,8 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
         meta = schema.read_meta(connection)
     except duckdb.CatalogException:
-        raise JournalUnusable(f"{path} is a DuckDB file, but no journal") from None
+        help = "name a journal, or a file that is not there yet: --store PATH"
+        raise JournalUnusable(f"{path} is a DuckDB file, but no journal", help=help) from None
     if int(meta["format"]) > FORMAT:
         raise JournalTooNew(f"{path} has format {meta['format']}, of wfkit {meta['wfkit']}; this wfkit reads up to {FORMAT}")
 
