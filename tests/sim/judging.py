@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from wfkit import Workflow, resource, step, step_info
+from wfkit.sim.explore import ticks
 from wfkit.sim.faults import Fault, kinds_at, parse_fault
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles import judge, judge_base
@@ -124,8 +125,9 @@ def reference_of(subject: Subject) -> Reference:
     """Run the schedules without faults: other orders of arrival, another seed, another day."""
     orders = [Simulation(subject, arrival=arrival).run() for arrival in (1, 2, 3)]
     later = changed(subject, start=subject.start + timedelta(days=3, hours=5))
-    redrawn = [Simulation(subject, seed=7).run(), Simulation(later, seed=8).run()]
-    return Reference.of(subject, Simulation(subject).run(), orders, redrawn)
+    base = Simulation(subject).run()
+    redrawn = [Simulation(subject, seed=7).run(), Simulation(later, seed=8).run(), Simulation(subject, ticks(base)).run()]
+    return Reference.of(subject, base, orders, redrawn)
 
 
 def found(subject: Subject, *faults: str, reference: Reference | None = None) -> list[Violation]:

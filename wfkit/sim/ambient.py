@@ -1,12 +1,14 @@
 """The clock and the chance that code outside of workflows sees in a simulation.
 
-The functions of `time`, `os.urandom` and `random` are replaced while a simulation is under way, and act only for code
-that belongs to one; every other thread keeps the real ones. Workflow code has a clock and a chance of its own: the guard
+The functions of `time`, `os.urandom`, `random` and `datetime` are replaced while a simulation is under way, and act only for
+code that belongs to one; every other thread keeps the real ones. Workflow code has a clock and a chance of its own: the guard
 sees to that before these are asked, except where it is lifted, and where it does not see.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import random
 import sys
@@ -15,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from random import Random
 from types import FrameType
 from typing import Any, Protocol
@@ -108,9 +111,12 @@ def installed(namespaces: Iterable[dict[str, Any]] = ()) -> Iterator[None]:
     rebound = [(namespace, name, value) for namespace in namespaces for name, value in namespace.items() if id(value) in made]
     for namespace, name, value in rebound:
         namespace[name] = made[id(value)]
+    dates = {name: vars(datetime)[name] for name in ("now", "utcnow")}
+    _set_dates(now=classmethod(_now(dates["now"])), utcnow=classmethod(_utcnow(dates["utcnow"])))
     try:
         yield
     finally:
+        _set_dates(**dates)
         for namespace, name, value in rebound:
             namespace[name] = value
         for owner, name, real in reversed(saved):
@@ -138,6 +144,35 @@ def _clock(real: Any, what: str, read: Any) -> Any:
         return read(here)
 
     return clock
+
+
+def _set_dates(**methods: Any) -> None:
+    """Replace methods of `datetime`, whoever holds it under whatever name. It lets nobody do so but by its own dictionary."""
+    [own] = gc.get_referents(datetime.__dict__)
+    own.update(methods)
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(datetime))
+
+
+def _now(real: Any) -> Any:
+    def now(cls: type[datetime], tz: Any = None) -> datetime:
+        here = _here()
+        if here is None:
+            return real.__get__(None, cls)(tz)  # type: ignore[no-any-return]  # datetime
+        tell(here, "datetime.now()")
+        return cls.fromtimestamp(here.wall() / 1e6, tz)
+
+    return now
+
+
+def _utcnow(real: Any) -> Any:
+    def utcnow(cls: type[datetime]) -> datetime:
+        here = _here()
+        if here is None:
+            return real.__get__(None, cls)()  # type: ignore[no-any-return]  # datetime
+        tell(here, "datetime.utcnow()")
+        return cls.fromtimestamp(here.wall() / 1e6, UTC).replace(tzinfo=None)
+
+    return utcnow
 
 
 def _sleep(real: Any) -> Any:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,8 +24,9 @@ from typing import Any, NamedTuple
 
 from wfkit.errors import HarnessLeak, SimulationBounds
 from wfkit.sim import ambient, lines
+from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.disk import Known
-from wfkit.sim.faults import KINDS, Fault, Point, kinds_at, parse_fault, plain
+from wfkit.sim.faults import HOUR, KINDS, Fault, Point, kinds_at, parse_fault, plain
 from wfkit.sim.findings import Violation
 from wfkit.sim.hash_seeds import HashSeeds
 from wfkit.sim.oracles import judge, judge_base
@@ -32,13 +34,17 @@ from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.replaying_process import refuse_campaigns
 from wfkit.sim.replays import parted, replayed
-from wfkit.sim.simulation import Simulation, namespaces, registry_of
+from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
 
 ORDERS = 8
 """Arrival orders under which a schedule without faults runs, if anything in it is ready at the same instant."""
+BETWEEN = 5 * 60_000_000
+"""So long a step is held up between reading and writing: others come in between, and no timeout begins it anew."""
 TICK = 1_000_000
 """So much later it is at each point of a schedule that shows what the workflow measures; microseconds, as in a restart."""
+TIMERS = 8
+"""So many timers are looked at, whether what follows depends on how late they come."""
 STATES_MAX = 5_000
 """Durable states that the closure over crashes follows."""
 AFTER_ERROR_MAX = 200
@@ -263,10 +269,11 @@ class Campaign:
         orders = []
         if any(point.phase == "tie" for point in self.base.trace):
             orders = [self._execute(arrival=arrival) for arrival in range(1, ORDERS + 1)]
+        orders += [self._execute(plan) for plan in self._other_starts()]
         later = replace(self._new, start=self._new.start + timedelta(days=3, hours=1, minutes=7, seconds=11))
         redrawn = [self._execute(seed=self._seed + 1, subject=later)]
         if self.base.reads or Reference.of(self._new, self.base).reads_clock:
-            redrawn.append(self._execute(ticks(self.base)))
+            redrawn += [self._execute(ticks(self.base)), *self._late_timers()]
         self.reference = Reference.of(self._new, self.base, orders, redrawn)
         self._note(judge_base(self._new, self.reference), (), self.base)
         self.coverage |= {
@@ -274,6 +281,26 @@ class Campaign:
             "effects": len(self.base.effects),
         }
         return self.reference
+
+    def _late_timers(self) -> Iterator[Recording[Any]]:
+        """Yield schedules in which one timer comes a second late, since the process dies then, in no step's way."""
+        fired = [point for point in self.base.trace if point.phase == "timer.fired"]
+        for point in fired[:TIMERS]:
+            recording: Recording[Any] = self._execute((Fault("crash", point),))
+            if _attempts(recording) == _attempts(self.base):
+                yield recording
+
+    def _other_starts(self) -> Iterator[Plan]:
+        """Yield what lets the runs of the campaign start in other orders, an hour apart."""
+        if not self._new.runs or self._new.script is not None:
+            return
+        starts = [each for each in self.base.deliveries if each.kind == "start"]
+        for order in itertools.islice(itertools.permutations(starts), 1, ORDERS + 1):
+            yield tuple(
+                Fault("late", Point("", start.index, "delivery", start.name), place * HOUR)
+                for place, start in enumerate(order)
+                if place
+            )
 
     def _leak(self, again: Recording[Any]) -> None:
         """Tell why a schedule went two ways, if it is the workflow's doing; otherwise raise."""
@@ -357,6 +384,8 @@ class Campaign:
                     if known is None or (known.attempts == 1 and not known.endless):
                         continue  # as `fail`
                     fault = Fault("fail_n", point, known.attempts)
+                elif kind.name == "delay" and point.phase in ("get", "put"):
+                    fault = Fault("delay", point, BETWEEN)
                 found.append(fault)
         return found
 
@@ -510,8 +539,12 @@ _SECOND = {"crash", "fail", "fail_n", "lost_ack", "fatal", "cancel", "zombie", "
 
 def ticks(base: Recording[Any]) -> Plan:
     """Return what lets every time that a workflow measures be another one, and nothing else."""
-    phases = ("step.before", "timer.set", "wait.registered")
+    phases = ("step.before", "timer.set", "wait.registered", "event.before_journal")
     return tuple(Fault("jump+", point, TICK) for point in base.trace if plain(point.phase) in phases)
+
+
+def _attempts(recording: Recording[Any]) -> int:
+    return sum(event.kind == "attempt" for event in recording.events)
 
 
 def _sort(point: Point) -> str:

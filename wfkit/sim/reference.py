@@ -12,12 +12,13 @@ from msgspec import Raw
 
 from wfkit.api.definitions import Expect, Step, where_defined
 from wfkit.api.registry import Registry
+from wfkit.core.commands import RunStep
 from wfkit.core.entries import BUS
 from wfkit.core.names import nested, own_functions
+from wfkit.sim.code import registry_of
 from wfkit.sim.drawn import Path, differing, masked, unordered, without_counts
 from wfkit.sim.recording import Recording, RunRecord
-from wfkit.sim.services import Effect, canonical
-from wfkit.sim.simulation import OPAQUE, registry_of
+from wfkit.sim.services import OPAQUE, Effect, canonical
 from wfkit.sim.subject import Subject
 from wfkit.sim.trails import Trails, ending_of, status_of
 
@@ -95,6 +96,15 @@ class Reference:
         """Return what the user expects of a step; nothing of one that has no definition."""
         step = self.registry.steps.get(name)
         return step.expect if step is not None else _DEFAULT
+
+    def is_undo(self, call: RunStep) -> bool:
+        """Whether a step call undoes another one: as a saga's compensation, or by its definition."""
+        step = self.step(call.name)
+        return call.compensation or call.undoes is not None or (step is not None and step.undoes is not None)
+
+    def is_ignored(self, signal: str) -> bool:
+        """Whether the user expects that a signal may be left unread, or come too late."""
+        return any(each.what == "ignores" and each.name == signal for each in self.subject.expect)
 
     def line_of(self, step: str = "", workflow: str = "") -> str:
         """Return the user's line of a step, or else of a workflow."""

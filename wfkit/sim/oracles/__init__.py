@@ -40,6 +40,8 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
     """Return what is wrong with a schedule, given what its faults entitle it to."""
     assert reference.subject is subject
     schedule = Schedule(reference, recording)
+    if schedule.was_given_up:
+        return []
     found = [*ledger.collisions(schedule), *user.invariants(schedule), *resource.amplified(schedule)]
     if not _is_same(reference, recording):
         found += [*liveness.liveness(schedule), *resource.dangling(schedule), *saga.saga(schedule), *signals.unread(schedule)]

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import msgspec
 
 from wfkit.sim.drawn import differing, masked, unordered
+from wfkit.sim.faults import KINDS
 from wfkit.sim.findings import Violation
-from wfkit.sim.oracles.schedule import Schedule
+from wfkit.sim.oracles.schedule import INTERLEAVED, Schedule
 from wfkit.sim.oracles.words import short, times
 from wfkit.sim.reference import Outcome, RunEnd
 from wfkit.sim.services import canonical
@@ -34,23 +35,27 @@ class _Difference(NamedTuple):
 def difference(schedule: Schedule) -> Iterator[Violation]:
     """Compare the whole outcome, where the faults entitle to none but the usual ones."""
     reference = schedule.reference
-    if schedule.business_failed or _is_declared(schedule) or (schedule.cls == "T" and _is_cut_short(schedule)):
+    if schedule.business_failed or _is_declared(schedule) or _moves_what_may_be_late(schedule):
+        return
+    if schedule.cls == "T" and _is_cut_short(schedule):
         return
     outcome = _without_extra(schedule, reference.outcome(schedule.recording))
     if outcome in reference.outcomes:
         return
     is_service_failing = schedule.cls in ("S", "T") and any(fault.cls == "S" for fault in schedule.recording.faults)
     is_dealt_with = is_service_failing and schedule.failure_reached
-    found = _other_result(schedule, outcome) if is_dealt_with else _first(schedule, outcome)
-    if found is None or schedule.is_redrawn:
+    lost = _lost(schedule, outcome)
+    found = lost or (_other_result(schedule, outcome) if is_dealt_with else _first(schedule, outcome))
+    if found is None or (schedule.is_redrawn and lost is None):
         return
-    is_timing = (
+    is_timing = lost is None and (
         schedule.cls == "T"
         or schedule.is_reordered
-        or (found.is_value and reference.reads_clock)
-        or _depends_on_order(schedule)
+        or (found.is_value and reference.reads_clock and schedule.costs_time)
+        or _depends_on_order(schedule, outcome)
         or any(_have_swapped_places(outcome, usual) for usual in reference.outcomes)
     )
+    why, fix = INTERLEAVED if lost is not None and schedule.is_interleaved else ("", "")
     yield Violation(
         "difference",
         "info" if is_timing else "error",
@@ -61,7 +66,35 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         found.n,
         reference.line_of(found.step, found.workflow or reference.subject.workflow.name),
         found.evidence,
-        fix=_declare(schedule.recording.faults[0].kind) if is_dealt_with else "",
+        why,
+        _declare(schedule.recording.faults[0].kind) if is_dealt_with else fix,
+    )
+
+
+def _lost(schedule: Schedule, outcome: Outcome) -> _Difference | None:
+    """Return how a state that the runs share differs, although each of them did what it usually does.
+
+    That no clock, no chance and no order excuses: what a step wrote was lost, or was written twice.
+    """
+    if schedule.nominal not in ("M", "S") or schedule.is_reordered or not schedule.goes_the_usual_way:
+        return None
+    base = schedule.reference.outcomes[0]
+    changed = {service for service, _, _ in (outcome.effects - base.effects) + (base.effects - outcome.effects)}
+    steady = [service for service in dict(base.states) if service not in changed and _is_steady(schedule, service)]
+    here, usual = (each._replace(states=tuple(s for s in each.states if s[0] in steady)) for each in (outcome, base))
+    return _of_states(schedule, here, usual)
+
+
+def _is_steady(schedule: Schedule, service: str) -> bool:
+    """Whether a service is always left in the same state without faults."""
+    return len({dict(each.states).get(service) for each in schedule.reference.outcomes}) == 1
+
+
+def _moves_what_may_be_late(schedule: Schedule) -> bool:
+    """Whether time was shifted for nothing but signals that the user expects to come too late, or never to be read."""
+    shifting = [fault for fault in schedule.recording.planned if fault.cls == "T"]
+    return bool(shifting) and all(
+        fault.point.phase == "delivery" and schedule.reference.is_ignored(fault.point.label) for fault in shifting
     )
 
 
@@ -96,14 +129,20 @@ def _is_declared(schedule: Schedule) -> bool:
     result = schedule.recording.run.result if schedule.recording.run is not None else None
     if result is None:
         return False
-    values = [each.value for each in subject.expect if each.what == "outcome" and each.fault in schedule.kinds]
+    outcomes = [each for each in subject.expect if each.what == "outcome"]
+    if not schedule.kinds & {each.fault for each in outcomes} and schedule.nominal == "S" and schedule.failure_reached:
+        # However a service fails, what the workflow sees is a step that failed for good.
+        values = [each.value for each in outcomes if each.fault in KINDS and KINDS[each.fault].cls in ("S", "B")]
+    else:
+        values = [each.value for each in outcomes if each.fault in schedule.kinds]
     encode = subject.workflow.signature.result.encode
     return any(canonical(msgspec.json.decode(encode(value))) == canonical(msgspec.json.decode(result)) for value in values)
 
 
-def _depends_on_order(schedule: Schedule) -> bool:
+def _depends_on_order(schedule: Schedule, outcome: Outcome) -> bool:
     """Whether the outcomes without faults differ by themselves, and this one is of their kind."""
-    return len(set(map(_kind_of, schedule.reference.outcomes))) == 1 < len({str(each) for each in schedule.reference.outcomes})
+    usual = schedule.reference.outcomes
+    return len({str(each) for each in usual}) > 1 and _kind_of(outcome) in set(map(_kind_of, usual))
 
 
 def _have_swapped_places(outcome: Outcome, usual: Outcome) -> bool:
@@ -120,6 +159,9 @@ def _kind_of(outcome: Outcome) -> tuple[object, ...]:
 
 def _other_result(schedule: Schedule, outcome: Outcome) -> _Difference | None:
     """Return how a run that was started from outside completes with another result, although a step failed it."""
+    completed = (trail for trail in schedule.trails if trail.status == "completed")
+    if any(schedule.reference.is_undo(step) for trail in completed for step in trail.steps.values()):
+        return None  # it has undone what it did, and says so
     known = {end for each in schedule.reference.outcomes for end in each.runs}
     subject = schedule.reference.subject
     asked_for = [end for end in outcome.runs if end.label or end.workflow == subject.workflow.name]

@@ -6,15 +6,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from wfkit.sim.findings import Violation
-from wfkit.sim.oracles.schedule import Schedule
+from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
 from wfkit.sim.oracles.words import times
 from wfkit.sim.reference import Reference, happened
-from wfkit.sim.services import Effect
-from wfkit.sim.simulation import OPAQUE
+from wfkit.sim.services import OPAQUE, Effect
 from wfkit.sim.trails import Trails
 
 _BY_KEY = "pass idempotency_key=step_info().idempotency_key, which is the same on every attempt and after every crash"
 _SAY_SO = "or declare the step with Expect(idempotent=True), Expect(read_only=True) or Expect(at_least_once='reason')"
+_BY_TWO_RUNS = (
+    "a start request that came twice started two runs, since their ids differ",
+    "make the run's id from what it is about, such as the order's number: a second start then attaches to the first",
+)
+_BY_TWO_DELIVERIES = (
+    "a signal that was delivered twice was acted on twice",
+    "keep the ids of what was dealt with, and leave out what comes again; or let the sender say dedupe=, the same each time",
+)
+_BY_TWO_STEPS = (
+    "two calls of a step asked for the same thing, each with a key of its own: the first had taken effect all the same",
+    "give both calls one key, made of what they are about: step.with_options(key=...)(...)",
+)
 
 
 def collisions(schedule: Schedule) -> Iterator[Violation]:
@@ -136,16 +147,10 @@ def _final(schedule: Schedule) -> Iterator[Effect]:
             yield effect
             continue
         expect = schedule.reference.expect(step.name)
-        is_undo = step.compensation or step.undoes is not None or _is_undo(schedule.reference, step.name)
-        if is_undo or (trail.id, step.key) in undone:
+        if schedule.reference.is_undo(step) or (trail.id, step.key) in undone:
             continue
         if not (expect.read_only or expect.idempotent or expect.at_least_once):
             yield effect
-
-
-def _is_undo(reference: Reference, name: str) -> bool:
-    step = reference.step(name)
-    return step is not None and step.undoes is not None
 
 
 def _repeated(schedule: Schedule, effects: list[Effect]) -> list[Effect]:
@@ -159,14 +164,15 @@ def _repeated(schedule: Schedule, effects: list[Effect]) -> list[Effect]:
     by_command = _repeated_by_command(reference, effects)
     if schedule.is_redrawn or schedule.is_reordered or (service, name) in reference.unsteady:
         return by_command[allowed:]  # another way was taken, on which more may happen: only what is repeated is too much
-    if len(effects) > usual + allowed:
+    if len(effects) > usual + allowed and not schedule.failure_reached:
         return by_command or effects[usual:]
+    # Who has to deal with a failure may do what is not done without it, such as send another mail; but the same only once.
     counts = Counter(map(reference.told, effects))
     for effect in reversed(effects):
         told = reference.told(effect)
-        if 0 < reference.counts[told] + allowed < counts[told] and reference.counts[told]:
+        if reference.counts[told] and reference.counts[told] + allowed < counts[told]:
             return [effect]
-    return []
+    return by_command[allowed:]
 
 
 def _repeated_by_command(reference: Reference, effects: list[Effect]) -> list[Effect]:
@@ -194,11 +200,13 @@ def _cause(schedule: Schedule, effects: list[Effect]) -> tuple[str, str]:
         if one.key != other.key:
             return "each attempt makes another key, so each is a new call to the outside", _BY_KEY
         return f"{one.service} does not honour keys: the same key came twice", f"make sure of it in another way; {_SAY_SO}"
-    if one.run != other.run and schedule.kinds & {"dup", "lost_event_ack"}:
-        return (
-            "a start request that came twice started two runs, since their ids differ",
-            "make the run's id from what it is about, such as the order's number: a second start then attaches to the first",
-        )
+    came_twice = bool(schedule.kinds & DUPLICATING)
+    if one.run != other.run:
+        return _BY_TWO_RUNS if came_twice else INTERLEAVED if schedule.is_interleaved else ("", "")
+    if came_twice:
+        return _BY_TWO_DELIVERIES
+    if one.text == other.text and one.key != other.key:
+        return _BY_TWO_STEPS
     return "", ""
 
 

@@ -14,8 +14,7 @@ from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed, times
 from wfkit.sim.reference import Reference, Told, happened
-from wfkit.sim.services import Effect
-from wfkit.sim.simulation import OPAQUE
+from wfkit.sim.services import OPAQUE, Effect
 from wfkit.sim.trails import Trail
 
 _REGISTER_FIRST = "let a saga do it: async with saga() as s: await s.do(step, ..., undo=...) registers the undo before the step"
@@ -90,14 +89,10 @@ class _Ledger:
         return bool(trail.undos) or self.has_undone(trail) or bool(_undo_steps_of(self.reference, trail.workflow))
 
     def has_undone(self, trail: Trail) -> bool:
-        return any(self.is_undo(step) for step in trail.steps.values())
-
-    def is_undo(self, step: RunStep) -> bool:
-        definition = self.reference.step(step.name)
-        return step.compensation or step.undoes is not None or (definition is not None and definition.undoes is not None)
+        return any(map(self.reference.is_undo, trail.steps.values()))
 
     def forward(self, trail: Trail) -> list[Done]:
-        return [done for done in self.done if done.trail is trail and not self.is_undo(done.step)]
+        return [done for done in self.done if done.trail is trail and not self.reference.is_undo(done.step)]
 
     def undos_of(self, done: Done, within: Trail) -> list[int]:
         """Return the numbers of the commands of a run that undo a step call."""
@@ -106,15 +101,13 @@ class _Ledger:
             for n, step in within.steps.items()
             if step.undoes is not None and (step.undoes.step, step.undoes.key) == (done.step.name, done.step.key)
         ]
-        return by_key or [n for n, step in within.steps.items() if step.undoes is None and self._undoes(step, done, within)]
+        return by_key or [n for n, step in within.steps.items() if step.undoes is None and self._undoes(step, done)]
 
-    def _undoes(self, step: RunStep, done: Done, within: Trail) -> bool:
+    def _undoes(self, step: RunStep, done: Done) -> bool:
         definition = self.reference.step(step.name)
         undone = definition.undoes.name if definition is not None and definition.undoes is not None else ""
         registered = any(
-            undo.of == done.n and undo.undo == step.name and undo.args == step.args
-            for _, undo in within.undos
-            if within is done.trail
+            undo.of == done.n and undo.undo == step.name and undo.args == step.args for _, undo in done.trail.undos
         )
         return registered or (undone == done.step.name and step.args == done.step.args)
 
@@ -283,7 +276,7 @@ def _undone_forward(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
 
 def _undone_more_than_once(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
     told: Counter[tuple[int, Told]] = Counter()
-    undoing = [done for done in ledger.done if done.trail is trail and ledger.is_undo(done.step)]
+    undoing = [done for done in ledger.done if done.trail is trail and ledger.reference.is_undo(done.step)]
     for done in undoing:
         expect = ledger.reference.expect(done.step.name)
         if expect.read_only or expect.idempotent or expect.at_least_once or done.effects[0].service == OPAQUE:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from wfkit.core.entries import SignalPublished, SignalReceived, StepCompleted, StepFailed
+from wfkit.core.retry import DEATHS_MAX
 from wfkit.sim.faults import FaultClass, class_of
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
@@ -15,6 +16,11 @@ from wfkit.sim.trails import Trail, Trails
 DUPLICATING = frozenset({"dup", "lost_event_ack"})
 _SLOWING = frozenset({"delay", "slow", "outage", "fail", "fail_n", "lost_ack"})
 """Kinds that cost time: minutes and hours, by themselves or by the attempts that follow."""
+INTERLEAVED = (
+    "another run came in between: what had been read was no longer so when it was acted on",
+    "read, decide and write at once: compare_and_set in one step, or whatever the store offers for that",
+)
+"""Why runs that share something get in each other's way, and what to do about it."""
 _RESTART_SECONDS = 2
 """What one crash costs at most: the process is down for a second, and attempts begin anew."""
 
@@ -42,6 +48,15 @@ class Schedule:
         early = tuple(fault for fault in self.recording.planned if fault.kind == "early")
         return class_of((*self.recording.faults, *early))
 
+    @functools.cached_property
+    def was_given_up(self) -> bool:
+        """Whether the engine held a step to be the cause of all the crashes: a limit of its own, and no workflow's fault."""
+        return self.recording.lives > DEATHS_MAX and any(
+            isinstance(entry, StepFailed) and entry.error.type == "WorkerDied"
+            for trail in self.trails
+            for _, entry in trail.ends.values()
+        )
+
     @property
     def business_failed(self) -> bool:
         """Whether somebody refused, or cancelled: what the outcome is then, only the workflow's author knows."""
@@ -59,6 +74,21 @@ class Schedule:
             return True
         return any(self._outran(trail, self.reference.trails.newest(trail.id)) for trail in self.trails)
 
+    @property
+    def costs_time(self) -> bool:
+        """Whether the faults hold up more than a restart does: then a value may hold a time that the workflow measured."""
+        return bool(self.kinds & _SLOWING)
+
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether a run was held up while others went on."""
+        return "delay" in self.kinds and len(self.recording.runs) > 1
+
+    @functools.cached_property
+    def goes_the_usual_way(self) -> bool:
+        """Whether every run asked for what it asks for without faults, and no step failed for good."""
+        return not self._has_new_timeouts and not self.failure_reached and _ways(self.trails) == _ways(self.reference.trails)
+
     @functools.cached_property
     def _has_new_timeouts(self) -> bool:
         return _timeouts(self.trails) > _timeouts(self.reference.trails)
@@ -70,6 +100,8 @@ class Schedule:
             return False
         if here.cancel is not None and here.cancel.timeout and base.cancel is None:
             return is_slow
+        if is_slow and base.cancel is not None:
+            return True  # how far it comes until it is cancelled is always a matter of time
         for n, due in here.timers.items():
             if n not in here.ends or n in base.ends:
                 continue
@@ -148,6 +180,17 @@ def _arrivals(recording: Recording[Any]) -> Counter[str]:
         if isinstance(record.entry, SignalPublished)
         or (isinstance(record.entry, SignalReceived) and not record.entry.published)
     )
+
+
+def _ways(trails: Trails) -> dict[str, list[Counter[str]]]:
+    """Count what each generation of each run asked for, by name."""
+    return {
+        id: [
+            Counter([step.name for step in trail.steps.values()] + [child.workflow for child in trail.children.values()])
+            for trail in generations
+        ]
+        for id, generations in trails.by_id.items()
+    }
 
 
 def _timeouts(trails: Trails) -> Counter[str]:

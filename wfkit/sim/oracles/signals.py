@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from wfkit.core.commands import SendSignal
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import DUPLICATING, Schedule
 from wfkit.sim.oracles.words import times
@@ -17,10 +18,15 @@ def unread_in_base(schedule: Schedule) -> Iterator[Violation]:
     """Without faults: what a run was sent and never looked at."""
     for trail in schedule.trails:
         for name, count in _unread(trail).items():
-            if trail.status == "completed" and not _is_ignored(schedule, name):
+            if trail.status == "completed" and not schedule.reference.is_ignored(name):
                 yield _violation(
                     schedule, trail, name, f"{trail.workflow} ended without reading {name}", (f"unread: x{count}",)
                 )
+    told: set[str] = set()
+    for trail, name in _dropped(schedule):
+        if trail.status == "completed" and name not in told and not schedule.reference.is_ignored(name):
+            told.add(name)
+            yield _violation(schedule, trail, name, f"{name} came when {trail.workflow} had ended, and was dropped", ())
 
 
 def unread(schedule: Schedule) -> Iterator[Violation]:
@@ -29,7 +35,7 @@ def unread(schedule: Schedule) -> Iterator[Violation]:
         return
     told: set[str] = set()
     for trail, name, title in (*_left(schedule), *_refused(schedule)):
-        if name not in told and not _is_ignored(schedule, name):
+        if name not in told and not schedule.reference.is_ignored(name):
             told.add(name)
             taken = _taken(schedule.reference.trails.newest(trail.id))[name]
             evidence = (f"fault-free: {name} taken {times(taken)}", f"this run: {name} taken {times(_taken(trail)[name])}")
@@ -56,6 +62,23 @@ def _refused(schedule: Schedule) -> Iterator[tuple[Trail, str, str]]:
             continue
         if _taken(trail)[delivery.name] < _taken(schedule.reference.trails.newest(trail.id))[delivery.name]:
             yield trail, delivery.name, f"{delivery.name} came when {trail.workflow} had ended, and was refused"
+    for trail, name in _dropped(schedule):
+        usual = schedule.reference.trails.newest(trail.id)
+        if trail.status == "completed" and _taken(trail)[name] < _taken(usual)[name]:
+            yield trail, name, f"{name} came when {trail.workflow} had ended, and was dropped"
+
+
+def _dropped(schedule: Schedule) -> Iterator[tuple[Trail, str]]:
+    """Yield what runs sent to runs that had ended."""
+    for trail in schedule.trails:
+        for record in trail.records:
+            for command in record.commands or ():
+                target = schedule.trails.newest(command.run_id) if isinstance(command, SendSignal) else None
+                if isinstance(command, SendSignal) and target is not None and target.ending is not None:
+                    sent_as = f"{trail.id}/{trail.start.generation}/{command.n}"
+                    generations = schedule.trails.by_id[command.run_id]
+                    if not any(signal.dedupe == sent_as for each in generations for signal in each.signals.values()):
+                        yield target, command.name
 
 
 def _taken(trail: Trail | None) -> Counter[str]:
@@ -67,10 +90,6 @@ def _unread(trail: Trail) -> Counter[str]:
     if trail.ending is None:
         return Counter()
     return Counter(signal.name for seq, signal in trail.signals.items() if seq not in trail.taken and not signal.published)
-
-
-def _is_ignored(schedule: Schedule, name: str) -> bool:
-    return any(each.what == "ignores" and each.name == name for each in schedule.reference.subject.expect)
 
 
 def _violation(schedule: Schedule, trail: Trail, name: str, title: str, evidence: tuple[str, ...]) -> Violation:

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from wfkit.api.definitions import where_defined
 from wfkit.sim.faults import CLASSES
 from wfkit.sim.findings import Violation
-from wfkit.sim.invariants import Check, name_of
+from wfkit.sim.invariants import Check, failed, name_of
 from wfkit.sim.oracles.schedule import Schedule
-from wfkit.sim.simulation import failed
 
 
 def invariants(schedule: Schedule) -> Iterator[Violation]:
