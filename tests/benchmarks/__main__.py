@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks import bare, flows, memory, work
+from tests.benchmarks import bare, flows, memory, reload, work
 from tests.benchmarks.figures import report_times
 from wfkit import Engine
 
@@ -53,6 +53,7 @@ def main() -> None:
             arguments = [sys.executable, "-m", memory.__name__, name, str(runs), str(runs_in_memory)]
             subprocess.run(arguments, check=True)
         measure_start_up()
+        reload.save_to_running(folder)
 
 
 if __name__ == "__main__":

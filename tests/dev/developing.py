@@ -11,9 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
+
+import msgspec
+from msgspec import Raw
 
 from tests.cli.conftest import Answer, call_in, environment
+from wfkit.control.client import EngineClient, engine_beside
+from wfkit.control.messages import AwaitEnd, FindRun, Request, SendSignal, StartRun
+
+A = TypeVar("A")
 
 SECONDS_MAX = 20.0
 WARMING = "app.py runs ("
@@ -40,6 +47,10 @@ async def purchase(order: str) -> str:
     box = await wait_signal(packed)
     return charged + ", " + await ship(box)
 """
+
+STUCK = APP.replace("    return f", "    time.sleep(0.1)\n    return f", 1).replace("\n", "\nimport time\n", 1)
+STUCK = STUCK.replace("    box = await", "    while order == 'stuck': pass\n    box = await")
+"""A purchase `stuck` loops for ever, some time after its start was answered."""
 
 
 class Lines:
@@ -92,6 +103,32 @@ class Developer:
     def wfkit(self, *arguments: str, **env: str) -> Answer:
         """Call another command beside it."""
         return self._call(*arguments, **env)
+
+    def ask(self, request: Request[A]) -> A:
+        """Ask the engine, which is quicker than a command."""
+        store = self.folder / ".wfkit" / "journal.duckdb"
+        return EngineClient(engine_beside(store), store).ask(request)
+
+    def start(self, workflow: str, id: str, *arguments: str) -> None:
+        """Start a run."""
+        self.ask(StartRun(workflow=workflow, id=id, input=Raw(msgspec.json.encode(arguments))))
+
+    def begin(self, order: str) -> None:
+        """Start a purchase, which then waits for its signal."""
+        self.start("purchase", order, order)
+        while self.ask(FindRun(run=order)).run.detail != "waiting":
+            time.sleep(0.02)
+
+    def end(self, order: str, box: str) -> object:
+        """Send a purchase its signal, and return its result."""
+        self.ask(SendSignal(run=order, signal="packed", payload=Raw(box.encode())))
+        return self.result(order)
+
+    def result(self, id: str) -> object:
+        """Wait for the end of a run, and return its result."""
+        end = self.ask(AwaitEnd(run=id))
+        assert isinstance(end.value, Raw), end
+        return msgspec.json.decode(end.value)
 
     def edit(self, old: str, new: str, *, told: str) -> str:
         """Replace a text in the app, and return the line that tells what came of it."""

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
-from tests.dev.developing import Developer, developing
+from tests.dev.developing import APP, STUCK, Developer, developing
+from wfkit.control.messages import SendSignal
 
 
 @pytest.fixture
@@ -20,32 +22,26 @@ def developer(tmp_path: Path) -> Iterator[Developer]:
         yield found
 
 
-def started(developer: Developer, id: str) -> None:
-    """Start a run, which then waits for its signal."""
-    developer.wfkit("start", "purchase", f'"{id}"', "--id", id)
-    while "packed" not in developer.wfkit("signals", "--waits").out:
-        time.sleep(0.05)
-
-
 def test_new_code_runs_within_a_second_of_the_save(developer: Developer) -> None:
-    """The best of three tries, as the machine has other things to do as well; the run in flight goes on."""
-    started(developer, "order-1")
+    """The best of three tries, as the machine has other things to do as well; the run in flight goes on.
+
+    The files are of the same length and saved in the same second, where Python would take for current what it compiled.
+    """
+    developer.begin("order-1")
     took = []
     for version in (2, 3, 4):
         began = time.monotonic()
         developer.edit(f"by v{version - 1}", f"by v{version}", told="app.py reloaded in ")
         took.append(time.monotonic() - began)
     assert min(took) < 1
-    developer.wfkit("send", "packed", '"box-3"', "--run", "order-1")
-    assert developer.wfkit("runs", "result", "order-1").json == "charged order-1 by v1, shipped box-3"
-    started(developer, "order-2")
-    developer.wfkit("send", "packed", '"box-4"', "--run", "order-2")
-    assert developer.wfkit("runs", "result", "order-2").json == "charged order-2 by v4, shipped box-4"
+    assert developer.end("order-1", '"box-3"') == "charged order-1 by v1, shipped box-3"
+    developer.begin("order-2")
+    assert developer.end("order-2", '"box-4"') == "charged order-2 by v4, shipped box-4"
 
 
 def test_a_run_that_new_code_cannot_go_on_with_is_told_and_goes_on_once_that_is_mended(developer: Developer) -> None:
     """With the difference, the line, and what to write instead; it is blocked at once, though it sleeps."""
-    started(developer, "order-1")
+    developer.begin("order-1")
     call = "    charged = await charge(order)\n"
     developer.edit(call, '    await ship("early")\n' + call, told="run order-1 of purchase is blocked")
     developer.err.wait_for("has_patch(")
@@ -58,29 +54,33 @@ def test_a_run_that_new_code_cannot_go_on_with_is_told_and_goes_on_once_that_is_
         "    return charged", "    # a comment\n    return charged", told="still blocked for the same reason: order-1"
     )
     developer.edit('    await ship("early")\n', "", told="no longer blocked: order-1")
-    developer.wfkit("send", "packed", '"box-3"', "--run", "order-1")
-    assert developer.wfkit("runs", "result", "order-1").json == "charged order-1 by v1, shipped box-3"
+    assert developer.end("order-1", '"box-3"') == "charged order-1 by v1, shipped box-3"
 
 
-@pytest.mark.parametrize(
-    ("wrong", "told", "line"),
-    [
-        ("x = = 1\n", "SyntaxError: invalid syntax", "x = = 1"),
-        ("import sys; sys.exit(3)\n", "app.py does not import: SystemExit: 3", "import sys; sys.exit(3)"),
-        ("import os; os._exit(3)\n", "importing the app ended its process: it ended with status 3", ""),
-    ],
-    ids=["syntax", "exit", "death"],
-)
-def test_code_that_does_not_load_leaves_the_code_before_running(developer: Developer, wrong: str, told: str, line: str) -> None:
+WRONG = [
+    ("x = = 1\n", "SyntaxError: invalid syntax"),
+    ("import sys; sys.exit(3)\n", "app.py does not import: SystemExit: 3"),
+    ("import os; os._exit(3)\n", "importing the app ended its process: it ended with status 3"),
+]
+
+
+def test_code_that_does_not_load_leaves_the_code_before_running(developer: Developer) -> None:
     """The error is told with the user's line, and none of ours; once it is mended the new code runs."""
     worker = developer.worker()
-    developer.edit("from wfkit", f"{wrong}from wfkit", told=told)
-    developer.err.wait_for("the code before keeps running")
-    assert line in developer.err.text()
+    app = developer.folder / "app.py"
+    good = app.read_text()
+    for wrong, told in WRONG:
+        seen = len(developer.err.all)
+        app.write_text(wrong + good)
+        developer.err.wait_for("the code before keeps running", seen)
+        assert told in developer.err.text(seen)
+    assert "import sys; sys.exit(3)" in developer.err.text()
     assert "/wfkit/engine/" not in developer.err.text()
     assert developer.worker() == worker
-    started(developer, "order-1")
-    developer.edit(wrong, "", told="app.py reloaded in ")
+    developer.begin("order-1")
+    seen = len(developer.err.all)
+    app.write_text(good)
+    developer.err.wait_for("app.py reloaded in ", seen)
     assert developer.worker() != worker
 
 
@@ -90,33 +90,22 @@ def test_an_import_that_does_not_end_is_given_up_by_the_next_save(developer: Dev
     good = app.read_text()
     app.write_text("while True: pass\n" + good)
     time.sleep(0.5)
-    started(developer, "order-1")
+    developer.begin("order-1")
     app.write_text(good.replace("v1", "v2"))
     developer.err.wait_for("app.py reloaded in ")
 
 
 def test_a_worker_that_is_stuck_in_the_users_code_is_replaced(developer: Developer) -> None:
     """A loop that does not end holds up every run, but not the edit that mends it."""
-    developer.edit("    box = await", "    while order == 'stuck': pass\n    box = await", told="app.py reloaded in ")
+    developer.edit(APP, STUCK, told="app.py reloaded in ")
     worker = developer.worker()
     seen = len(developer.err.all)
-    start = developer.wfkit("start", "purchase", '"stuck"', "--id", "order-1")
-    assert start.status == 0
+    developer.start("purchase", "order-1", "stuck")
     time.sleep(0.2)
     developer.edit("while order == 'stuck': pass", "pass", told="the worker does not answer; it is ended")
     developer.err.wait_for("app.py reloaded in ", seen)
     assert developer.worker() != worker
-    developer.wfkit("send", "packed", '"box-3"', "--run", "order-1")
-    assert developer.wfkit("runs", "result", "order-1").json == "charged stuck by v1, shipped box-3"
-
-
-def test_two_saves_of_the_same_length_within_a_second(developer: Developer) -> None:
-    """Python would take what it compiled of the first for what the second says."""
-    for version in "234":
-        developer.edit(f"by v{int(version) - 1}", f"by v{version}", told="app.py reloaded in ")
-    developer.wfkit("start", "purchase", '"order-1"', "--id", "order-1")
-    developer.wfkit("send", "packed", '"box-3"', "--run", "order-1")
-    assert developer.wfkit("runs", "result", "order-1").json == "charged order-1 by v4, shipped box-3"
+    assert developer.end("order-1", '"box-3"') == "charged stuck by v1, shipped box-3"
 
 
 def test_a_module_that_the_app_imports_is_reloaded_with_it(tmp_path: Path) -> None:
@@ -127,10 +116,12 @@ def test_a_module_that_the_app_imports_is_reloaded_with_it(tmp_path: Path) -> No
     (package / "texts.py").write_text("DONE = 'one'\n")
     app = "from shop.texts import DONE\nfrom wfkit import workflow\n\n@workflow\nasync def say() -> str:\n    return DONE\n"
     with developing(tmp_path, app=app) as developer:
-        assert developer.wfkit("start", "say", "--wait").json == "one"
+        developer.start("say", "say-1")
+        assert developer.result("say-1") == "one"
         (package / "texts.py").write_text("DONE = 'two'\n")
         developer.err.wait_for("app.py reloaded in ")
-        assert developer.wfkit("start", "say", "--wait").json == "two"
+        developer.start("say", "say-2")
+        assert developer.result("say-2") == "two"
 
 
 def test_a_step_in_flight_ends_before_the_new_code_takes_over(tmp_path: Path) -> None:
@@ -150,10 +141,10 @@ async def once() -> str:
     return await slow()
 """
     with developing(tmp_path, app=app) as developer:
-        developer.wfkit("start", "once", "--id", "once-1")
+        developer.start("once", "once-1")
         developer.out.wait_for("begun")
         developer.edit("v1", "v2", told="app.py reloaded in ")
-        assert developer.wfkit("runs", "result", "once-1").json == "v1"
+        assert developer.result("once-1") == "v1"
     assert developer.out.end() == "begun"
 
 
@@ -162,27 +153,26 @@ async def once() -> str:
 
 def test_a_worker_that_is_killed_is_started_again_and_its_runs_go_on(developer: Developer) -> None:
     """And it is said why."""
-    started(developer, "order-1")
+    developer.begin("order-1")
     worker = developer.worker()
     seen = len(developer.err.all)
     os.kill(worker, signal.SIGKILL)
     developer.err.wait_for("the worker was killed by SIGKILL; starting another one in 0.1 s", seen)
     developer.err.wait_for("app.py runs (purchase)", seen)
     assert developer.worker() != worker
-    developer.wfkit("send", "packed", '"box-3"', "--run", "order-1")
-    assert developer.wfkit("runs", "result", "order-1").json == "charged order-1 by v1, shipped box-3"
+    assert developer.end("order-1", '"box-3"') == "charged order-1 by v1, shipped box-3"
 
 
 def test_a_worker_that_dies_again_and_again_is_started_after_longer_pauses(developer: Developer) -> None:
     """Until the code is mended, which goes on with the run."""
-    exits = '    __import__("os")._exit(7)\n'
+    exits = '    __import__("time").sleep(0.1) or __import__("os")._exit(7)\n'
     developer.edit('    return f"shipped', f'{exits}    return f"shipped', told="app.py reloaded in ")
-    started(developer, "order-1")
-    developer.wfkit("send", "packed", '"box-3"', "--run", "order-1")
+    developer.begin("order-1")
+    developer.ask(SendSignal(run="order-1", signal="packed", payload=Raw(b'"box-3"')))
     for pause in ("0.1", "0.2", "0.4"):
         developer.err.wait_for(f"the worker ended with status 7; starting another one in {pause} s")
     developer.edit(exits, "", told="app.py runs (purchase)")
-    assert developer.wfkit("runs", "result", "order-1").json == "charged order-1 by v1, shipped box-3"
+    assert developer.result("order-1") == "charged order-1 by v1, shipped box-3"
 
 
 def test_an_app_that_does_not_load_at_the_start_is_waited_for(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from msgspec import Raw, Struct
 from wfkit.errors import WfkitError, by_code
 
 HEAD_BYTES = 4
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 3.0
 """How long a child may need to end in good order once its supervisor is gone."""
 
 
