@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from _pytest.runner import runtestprotocol  # as plugins that run tests again use it: there is no public name
 
-from wfkit.errors import FailureFileError, VerificationFailed
+from wfkit.errors import FailureFileError, VerificationFailed, WfkitError
 from wfkit.testing.caller import Caller, Replayed, calling
 
 if TYPE_CHECKING:
@@ -282,6 +282,8 @@ def pytest_runtest_makereport(
         if shown.reprcrash is not None:
             shown.reprcrash.message = str(error).partition("\n")[0]  # for the short summary
         report.longrepr = shown
+    elif report.failed and isinstance(error, WfkitError) and error.help:
+        report.sections.append((f"Help for {error.code}", error.help))
     return report
 
 

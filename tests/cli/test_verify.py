@@ -65,6 +65,14 @@ class Shop:
 class Strict(Shop):
     invariants = [lambda world: not world.bank.effects]
 
+class Torn(Shop):
+    async def script(run, world):
+        await run.sleep("1 day")
+
+class Asking(Shop):
+    def __init__(self, name):
+        super().__init__()
+
 plain = 7
 """
 WRONG, RIGHT = "str(uuid.uuid4())", "step_info().idempotency_key"
@@ -176,6 +184,9 @@ def test_a_real_socket_needs_a_world(verifying: Wfkit) -> None:
         (["verify", "shop.py:fulfil", ORDER, "--world", "Shop"], 2, "does not name a world"),
         (["verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:Mall"], 3, "there is no Mall in fakes.py"),
         (["verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:plain"], 2, "makes no world"),
+        (["verify", "shop.py:fulfil", ORDER, "--world", "shop.py:charge"], 2, "makes no world"),
+        (["verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:Asking"], 2, "missing a required argument: 'name'"),
+        (["verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:Torn"], 2, "'Run' object has no attribute 'sleep', at "),
         (["verify", "shop.py:fulfil", "--replay", "x.json"], 2, "takes the workflow from the file"),
         (["verify", "--replay", "x.json"], 3, "x.json cannot be read"),
         (["verify", "--replay", "shop.py"], 3, "shop.py is damaged"),

@@ -111,3 +111,12 @@ def test_simulated(sim):
     answer = project.pytest()
     assert set(answer.verdicts.values()) == {"PASSED"}
     assert len(project.files()) == 1
+
+
+def test_what_verify_refuses_is_told_at_the_call_with_its_help(project: Project) -> None:
+    """Its own frames would hide the line to mend."""
+    project.tests("from shop import charge\nfrom wfkit.testing import verify\ndef test_it(): verify(charge)\n")
+    told = project.pytest().out
+    assert "DefinitionError" in told
+    assert "write @workflow above it" in told
+    assert "verification.py" not in told

@@ -100,6 +100,15 @@ def test_stories_come_before_the_coverage() -> None:
     assert stories[:2] == ["a story", "info: title of timing"]
 
 
+def test_printed_it_is_its_text() -> None:
+    """In a script or a notebook; what pytest shows of it in an assertion is one line."""
+    report = Report("order", [finding("ledger", "error", "a story"), finding("difference", "info", "timing")], COVERAGE)
+    assert str(report) == report.text()
+    assert repr(report) == "<Report of order: WF063  title of a story>"
+    assert repr(Report("order")) == "<Report of order: nothing found>"
+    assert str(report.findings[0]) == "a story"
+
+
 def test_as_json_it_has_a_version() -> None:
     """As JSON it has a version."""
     read = msgspec.json.decode(Report("order", [finding("ledger", "error", "a story")], COVERAGE).to_json())

@@ -39,6 +39,16 @@ async def careless(amount: int) -> str:
     return await charge_anew(amount)
 
 
+@step
+async def print_it() -> None:
+    pass
+
+
+@workflow
+async def told_nothing() -> None:
+    await print_it()
+
+
 class World:
     def __init__(self) -> None:
         self.bank = FakeService("bank")
@@ -99,3 +109,20 @@ def test_what_cannot_be_simulated_is_refused() -> None:
         simulate(sound, 7, **SHOP, faults="crush@1:step.before:charge")
     with pytest.raises(DefinitionError, match="is no workflow"):
         verify(sound.fn, 7, **SHOP)
+    with pytest.raises(TypeError, match=r"sound\(amount\): missing a required argument: 'amount'"):
+        verify(sound, **SHOP)  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match="makes no world"):
+        verify(sound, 7, world=World())  # type: ignore[arg-type]
+
+
+def test_a_fault_that_never_strikes_is_named() -> None:
+    """A test that proves nothing any more, such as after a step was renamed, is not green in silence."""
+    with pytest.warns(UserWarning, match="crash@1:step.before:chrage did not strike"):
+        simulate(sound, 7, **SHOP, faults="crash@1:step.before:chrage")
+
+
+def test_a_world_that_no_step_calls_proves_little() -> None:
+    """Such as one that was made for its script alone; the report says so."""
+    report = verify(told_nothing, world=object)
+    assert "what happens twice: steps ran, and called no service of the world" in report.coverage["not_run"]
+    assert not verify(sound, 7, **SHOP).coverage["not_run"]

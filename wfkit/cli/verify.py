@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,6 +20,7 @@ import msgspec
 import typer
 from msgspec import Raw
 
+from wfkit.api.definitions import Step, Workflow
 from wfkit.api.registry import Registry
 from wfkit.cli.apps import load, user_output_on_stderr
 from wfkit.cli.colours import is_terminal
@@ -29,8 +32,9 @@ from wfkit.cli.options import Json
 from wfkit.cli.output import note, show_json
 from wfkit.control.inputs import arguments
 from wfkit.core.durations import microseconds
+from wfkit.core.loop import is_internal, is_library, location
 from wfkit.engine.apps import load_module
-from wfkit.errors import FailureFileError, FaultSyntaxError
+from wfkit.errors import FailureFileError, FaultSyntaxError, WfkitError
 from wfkit.testing.caller import Caller, Replayed, calling
 
 if TYPE_CHECKING:
@@ -158,9 +162,15 @@ def _world(ref: str) -> Callable[[], Any]:
     with user_output_on_stderr():
         found = getattr(load_module(module), name, None)
     if found is None:
-        raise NotFound(f"there is no {name} in {module}")
-    if not callable(found):
-        raise UsageError(f"{ref} makes no world: it cannot be called")
+        raise NotFound(f"there is no {name} in {module}", "write MODULE:NAME, such as fakes.py:Shop")
+    if not callable(found) or isinstance(found, (Step, Workflow)):
+        raise UsageError(f"{ref} makes no world: it cannot be called", "write a class, such as fakes.py:Shop")
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise UsageError(f"{ref} makes no world by itself: {error}", "let it take no arguments") from None
+    except ValueError:  # a class of C, which tells no signature
+        pass
     return found  # type: ignore[no-any-return]  # its result is whatever a world is
 
 
@@ -172,6 +182,24 @@ def _explored(subject: Subject, origin: Mapping[str, Any], progress: Callable[[P
             return explore(subject, **terms)
         except FaultSyntaxError as error:
             raise UsageError(str(error), error.help) from None
+        except WfkitError:
+            raise
+        except Exception as error:
+            line = _own_line(error)
+            if line is None:
+                raise
+            help = "mend it, then verify again; for its traceback: wfkit --debug verify ..."
+            raise UsageError(f"{type(error).__name__}: {error}, at {line}", help) from error
+
+
+def _own_line(error: Exception) -> str | None:
+    """Return the line of a world, script or invariant that an error comes from; None if it comes from wfkit."""
+    for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
+        if is_internal(frame.f_code):
+            return None
+        if not is_library(frame.f_code):
+            return location(frame)
+    return None
 
 
 # -- several processes -----------------------------------------------------------------------------------------------------

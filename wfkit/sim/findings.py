@@ -99,3 +99,6 @@ class Finding:
     """How many schedules of the campaign showed it."""
     violation: Violation | None = None
     recording: Recording[Any] | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return self.story or f"{self.code}  {self.title}"

@@ -15,7 +15,7 @@ FORMAT = 1
 """The version of a report as JSON."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """The verdict on a workflow.
 
@@ -31,6 +31,12 @@ class Report:
 
     def __post_init__(self) -> None:
         self.findings = sorted(self.findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.workflow}: {'; '.join(_titles(self.findings)) or 'nothing found'}>"
 
     @property
     def ok(self) -> bool:
@@ -67,8 +73,11 @@ class Report:
 def _told(findings: list[Finding]) -> str:
     """Return the story of the first finding, and one line for each of the others that count."""
     first, *others = findings
-    more = [f"also: {finding.code}  {finding.title}" for finding in others if finding.severity != "info"]
-    return "\n".join([first.story or first.title, *more])
+    return "\n".join([first.story or first.title, *(f"also: {title}" for title in _titles(others))])
+
+
+def _titles(findings: list[Finding]) -> list[str]:
+    return [f"{finding.code}  {finding.title}" for finding in findings if finding.severity != "info"]
 
 
 def _stories(findings: list[Finding]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ from wfkit.testing.caller import Replayed, current
 from wfkit.testing.findings import Case, findings_of, log, of_old_code
 from wfkit.testing.silence import silence
 from wfkit.testing.strategies import FaultPlan
+
+__tracebackhide__ = True  # pytest shows the call in the test instead, where it was wrong
 
 R = TypeVar("R")
 W = TypeVar("W")
@@ -66,10 +69,12 @@ def simulate(
         id: the run's id, or a function that makes one for each time the start is delivered.
         workflows: what else the app defines, such as children that are started by name.
         io: "refuse" raises `UnsimulatedIO` where a step opens a real socket or starts a process.
-        faults: what goes wrong, such as `"crash@2:step.effect_done_not_journaled:charge"`.
+        faults: what goes wrong, such as `"crash@2:step.effect_done_not_journaled:charge"`. A `UserWarning` names what never
+            struck.
         seed: where chance comes from.
 
     Raises:
+        TypeError, CodecError: the workflow does not take these arguments.
         FaultSyntaxError: a fault is not understood.
         UnsimulatedIO: a step opened a real socket.
         SimulationBounds: something never ends.
@@ -78,7 +83,11 @@ def simulate(
     subject = _subject(
         workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
     )
-    return _simulated(subject, faults, seed)
+    recording = _simulated(subject, faults, seed)
+    missed = ", ".join(str(fault) for fault in recording.planned if fault not in recording.faults)
+    if missed and not isinstance(faults, FaultPlan):
+        warnings.warn(f"{missed} did not strike: this schedule never comes to that point", stacklevel=2)
+    return recording
 
 
 def verify(
@@ -114,6 +123,7 @@ def verify(
         jobs: processes to use; there is one for now, and the report says so.
 
     Raises:
+        TypeError, CodecError: the workflow does not take these arguments.
         HarnessLeak: one schedule went two ways, so something decides that the simulation does not control.
         UnsimulatedIO: a step opened a real socket.
         SimulationBounds: something never ends.
@@ -165,6 +175,8 @@ def explore(
         explored.coverage["not_run"].append("the rest: interrupted")
     if (jobs if caller.jobs is None else caller.jobs) > 1:
         explored.coverage["not_run"].append("a second process: one campaign runs in one")
+    if subject.world is not None and not explored.coverage.get("effects") and _ran_steps(explored.base):
+        explored.coverage["not_run"].append("what happens twice: steps ran, and called no service of the world")
     name = subject.workflow.name
     report = Report(name, findings, explored.coverage)
     if caller.folder is not None:
@@ -173,6 +185,10 @@ def explore(
         except ReportNotWritten as error:
             log.warning("%s", error)
     return report
+
+
+def _ran_steps(recording: Recording[Any]) -> bool:
+    return any(point.phase == "step.before" for point in recording.trace)
 
 
 def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
@@ -237,8 +253,16 @@ def _subject(
     workflows: Sequence[Workflow[..., Any]],
     io: Literal["refuse", "allow"],
 ) -> Subject:
+    given = _workflow(workflow)
+    try:
+        given.signature.encode(args, {})
+    except TypeError as error:
+        names = ", ".join(name for name, _, _ in given.signature.parameters())
+        raise TypeError(f"{given.name}({names}): {error}") from None
+    if world is not None and not callable(world):
+        raise DefinitionError(f"world={world!r} makes no world", help="hand over the class, without parentheses: world=World")
     return Subject(
-        workflow=_workflow(workflow),
+        workflow=given,
         args=args,
         world=world,
         resources=resources,
