@@ -49,7 +49,8 @@ def test_a_run_that_new_code_cannot_go_on_with_is_told_and_goes_on_once_that_is_
     assert "error[WF021]" in told
     assert "app.py:" in told
     assert "WARNING wfkit.engine" not in told
-    assert developer.wfkit("runs", "-q", "status:blocked").out == "order-1\n"
+    while developer.wfkit("runs", "-q", "status:blocked").out != "order-1\n":
+        time.sleep(0.05)
     developer.edit(
         "    return charged", "    # a comment\n    return charged", told="still blocked for the same reason: order-1"
     )

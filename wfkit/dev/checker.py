@@ -12,7 +12,7 @@ from wfkit.dev.channel import History, Load, Loaded, Problem, Replay, Replayed, 
 from wfkit.engine.apps import load_app
 from wfkit.errors import WfkitError
 from wfkit.journal.values import RunValues
-from wfkit.replay.explain import explain
+from wfkit.replay.explain import why_not
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def _problem(registry: Registry, history: History) -> Problem | None:
     values = RunValues()
     records = [values.decode(bytes(body)) for body in history.bodies]
     try:
-        problem = explain(records, registry.workflow(history.workflow)).problem
+        problem = why_not(records, registry.workflow(history.workflow))
     except WfkitError as error:
         problem = error
     return None if problem is None else Problem(history.id, history.workflow, problem.render())

@@ -34,13 +34,14 @@ from wfkit.dev.channel import (
     refusal,
 )
 from wfkit.engine.apps import load_app
-from wfkit.engine.engine import running
+from wfkit.engine.engine import Engine, running
 from wfkit.errors import WfkitError
 from wfkit.journal.duckdb import open_journal
 from wfkit.journal.views import open_file
 
 HISTORIES_MAX = 200
 """So many are told in one message."""
+_REPLAYS_MAX = 100
 
 
 def main() -> None:
@@ -74,13 +75,19 @@ async def _serve(supervisor: Supervisor, app: str, registry: Registry, order: Op
     _log_to_stderr(order.diverged)
     journal = await open_journal(order.store)
     async with running(journal, registry) as engine, serving(engine.requests, journal, registry, app=app) as path:
-        for id in order.diverged:
-            await engine.replay_now(id)
         supervisor.report(Serving(str(path), journal.notice))
+        blocking = asyncio.ensure_future(_block(engine, order.diverged))
         orders = supervisor.orders()
         while isinstance(given := await orders.get(), GiveHistories):
             supervisor.report(Histories(given.number, (), more=True))  # a sign of life, however long reading takes
             await journal.read_apart(_give, supervisor, given.number)
+        blocking.cancel()
+
+
+async def _block(engine: Engine, diverged: Sequence[str]) -> None:
+    """Replay the runs that are known to diverge, which blocks them; some at a time, since each reads its history."""
+    for start in range(0, len(diverged), _REPLAYS_MAX):
+        await asyncio.gather(*map(engine.replay_now, diverged[start : start + _REPLAYS_MAX]))
 
 
 def _log_to_stderr(told: Sequence[str]) -> None:

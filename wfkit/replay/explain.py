@@ -124,6 +124,20 @@ def explain(records: Sequence[Record], code: Code | None = None) -> Explanation:
     )
 
 
+def why_not(records: Sequence[Record], code: Code) -> WfkitError | None:
+    """Return why an unfinished run cannot go on with the code as it is now; None if it can.
+
+    It is what `explain` says, for a fifth of the cost.
+    """
+    died = False
+    if any(recorded is None for _, _, recorded in activations(records)):
+        state = RunState(0)
+        for record in records:
+            state.apply(record)
+        died = _may_kill(state)
+    return _go_through(Machine(code), records, died=died)
+
+
 def now_at(state: RunState, now: int) -> str:
     """Return in a few words where a run stands, such as `charge 2/4 in 1.1s` or `signal order.packed`.
 
@@ -182,22 +196,26 @@ _OPENING = frozenset(command.__name__ for command in get_args(Opening))
 
 def _replay(code: Code, records: Sequence[Record], *, died: bool) -> tuple[dict[int, str], WfkitError | None]:
     """Return the line that asked for each command, and why the code cannot go on, if it cannot."""
-    guard.install()
     machine = Machine(code, capture_sites=True)
-    problem = None
+    problem = _go_through(machine, records, died=died)
+    assert machine.sites is not None
+    return {n: line for (kind, n), line in machine.sites.items() if kind in _OPENING}, problem
+
+
+def _go_through(machine: Machine, records: Sequence[Record], *, died: bool) -> WfkitError | None:
+    """Replay a history, and activate its inbox unless the process died of that. Returns why that is not possible."""
+    guard.install()
     try:
         fed = activations(records)
         machine.replay(fed, length=told_length(records))
-        # The process died when this entry was activated last: not here too.
         for seq, entry, recorded in [] if died else fed:
             if recorded is None and not machine.ended:
                 machine.feed(entry, seq)
     except WfkitError as exc:
-        problem = exc
+        return exc
     finally:
         machine.evict()
-    assert machine.sites is not None
-    return {n: line for (kind, n), line in machine.sites.items() if kind in _OPENING}, problem
+    return None
 
 
 def _may_kill(state: RunState) -> bool:
