@@ -35,9 +35,10 @@ from tests.sim.strays import (
     weekday,
 )
 from wfkit import Workflow, sleep, step, workflow
+from wfkit.sim.code import registry_of
 from wfkit.sim.findings import Violation
 from wfkit.sim.replays import replayed
-from wfkit.sim.simulation import Simulation, registry_of
+from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple, Unpack, assert_never, cast
 
@@ -46,7 +46,7 @@ from wfkit.core.entries import (
     TimerFired,
 )
 from wfkit.core.machine import StepFuture
-from wfkit.core.state import PendingChild, PendingStep, PendingTimer
+from wfkit.core.state import PendingChild, PendingStep, PendingTimer, RunState
 from wfkit.engine.apps import load_app
 from wfkit.engine.client import Client, Run
 from wfkit.engine.executor import STEPS_MAX, Executor, Job
@@ -268,6 +268,16 @@ class Engine(Client):
                 error = Failure("EngineClosed", f"the engine was closed while {pending.command.name}() ran")
                 entry = AttemptFailed(t=t, n=n, attempt=pending.attempt, error=error, due=t, died=True)
                 self._scheduler.append_quietly(run, entry)
+
+    def evict_code(self) -> None:
+        """Evict the code of all runs. For an engine that is given up without being closed, as after a simulated crash."""
+        for run in self._runs:
+            self._runs.cool(run)
+
+    @property
+    def states(self) -> Iterator[RunState]:
+        """The states of the runs that are in memory."""
+        return (run.state for run in self._runs)
 
     def under_way(self) -> UnderWay | None:
         """Return the activation that is under way, for a watchdog."""

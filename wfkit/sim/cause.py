@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from wfkit.api.definitions import where_defined
+from wfkit.sim.code import registry_of
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
-from wfkit.sim.simulation import registry_of
 from wfkit.sim.story import place
 from wfkit.sim.subject import Subject
 

@@ -60,6 +60,8 @@ class WritePoints:
         """The ids of runs by their numbers."""
         self.known: dict[tuple[int, int], Known] = {}
         """What was asked for, by run and number."""
+        self._numbers: dict[str, int] = {}
+        """The numbers of runs by their ids; of several that had one id, the last one's."""
 
     def decode(self, rows: Sequence[Row]) -> list[tuple[int, Record]]:
         """Return the records of rows by run, and keep what they name. Takes every row once, in order."""
@@ -71,6 +73,7 @@ class WritePoints:
     def _note(self, run: int, record: Record) -> None:
         if isinstance(record.entry, RunStarted):
             self.ids[run] = record.entry.id
+            self._numbers[record.entry.id] = run
         for command in record.commands or ():
             match command:
                 case RunStep():
@@ -88,6 +91,10 @@ class WritePoints:
                     self.known[run, command.n] = Known(command.workflow)
                 case _:
                     pass
+
+    def known_of(self, id: str, n: int) -> Known | None:
+        """Return what a command number of a run stands for, if that was written."""
+        return self.known.get((self._numbers.get(id, -1), n))
 
     def pass_before(self, run: int, record: Record) -> None:
         entry, id = record.entry, self.ids[run]

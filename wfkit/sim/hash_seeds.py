@@ -26,11 +26,11 @@ from typing import Any
 from wfkit.api.definitions import Workflow
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.records import encode_record
+from wfkit.sim.code import registry_of
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
 from wfkit.sim.replaying_process import Answer, End, Load, Replay, Request, Source, ask
 from wfkit.sim.replays import violations_of
-from wfkit.sim.simulation import registry_of
 from wfkit.sim.subject import Subject
 
 ELSEWHERE: dict[int, dict[str, str]] = {

@@ -7,11 +7,13 @@ A plain function `f(world)` or `f(world, recording)` is asked when a schedule ha
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wfkit.core.durations import Duration, microseconds
-from wfkit.sim.faults import CLASSES
+from wfkit.sim.faults import CLASSES, Point
+from wfkit.sim.recording import Broken, Recording
 
 Check = Callable[..., object]
 
@@ -46,6 +48,48 @@ def on(check: Check, *, classes: str) -> Check:
 def name_of(check: Check) -> str:
     """Return how reports call an invariant."""
     return str(getattr(check, "__name__", None) or type(check).__name__)
+
+
+def failed(check: Check, world: Any, recording: Recording[Any] | None) -> str | None:
+    """Ask an invariant. Returns what it says if it does not hold, otherwise None."""
+    try:
+        held = check(world) if recording is None or not _takes_two(check) else check(world, recording)
+    except AssertionError as error:
+        return str(error) or "an assertion does not hold"
+    return "it does not hold" if held is False else None
+
+
+def _takes_two(check: Check) -> bool:
+    return len(inspect.signature(check).parameters) > 1
+
+
+class Always:
+    """Asks the invariants of `always` at every point of a schedule.
+
+    Args:
+        checks: all invariants of a subject; the others are asked elsewhere.
+    """
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self._checks = [check for check in checks if getattr(check, "when", "") == "always"]
+        self._asking = False
+        self.broken: list[Broken] = []
+        """Where each of those that did not hold did not hold first."""
+
+    def ask(self, world: Any, point: Point) -> None:
+        """Ask them all, unless one of them has reached the point by using a service itself."""
+        if self._asking or not self._checks:
+            return
+        self._asking = True
+        try:
+            for check in self._checks:
+                name = name_of(check)
+                if all(broken.name != name for broken in self.broken):
+                    told = failed(check, world, None)
+                    if told is not None:
+                        self.broken.append(Broken(name, told, str(point)))
+        finally:
+            self._asking = False
 
 
 def _with(check: Check, **attributes: Any) -> Check:

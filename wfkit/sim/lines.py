@@ -17,7 +17,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from wfkit.core.names import nested, own_functions
-from wfkit.sim.simulation import registry_of
+from wfkit.sim.code import registry_of
 from wfkit.sim.subject import Subject
 
 SHOWN_MAX = 8

@@ -89,7 +89,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         with self._entered():
             while True:
                 self._run_ready(stop)
-                due = self._next_due()
+                due = self.next_due()
                 if due is None or due > horizon or stop():
                     return
                 self.now = max(self.now, due)
@@ -118,7 +118,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             except BaseException as exc:  # noqa: BLE001  # as every event loop does
                 self.call_exception_handler({"message": "a callback failed", "exception": exc})
 
-    def _next_due(self) -> int | None:
+    def next_due(self) -> int | None:
         """Return when the next timer is due that somebody still waits for."""
         timers = self._timers
         while timers:

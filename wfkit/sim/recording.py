@@ -43,6 +43,15 @@ class Read(NamedTuple):
     line: str
 
 
+class Broken(NamedTuple):
+    """An invariant that did not hold on the way."""
+
+    name: str
+    told: str
+    where: str
+    """The point."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One request of the outside: a start, a signal, a published signal, a cancel."""
@@ -129,8 +138,8 @@ class Recording(Generic[R]):
     """When nothing was left to do, microseconds since the beginning."""
     stopped: str = ""
     """Why the schedule was cut short: out of time or entries; empty if it came to rest."""
-    broken: list[tuple[str, str, str]] = field(default_factory=list)
-    """Invariants that did not hold: their name, what they said, and where."""
+    broken: list[Broken] = field(default_factory=list)
+    """Invariants of `always` that did not hold."""
     held: set[str] = field(default_factory=set)
     """Names of the `sometimes` that held."""
     script_error: str = ""

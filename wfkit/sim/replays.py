@@ -9,11 +9,11 @@ from wfkit.api.registry import Registry
 from wfkit.core.compare import describe, differences
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.machine import activations
+from wfkit.sim.code import namespaces
 from wfkit.sim.disagreements import Disagreement, disagreements
 from wfkit.sim.elsewhere import anywhere
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
-from wfkit.sim.simulation import namespaces
 from wfkit.sim.subject import Subject
 
 _ARGUMENTS_MAX = 5

@@ -37,6 +37,10 @@ NO_EFFECT: object = _NoEffect()
 """A handler's answer: accepted, but there was nothing to do."""
 
 
+OPAQUE = "step"
+"""The service of an effect of which nothing is known but the step that made it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One thing that happened outside."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import functools
+import importlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -122,3 +125,20 @@ class Subject:
     def replaced(self, world: Any) -> Mapping[Resource[Any], Any]:
         """Return what stands in for resources in a world."""
         return {each.resource: each.by(world) for each in self.resources}
+
+
+@contextmanager
+def replaced_globals(world: Any) -> Iterator[None]:
+    """Put parts of a world in the place of module globals, as its `replaces` says: `{"shop.bank:client": make}`."""
+    saved: list[tuple[Any, str, Any]] = []
+    try:
+        for target, make in (getattr(world, "replaces", None) or {}).items():
+            module, _, path = target.partition(":")
+            *owners, name = path.split(".")
+            owner = functools.reduce(getattr, owners, importlib.import_module(module))
+            saved.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, make(world))
+        yield
+    finally:
+        for owner, name, real in reversed(saved):
+            setattr(owner, name, real)

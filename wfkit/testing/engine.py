@@ -27,10 +27,11 @@ from wfkit.errors import DefinitionError, SimulationBounds, StuckRun, WfkitError
 from wfkit.journal.memory import MemoryDisk
 from wfkit.replay.explain import Reason, explain
 from wfkit.sim import ambient, real_io
+from wfkit.sim.clock import Clock, Entropy
+from wfkit.sim.code import namespaces
 from wfkit.sim.loop import VirtualLoop
 from wfkit.sim.runner import SimulatedRunner
 from wfkit.sim.services import Calling, Effect, FakeService, Pause, surroundings
-from wfkit.sim.simulation import Clock, Entropy, namespaces
 from wfkit.sim.strand import strand
 from wfkit.sim.subject import START
 
@@ -170,8 +171,7 @@ class Machine:
         Raises:
             WfkitError: the error that blocked it.
         """
-        for run in self.engine._runs:
-            state = run.state
+        for state in self.engine.states:
             if state.blocked is not None and state.id not in self._told:
                 self._told.add(state.id)
                 error = by_code().get(state.blocked.code, WfkitError)

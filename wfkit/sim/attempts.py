@@ -1,0 +1,170 @@
+"""What steps find around them in a simulation: points to pass, services, a clock and chance; and what they did there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from wfkit.api.attempt import Attempt, StepInfo, attempt
+from wfkit.api.definitions import Step
+from wfkit.sim.disk import step_phase
+from wfkit.sim.loop import Killed
+from wfkit.sim.recording import Read
+from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
+from wfkit.sim.strand import strand
+from wfkit.sim.striking import Striking
+
+if TYPE_CHECKING:
+    from wfkit.sim.simulation import Simulation
+
+
+class Attempts:
+    """The attempts of one schedule. It is the `StepPoints`, the `Surroundings` and the `Ambience` of their steps.
+
+    Args:
+        simulation: the schedule.
+        striking: what goes wrong in it.
+        seed: where chance comes from.
+        hold: what is held constant, of "random", "time" and "attempt".
+    """
+
+    def __init__(self, simulation: Simulation, striking: Striking, seed: int, hold: frozenset[str]) -> None:
+        self._simulation = simulation
+        self._striking = striking
+        self._random = Random(seed)
+        self._constants = hold
+        self._opaque = simulation.subject.world is None
+        """Whether nothing is known of a step but that it ran."""
+        self._services: list[FakeService] = []
+        self._steps: dict[tuple[str, int], Step[..., Any]] = {}
+        self._declaring: dict[tuple[str, int], bool] = {}
+        """Steps under way: whether they have declared an effect."""
+        self._read: dict[tuple[str, int], set[str]] = {}
+        """What steps have read of their attempts: the key, the attempt's number."""
+        self.effects: list[Effect] = []
+        self.collisions: list[tuple[Effect, Effect]] = []
+        """First and second use of an idempotency key for two different things."""
+        self.reads: list[Read] = []
+
+    def looks_at_number(self, run: str, n: int) -> bool:
+        """Whether a step has looked at the number of its attempt."""
+        return "attempt" in self._read.get((run, n), ())
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every service that has one, as canonical JSON."""
+        return {service.name: canonical(service.state) for service in self._services if service.state}
+
+    # -- around an attempt ------------------------------------------------------------------------------------------------
+
+    def entering(self, step: Step[..., Any], now: Attempt) -> tuple[Attempt, Calling]:
+        info = now.info
+        where = (info.run_id, now.n)
+        self._steps[where] = step
+        self._declaring[where] = False
+        self._simulation.tell("attempt", info.run_id, now.n, step.name, info.attempt, info.idempotency_key)
+        if "attempt" in self._constants:
+            info = replace(info, attempt=1)
+        if "random" in self._constants:
+            self._random.seed(f"{info.run_id}/{now.n}")
+        values = {name: getattr(info, name) for name in StepInfo.__slots__}
+        seen = _SeenInfo(**values)
+        object.__setattr__(seen, "read", self._read.setdefault(where, set()))  # of a frozen class
+        return replace(now, info=seen), self._passing_in(step)
+
+    def _passing_in(self, step: Step[..., Any]) -> Calling:
+        yield from self.reach(None, "step.before", step.name)
+        if self._opaque:
+            yield from self.reach(None, "call.before", step.name)
+
+    def leaving(self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Calling:
+        run, n = now.info.run_id, now.n
+        if self._opaque and not self._declaring.get((run, n)):
+            key = now.info.idempotency_key if "idempotency_key" in self._read[run, n] else None
+            payload = {"args": args, **kwargs} if kwargs else {"args": args}
+            self.happened(Effect(self.now(), OPAQUE, step.name, key, payload, run, n), again=False)
+            yield from self.reach(None, "call.after", step.name)
+        yield from self.reach(None, "step.effect_done_not_journaled", step.name)
+
+    # -- what services ask ------------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._simulation.clock.now() / 1e6, UTC)
+
+    def joined(self, service: FakeService) -> None:
+        self._services.append(service)
+
+    def reach(self, service: FakeService | None, phase: str, label: str, late: Callable[[], object] | None = None) -> Calling:
+        now = attempt.get()
+        if now is None:
+            return  # the script, or the world itself, uses the service
+        run, n = now.info.run_id, now.n
+        known = self._simulation.disk.points.known_of(run, n)
+        named = step_phase(phase, compensation=known is not None and known.compensation)
+        fault = self._simulation.hit(run, n, named, label)
+        if fault is not None:
+            yield from self._striking.strike_step(fault, now, self._steps[run, n], label, late)
+        if phase == "call.before":
+            self._striking.fail_again(run, n, label, label if service is None else service.name)
+
+    def happened(self, effect: Effect, *, again: bool) -> None:
+        key = (effect.run, effect.n)
+        self._simulation.tell("repeated" if again else "effect", effect.run, effect.n, effect)
+        if key in self._declaring:
+            self._declaring[key] = True
+        if not again:
+            self.effects.append(effect)
+            if self._simulation.durable is not None:
+                self._simulation.durable.happened(effect)
+
+    def collided(self, first: Effect, second: Effect) -> None:
+        self.collisions.append((first, second))
+
+    def changed(self, service: FakeService) -> None:
+        if self._simulation.durable is not None:
+            self._simulation.durable.changed(service)
+
+    def hold(self, pause: Pause) -> None:
+        here = strand.get()
+        if here is None:  # a blocking call in an `async def` step: the loop stands still meanwhile
+            if pause == FOREVER:
+                raise Killed
+            self._simulation.loop.now += pause
+        else:
+            here.hold(pause)
+
+    def end_with(self, error: BaseException) -> None:
+        self._simulation.end_with(error)
+
+    # -- time and chance, as steps and the outside see them -----------------------------------------------------------------
+
+    def wall(self) -> int:
+        return self._simulation.start if "time" in self._constants else self._simulation.clock.now()
+
+    def since(self) -> int:
+        return self._simulation.loop.now
+
+    def slept(self, seconds: float) -> None:
+        self.hold(round(seconds * 1e6))
+
+    def chance(self) -> Random:
+        return self._random
+
+    def saw(self, what: str, line: str) -> None:
+        now = attempt.get()
+        if now is not None:
+            self.reads.append(Read(now.info.run_id, now.n, what, line))
+
+
+class _SeenInfo(StepInfo):
+    """What a step knows of its attempt; it is noted what of it was read."""
+
+    __slots__ = ("read",)
+    read: set[str]
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("idempotency_key", "attempt"):
+            self.read.add(name)
+        return super().__getattribute__(name)

@@ -1,0 +1,48 @@
+"""The code of a subject: its workflows and steps, and the modules that they are in."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from wfkit.api.definitions import Workflow
+from wfkit.api.registry import Registry
+from wfkit.sim.subject import Subject
+
+
+def registry_of(subject: Subject, old: Workflow[..., Any] | None) -> Registry:
+    """Return the code of a subject.
+
+    Args:
+        subject: what is simulated.
+        old: the version of its workflow that takes the place of the new one, under the same name.
+    """
+    workflows = (*subject.workflows, *(instance.workflow for instance in subject.runs))
+    if old is None:
+        return _registry(subject.workflow, *workflows)
+    return _registry(_renamed(old, subject.workflow.name), *(each for each in workflows if each.name != subject.workflow.name))
+
+
+@functools.lru_cache(maxsize=64)
+def _registry(*workflows: Workflow[..., Any]) -> Registry:
+    """Collect the code once for all schedules: the engine only reads it."""
+    return Registry(workflows)
+
+
+@functools.lru_cache(maxsize=64)
+def _renamed(old: Workflow[..., Any], name: str) -> Workflow[..., Any]:
+    renamed = Workflow(old.fn, name=name, patches=old.patches, on=old.on)
+    renamed.timeout = old.timeout
+    return renamed
+
+
+def namespaces(*registries: Registry) -> list[dict[str, Any]]:
+    """Return the globals of the modules in which steps and workflows are defined."""
+    found: dict[int, dict[str, Any]] = {}
+    for registry in registries:
+        functions = [each.fn for each in registry.workflows.values()] + [each.fn for each in registry.steps.values()]
+        for function in functions:
+            globals = getattr(inspect.unwrap(function), "__globals__", {})
+            found[id(globals)] = globals
+    return list(found.values())

@@ -1,0 +1,148 @@
+"""What faults do where they strike: to the process, to its clock, to a step's call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from wfkit.api.attempt import Attempt
+from wfkit.api.definitions import NonRetryable, Step
+from wfkit.sim.faults import HOUR, Fault
+from wfkit.sim.services import FOREVER, Calling
+
+if TYPE_CHECKING:
+    from wfkit.sim.simulation import Simulation
+
+REFUSALS_MAX = 12
+"""How often a call is refused that is retried without end; its run needs attention by then."""
+
+_Call = tuple[str, int, str]
+"""A run's id, a command's number, and the name of what is called."""
+
+
+class Striking:
+    """Lets faults strike, and remembers those that last: which calls go on failing.
+
+    Args:
+        simulation: what they strike.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._fatal: dict[_Call, BaseException] = {}
+        self._refused: dict[_Call, int] = {}
+        self._failing: dict[_Call, int] = {}
+        self._outages: dict[str, int] = {}
+
+    def strike(self, fault: Fault, run: str) -> bool:
+        """Let something go wrong that the engine as a whole meets. Returns True if the process died of it."""
+        simulation, clock = self._simulation, self._simulation.clock
+        match fault.kind:
+            case "crash" | "crash_replay":
+                simulation.crash()
+            case "crash_long":
+                simulation.crash(fault.amount)
+            case "upgrade":
+                simulation.upgrade()
+                simulation.crash()
+            case "skew":
+                clock.offset -= fault.amount
+                simulation.crash()
+            case "cancel":
+                simulation.outside.cancel(run)
+                return False
+            case "jump+":
+                clock.offset += fault.amount
+                return False
+            case "jump-":
+                clock.offset -= fault.amount
+                return False
+            case "freeze":
+                clock.stopped = clock.now()
+                simulation.loop.call_later(HOUR / 1e6, self._thaw, context=simulation.outer())
+                return False
+            case _:
+                return False
+        return True
+
+    def _thaw(self) -> None:
+        self._simulation.clock.stopped = None
+
+    def strike_step(
+        self, fault: Fault, now: Attempt, step: Step[..., Any], label: str, late: Callable[[], object] | None
+    ) -> Calling:
+        """Let something go wrong inside a step.
+
+        Args:
+            fault: what goes wrong.
+            now: the attempt.
+            step: its step.
+            label: what is called, or the step's name.
+            late: lets the call arrive after its caller has died.
+
+        Raises:
+            ConnectionError: there is no answer.
+        """
+        simulation = self._simulation
+        call = (now.info.run_id, now.n, label)
+        match fault.kind:
+            case "zombie":
+                if late is not None:
+                    simulation.loop.call_later(fault.amount / 1e6, self._call_late, late, context=simulation.outer())
+                simulation.crash()
+                yield FOREVER
+            case "lost_ack":
+                raise ConnectionError(f"{label}: the answer was lost")
+            case "fail":
+                raise ConnectionError(f"{label}: no answer")
+            case "fail_n":
+                self._failing[call] = fault.amount
+            case "fatal":
+                self._fatal[call] = _business_error(step, label)
+            case "outage":
+                self._outages[label] = simulation.loop.now + fault.amount
+            case "slow":
+                deadline = now.info.deadline
+                left = round(deadline.timestamp() * 1e6) - simulation.clock.now() if deadline is not None else HOUR
+                yield max(left, 0) + 1_000_000
+            case "delay":
+                yield fault.amount
+            case _:
+                if self.strike(fault, now.info.run_id):
+                    yield FOREVER
+
+    def _call_late(self, late: Callable[[], object]) -> None:
+        self._simulation.tell("late", "", 0)
+        with suppress(Exception):  # the service refuses it, and nobody is there to hear
+            late()
+
+    def fail_again(self, run: str, n: int, label: str, service: str) -> None:
+        """Fail a call that an earlier fault has made fail more than once.
+
+        Raises:
+            ConnectionError: there is no answer.
+            BaseException: the business error that the call is refused with.
+        """
+        call = (run, n, label)
+        if call in self._fatal and self._refuses(call):
+            raise self._fatal[call]
+        if self._failing.get(call):
+            self._failing[call] -= 1
+            raise ConnectionError(f"{label}: no answer")
+        if self._outages.get(label, 0) > self._simulation.loop.now:
+            raise ConnectionError(f"{service} is down")
+
+    def _refuses(self, call: _Call) -> bool:
+        """Whether a call is refused once more. One that is retried without end is accepted some time, by somebody's act."""
+        self._refused[call] = self._refused.get(call, 0) + 1
+        known = self._simulation.disk.points.known_of(call[0], call[1])
+        return known is None or not known.endless or self._refused[call] <= REFUSALS_MAX
+
+
+def _business_error(step: Step[..., Any], label: str) -> BaseException:
+    """Return an error that is not retried: one that the step declares, if it can be made."""
+    for declared in step.declared:
+        with suppress(Exception):  # a class of the user's that wants other arguments
+            return declared(f"{label}: refused")
+    return NonRetryable(f"{label}: refused")
