@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from tests.quality.case import Case, Found, publishes, sends
 from tests.quality.outside import (
     HOUR,
+    ONCE,
     Undo,
     charge,
     dispatch,
@@ -31,7 +32,21 @@ from tests.quality.outside import (
     to_its_end,
     undo_all,
 )
-from wfkit import Signal, now, saga, sleep, start_child, step, step_info, subscribe, wait_signal, workflow
+from wfkit import (
+    Signal,
+    StepError,
+    info,
+    now,
+    saga,
+    send,
+    sleep,
+    start_child,
+    step,
+    step_info,
+    subscribe,
+    wait_signal,
+    workflow,
+)
 from wfkit.testing import Instance, ignores
 
 # Children with compensation: the child's saga is over when its parent fails, so the parent must undo the child.
@@ -529,6 +544,149 @@ async def cancel_leaves_saga() -> str:
     return "ok"
 
 
+# Two runs that want the last one. A step that looks and then writes is overtaken between the two; the time that the
+# workflow measures is no excuse. Whoever comes first may get it.
+
+
+@step
+async def take_last(who: str) -> bool:
+    if await store.get().get("last", who) != who:
+        return False
+    await store.get().put("last", who)
+    return True
+
+
+@step
+async def take_last_at_once(who: str) -> bool:
+    return bool(await store.get().compare_and_set("last", None, who)) or await store.get().get("last") == who
+
+
+@workflow
+async def last_by_look_and_write(who: str) -> float:
+    began = now()
+    if await take_last(who):
+        await note("it is yours")
+    return (now() - began).total_seconds()
+
+
+@workflow
+async def last_by_compare_and_set(who: str) -> float:
+    began = now()
+    if await take_last_at_once(who):
+        await note("it is yours")
+    return (now() - began).total_seconds()
+
+
+# A refund that is tried again by the workflow: the second call of the step has another key than the first.
+
+
+@workflow
+async def refund_tried_again() -> None:
+    try:
+        await grant_points.with_options(retry=ONCE)(5)
+    except (StepError, ConnectionError):
+        await sleep("10m")
+        await grant_points(5)
+
+
+@workflow
+async def refund_tried_again_by_key() -> None:
+    try:
+        await grant_points.with_options(retry=ONCE, key="points/order-7")(5)
+    except (StepError, ConnectionError):
+        await sleep("10m")
+        await grant_points.with_options(key="points/order-7")(5)
+
+
+# Who cannot restock tells the shop, and tells the customer as always: another mail, not the same one twice.
+
+
+@workflow
+async def tells_the_shop_when_it_fails() -> None:
+    try:
+        await ship("o")
+    except (StepError, ConnectionError):
+        await email("shop@example.org")
+    await email("customer@example.org")
+
+
+# Children that report to their parent, which does not wait for the last one.
+
+done = Signal("done", int)
+
+
+@workflow
+async def reports_back(boss: str, part: int) -> None:
+    await charge(part)
+    send(boss, done, part)
+
+
+@workflow
+async def two_of_three_reports() -> int:
+    for part in range(3):
+        start_child(reports_back, info().id, part)
+    return sum([await wait_signal(done) for _ in range(2)])
+
+
+@workflow
+async def all_three_reports() -> int:
+    for part in range(3):
+        start_child(reports_back, info().id, part)
+    return sum([await wait_signal(done) for _ in range(3)])
+
+
+# Workers at a queue: one that dies of a failure leaves its part undone, and all the others waiting.
+
+
+@workflow
+async def workers_that_die() -> None:
+    parts: asyncio.Queue[int] = asyncio.Queue()
+    for part in range(4):
+        parts.put_nowait(part)
+
+    async def work() -> None:
+        while True:
+            await charge(await parts.get())
+            parts.task_done()
+
+    workers = [asyncio.create_task(work()) for _ in range(2)]
+    await parts.join()
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+
+
+@workflow
+async def workers_in_a_group() -> None:
+    parts: asyncio.Queue[int] = asyncio.Queue()
+    for part in range(4):
+        parts.put_nowait(part)
+
+    async def work() -> None:
+        while not parts.empty():
+            await charge(parts.get_nowait())
+            await sleep("1s")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(work())
+
+
+# A date that a step reads, as people write it.
+
+
+@step
+async def write_invoice() -> str:
+    written = datetime.now(UTC).isoformat()
+    await outside.get().call("invoice", idempotency_key=step_info().idempotency_key, written=written)
+    return written
+
+
+@workflow
+async def invoice_with_date() -> str:
+    return await write_invoice()
+
+
 # == The verdicts =========================================================================================================
 
 WITHDRAWN = sends((1200, withdrawn, "changed my mind"))
@@ -601,4 +759,31 @@ CASES = (
     ),
     Case("cancel as answer", cancel_taken_for_an_answer, found=Found("saga", by=("cancel",), tells=("charge",))),
     Case("cancel as answer", cancel_leaves_saga),
+    Case(
+        "the last one",
+        last_by_look_and_write,
+        ("ann",),
+        run_id="a",
+        runs=(Instance(last_by_look_and_write, "bob", id="b", at=5),),
+        found=Found("ledger", tells=("note", "came in between")),
+    ),
+    Case(
+        "the last one",
+        last_by_compare_and_set,
+        ("ann",),
+        run_id="a",
+        runs=(Instance(last_by_compare_and_set, "bob", id="b", at=5),),
+    ),
+    Case("tried again", refund_tried_again, found=Found("ledger", by=("lost_ack",), tells=("grant", "key of its own"))),
+    Case("tried again", refund_tried_again_by_key),
+    Case("tells of failure", tells_the_shop_when_it_fails),
+    Case(
+        "reports",
+        two_of_three_reports,
+        found=Found("signals", faults=0, tells=("done", "dropped"), severity="warning"),
+    ),
+    Case("reports", all_three_reports),
+    Case("workers", workers_that_die, found=Found("liveness", tells=("workers_that_die", "Queue.join"))),
+    Case("workers", workers_in_a_group),
+    Case("date in step", invoice_with_date),
 )

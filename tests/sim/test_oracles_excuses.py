@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.sim.judging import ask, charge, found, note, pay, refund, release, reserve, store, subject_of
-from wfkit import Retry, Signal, StepError, info, now, saga, send, sleep, start_child, step, wait_signal, workflow
+from tests.sim.judging import ask, book, charge, found, note, pay, refund, release, reserve, store, subject_of, unbook
+from wfkit import Retry, Signal, Step, StepError, info, now, saga, send, sleep, start_child, step, wait_signal, workflow
 from wfkit.sim.explore import Campaign
 from wfkit.sim.findings import Violation
 from wfkit.sim.subject import Instance, Subject, ignores, outcome
@@ -374,3 +374,27 @@ async def lives_for_a_while() -> None:
 
 def test_how_far_a_run_comes_that_is_cancelled_is_a_matter_of_time() -> None:
     assert told(subject_of(lives_for_a_while)) == {}
+
+
+@workflow
+async def undoes_by_hand() -> str:
+    begun: list[Step[[str], None]] = []
+    try:
+        begun.append(release)
+        await reserve("a")
+        begun.append(unbook)
+        await book("a")
+        await note("done")
+    except BaseException:
+        for undo in reversed(begun):
+            await undo("a")
+        raise
+    return "ok"
+
+
+def test_who_undoes_by_hand_need_not_provide_for_a_second_mishap() -> None:
+    subject = subject_of(undoes_by_hand)
+    assert told(subject) == {}
+    for second in ("cancel@4:step.before:unbook", "fatal@4:call.before:unbook"):
+        cut_short = found(subject, "fatal@3:call.before:note", second)
+        assert [(each.oracle, each.severity, each.about) for each in cut_short] == [("saga", "info", "reserve")]

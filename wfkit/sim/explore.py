@@ -27,7 +27,7 @@ from wfkit.sim import ambient, lines
 from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.disk import Known
 from wfkit.sim.faults import HOUR, KINDS, Fault, Point, kinds_at, parse_fault, plain
-from wfkit.sim.findings import Violation
+from wfkit.sim.findings import SEVERITIES, Violation
 from wfkit.sim.hash_seeds import HashSeeds
 from wfkit.sim.oracles import judge, judge_base
 from wfkit.sim.recording import Delivery, Recording
@@ -47,6 +47,8 @@ TIMERS = 8
 """So many timers are looked at, whether what follows depends on how late they come."""
 STATES_MAX = 5_000
 """Durable states that the closure over crashes follows."""
+CLOSURE_SECONDS = 10.0
+"""The closure may take so long, or as long as the whole budget: runs with much at a time have very many states."""
 AFTER_ERROR_MAX = 200
 """Schedules that a pass still runs after it has found an error: others may be found beside it."""
 LIMIT_SECONDS = 10.0
@@ -235,7 +237,7 @@ class Campaign:
     def _note(self, violations: Iterable[Violation], faults: Plan, recording: Recording[Any], *, upgrade: bool = False) -> None:
         for violation in violations:
             known = self._found.get(violation.signature)
-            if known is None or len(faults) < len(known.faults):
+            if known is None or _weight(violation, faults) < _weight(known.violation, known.faults):
                 times = known.times + 1 if known is not None else 1
                 self._found[violation.signature] = Found(violation, faults, self._seed, recording, times, upgrade)
             else:
@@ -416,7 +418,7 @@ class Campaign:
             return self._try(plan, watch=watch)
 
         follow(())
-        end = time.perf_counter() + 2 * self._budget
+        end = time.perf_counter() + max(self._budget, CLOSURE_SECONDS)
         while paths and time.perf_counter() < end:
             runs += 1
             follow(paths.popleft())
@@ -541,6 +543,11 @@ def ticks(base: Recording[Any]) -> Plan:
     """Return what lets every time that a workflow measures be another one, and nothing else."""
     phases = ("step.before", "timer.set", "wait.registered", "event.before_journal")
     return tuple(Fault("jump+", point, TICK) for point in base.trace if plain(point.phase) in phases)
+
+
+def _weight(violation: Violation, faults: Plan) -> tuple[int, int]:
+    """Return by what one of two violations is told: the graver, and then the simpler one."""
+    return SEVERITIES.index(violation.severity), len(faults)
 
 
 def _attempts(recording: Recording[Any]) -> int:

@@ -79,6 +79,8 @@ class Trail:
         self.releases: list[int] = []
         """The records that released undos."""
         self.cancel: CancelRequested | None = None
+        self.cancelled = 0
+        """The record that asked the run to stop."""
         self.order: list[tuple[str, int | str, int]] = []
         """What came in, in order: its kind, its command or name, and how often before."""
         self._led: dict[int, int] = {}
@@ -137,7 +139,7 @@ class Trail:
             case RunStarted():
                 self.start = entry
             case CancelRequested():
-                self.cancel = entry
+                self.cancel, self.cancelled = entry, seq
             case Blocked():
                 self.blocked = entry
             case Unblocked():

@@ -50,6 +50,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         return
     is_timing = lost is None and (
         schedule.cls == "T"
+        or schedule.may_branch_on_time
         or schedule.is_reordered
         or (found.is_value and reference.reads_clock and schedule.costs_time)
         or _depends_on_order(schedule, outcome)

@@ -164,7 +164,7 @@ def _repeated(schedule: Schedule, effects: list[Effect]) -> list[Effect]:
     by_command = _repeated_by_command(reference, effects)
     if schedule.is_redrawn or schedule.is_reordered or (service, name) in reference.unsteady:
         return by_command[allowed:]  # another way was taken, on which more may happen: only what is repeated is too much
-    if len(effects) > usual + allowed and not schedule.failure_reached:
+    if len(effects) > usual + allowed and not (schedule.failure_reached or schedule.may_branch_on_time):
         return by_command or effects[usual:]
     # Who has to deal with a failure may do what is not done without it, such as send another mail; but the same only once.
     counts = Counter(map(reference.told, effects))

@@ -10,7 +10,7 @@ from wfkit.api.definitions import Step, Workflow
 from wfkit.core.commands import CompleteRun, RunStep
 from wfkit.core.entries import StepFailed
 from wfkit.core.names import named_by, own_functions
-from wfkit.sim.findings import Violation
+from wfkit.sim.findings import Severity, Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed, times
 from wfkit.sim.reference import Reference, Told, happened
@@ -140,11 +140,13 @@ class _Ledger:
         expect = self.reference.expect(done.step.name)
         return expect.read_only or any(each.what == "residue" and each.name in names for each in self.reference.subject.expect)
 
-    def tell(self, about: Done, severity: str, title: str, evidence: Sequence[str], why: str = "", fix: str = "") -> Violation:
+    def tell(
+        self, about: Done, severity: Severity, title: str, evidence: Sequence[str], why: str = "", fix: str = ""
+    ) -> Violation:
         line = self.reference.line_of(about.step.name, about.trail.workflow)
         return Violation(
             "saga",
-            "warning" if severity == "warning" else "error",
+            severity,
             about.name,
             title,
             about.trail.workflow,
@@ -215,11 +217,23 @@ def _must_be_undone(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
     early = [done for done in left if ledger.undos_of(done, trail)]
     yield ledger.tell(
         left[0],
-        "error",
+        "info" if _was_interrupted(ledger, trail) else "error",
         f"{trail.workflow} {_ended(trail)}, and {names} {'was' if len({d.name for d in left}) == 1 else 'were'} not undone",
         [*(f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}" for done in left[:4])],
         *_why_left(ledger, trail, left[0], is_early=bool(early)),
     )
+
+
+def _was_interrupted(ledger: _Ledger, trail: Trail) -> bool:
+    """Whether a run was undoing by hand when it was asked to stop, or when an undo failed for good.
+
+    A saga goes on then. Who undoes by hand seldom provides for it, and it takes a second mishap.
+    """
+    undoing = [n for n, step in trail.steps.items() if ledger.reference.is_undo(step)]
+    if trail.undos or not undoing:
+        return False
+    is_cut_short = trail.cancelled > min(trail.asked[n] for n in undoing)
+    return is_cut_short or any(isinstance(trail.ends.get(n, (0, None))[1], StepFailed) for n in undoing)
 
 
 def _why_left(ledger: _Ledger, trail: Trail, done: Done, *, is_early: bool) -> tuple[str, str]:

@@ -70,9 +70,14 @@ class Schedule:
 
     @functools.cached_property
     def _ran_out_of_time(self) -> bool:
-        if "delay" in self.kinds and (self.reference.reads_clock or self._has_new_timeouts):
+        if "delay" in self.kinds and (self._has_new_timeouts or (self.may_branch_on_time and not self.reference.subject.runs)):
             return True
         return any(self._outran(trail, self.reference.trails.newest(trail.id)) for trail in self.trails)
+
+    @property
+    def may_branch_on_time(self) -> bool:
+        """Whether a run was held up that looks at a clock: it may then do something else, if hardly the same thing again."""
+        return "delay" in self.kinds and self.reference.reads_clock
 
     @property
     def costs_time(self) -> bool:
@@ -106,7 +111,7 @@ class Schedule:
             if n not in here.ends or n in base.ends:
                 continue
             if n not in base.timers:
-                if is_slow:
+                if is_slow and not self.failure_reached:
                     return True
             elif is_slow or base.timers[n] - base.cut.get(n, due) <= _RESTART_SECONDS * 1_000_000 * (self.recording.lives - 1):
                 return True
