@@ -119,6 +119,8 @@ def test_a_fault_that_never_strikes_is_named() -> None:
     """A test that proves nothing any more, such as after a step was renamed, is not green in silence."""
     with pytest.warns(UserWarning, match="crash@1:step.before:chrage did not strike"):
         simulate(sound, 7, **SHOP, faults="crash@1:step.before:chrage")
+    report = verify(sound, 7, **SHOP, faults=["crash@1:step.before:chrage", "crash@1:step.before:charge"])
+    assert report.coverage["not_run"] == ["crash@1:step.before:chrage: the schedule never comes to that point"]
 
 
 def test_a_world_that_no_step_calls_proves_little() -> None:

@@ -160,16 +160,20 @@ def explore(
     origin = caller.next_origin()
     if caller.replay is not None:
         return _replay(subject, caller.replay, origin)
+    seed = seed if caller.seed is None else caller.seed
     campaign = Campaign(
         subject,
         faults=faults,
         budget=budget if caller.budget is None else microseconds(caller.budget) / 1e6,
-        seed=seed if caller.seed is None else caller.seed,
+        seed=seed,
         progress=caller.progress,
     )
     with silence():
         explored = campaign.run()
         findings = findings_of(explored, subject, origin, caller.folder)
+        for fault in (parse_fault(text) for text in faults or () if "@" in text):
+            if fault.kind != "upgrade" and not _strikes(fault, explored.reference, seed):
+                explored.coverage["not_run"].append(f"{fault}: the schedule never comes to that point")
     if explored.interrupted:
         explored.coverage["interrupted"] = True
         explored.coverage["not_run"].append("the rest: interrupted")
@@ -185,6 +189,10 @@ def explore(
         except ReportNotWritten as error:
             log.warning("%s", error)
     return report
+
+
+def _strikes(fault: Fault, reference: Reference, seed: int) -> bool:
+    return bool(Simulation(reference.subject, (fault,), seed=seed, early=reference.base.deliveries).run().faults)
 
 
 def _ran_steps(recording: Recording[Any]) -> bool:
