@@ -398,3 +398,34 @@ def test_who_undoes_by_hand_need_not_provide_for_a_second_mishap() -> None:
     for second in ("cancel@4:step.before:unbook", "fatal@4:call.before:unbook"):
         cut_short = found(subject, "fatal@3:call.before:note", second)
         assert [(each.oracle, each.severity, each.about) for each in cut_short] == [("saga", "info", "reserve")]
+
+
+# -- losers of a race, and undoing on the way forward ------------------------------------------------------------------------
+
+
+@workflow
+async def takes_the_first_answer(amount: int) -> str:
+    both = [asyncio.create_task(ask("quote", of="one")), asyncio.create_task(ask("quote", of="other"))]
+    _, late = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    for task in late:
+        task.cancel()
+    return "answered"
+
+
+def test_how_far_the_loser_of_a_race_comes_is_no_news() -> None:
+    """Nobody waits for it: whether it acted before it was stopped is a matter of time."""
+    assert told(subject_of(takes_the_first_answer, 1)) == {}
+
+
+@workflow
+async def gives_back_what_it_does_not_need(amount: int) -> None:
+    async with saga() as trip:
+        await trip.do(reserve, "near", undo=release)
+        await trip.do(reserve, "far", undo=release)
+        await release("far")
+        await trip.do(pay, amount, undo=refund)
+
+
+def test_an_undo_on_the_way_forward_needs_none_itself() -> None:
+    """It takes something back, so there is nothing of it that could be left behind."""
+    assert told(subject_of(gives_back_what_it_does_not_need, 1)) == {}

@@ -52,6 +52,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         schedule.cls == "T"
         or schedule.may_branch_on_time
         or schedule.is_reordered
+        or schedule.cuts_what_acts
         or (found.is_value and reference.reads_clock and schedule.costs_time)
         or _depends_on_order(schedule, outcome)
         or any(_have_swapped_places(outcome, usual) for usual in reference.outcomes)

@@ -327,7 +327,7 @@ def _left_without_undo(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
     for done in ledger.forward(trail):
         asked = trail.asked[done.n]
         is_within = opened <= asked < left and not any(seq <= asked for seq in trail.releases)
-        has_undo = any(undo.of == done.n for _, undo in trail.undos)
+        has_undo = any(undo.of == done.n or undo.undo == done.step.name for _, undo in trail.undos)  # or is one itself
         if is_within and not has_undo and not ledger.is_residue(done) and done.effects[0].service != OPAQUE:
             yield ledger.tell(
                 done,

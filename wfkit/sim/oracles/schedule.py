@@ -127,6 +127,13 @@ class Schedule:
         )
 
     @functools.cached_property
+    def cuts_what_acts(self) -> bool:
+        """Whether a workflow stopped waiting for a step that has acted, here or without faults: how far such a one comes is
+        a matter of time, since nobody waits for it."""
+        acted = {(effect.run, effect.n) for effect in (*self.reference.base.effects, *self.recording.effects)}
+        return any((trail.id, n) in acted for trail in self.trails for n in trail.cut)
+
+    @functools.cached_property
     def came_less(self) -> frozenset[str]:
         """Names of the signals of which less was sent than without faults, or sent before the receiver was there."""
         if self._moved_a_start:
