@@ -92,6 +92,14 @@ def test_a_sound_workflow_has_no_finding_also_inside_a_running_loop(caller: Call
     assert not list(caller.folder.glob("failures/*"))
 
 
+@pytest.mark.parametrize("faults", ["crash", TWICE])
+def test_one_fault_needs_no_list_around_it(faults: str) -> None:
+    """A text is a sequence of texts to Python, so its letters would be taken for faults; `simulate` takes it as well."""
+    report = verify(careless, 7, **SHOP, faults=faults)
+
+    assert [finding.oracle for finding in report.findings] == ["ledger"]
+
+
 def test_one_schedule_is_judged_and_equal_ones_are_equal() -> None:
     """The fault decides."""
     simulate(careless, 7, **SHOP).assert_ok()

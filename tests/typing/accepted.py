@@ -48,6 +48,28 @@ from wfkit import (
     wait_signal,
     workflow,
 )
+from wfkit.testing import (
+    Effect,
+    FakeService,
+    Finding,
+    Instance,
+    Recording,
+    Replace,
+    Report,
+    TestEngine,
+    always,
+    averify,
+    eventually,
+    extra,
+    fault_plans,
+    ignores,
+    on,
+    outcome,
+    replace,
+    residue,
+    simulate,
+    verify,
+)
 
 
 @dataclass
@@ -239,3 +261,90 @@ async def undecorated(order: Order) -> None:
     assert_type(await charge.fn(order), str)
     assert_type(label.fn(order), bytes)
     assert_type(await fulfil.fn(order, ""), str)
+
+
+# -- proving -----------------------------------------------------------------------------------------------------------
+
+
+class FakeBank(Bank):
+    def __init__(self) -> None:
+        self.service = FakeService("bank", keys="honoured")
+
+    async def charge(self, amount: Decimal, idempotency_key: str) -> str:
+        return str(await self.service.call("charge", idempotency_key=idempotency_key, amount=str(amount)))
+
+
+class Shop:
+    def __init__(self) -> None:
+        self.bank = FakeBank()
+
+
+async def script(run: Run[str], shop: Shop) -> None:
+    assert_type(await run.status(), str)
+    await run.send(packed, shop.bank.service.name, dedupe="scan-1")
+
+
+def bank_of(shop: Shop) -> Bank:
+    return shop.bank
+
+
+def never_twice(shop: Shop) -> bool:
+    return len(shop.bank.service.effects) < 2
+
+
+def has_charged(shop: Shop, recording: Recording[str]) -> None:
+    assert recording.result is None or shop.bank.service.effects
+
+
+def proves(order: Order) -> None:
+    assert_type(replace(bank, bank_of), Replace[Shop])
+    report = verify(
+        fulfil,
+        order,
+        "note",
+        world=Shop,
+        resources=[replace(bank, lambda shop: shop.bank)],
+        script=script,
+        runs=[Instance(fulfil, order, "other", at="5s"), Instance(follow_up, order)],
+        invariants=[
+            never_twice,
+            has_charged,
+            always(never_twice),
+            eventually(has_charged, within="2 days"),
+            on(never_twice, classes="MS"),
+        ],
+        expect=[
+            outcome(fault="slow", value="later"),
+            ignores(cancelled, "superseded"),
+            extra("mail", fault="slow", reason="tells of the delay"),
+            residue("fee", "is kept"),
+        ],
+        faults=["crash", "dup@0:delivery:fulfil"],
+        until="30 days",
+        start=datetime(2026, 3, 2, tzinfo=UTC),
+        budget=timedelta(seconds=2),
+        seed=7,
+    )
+    assert_type(report, Report)
+    assert_type(report.ok, bool)
+    assert_type(report.findings, list[Finding])
+    assert_type(report.findings[0].faults, tuple[str, ...])
+    assert_type(report.findings[0].why, str | None)
+    report.assert_ok()
+    recording = simulate(fulfil, order, "note", world=Shop, faults="crash@2:step.effect_done_not_journaled:charge")
+    assert_type(recording, Recording[str])
+    assert_type(recording.result, str | None)
+    assert_type(recording.error, BaseException | None)
+    assert_type(recording.effects, list[Effect])
+    verify(fulfil, order, "note", faults="crash").assert_ok()
+    simulate(fulfil, order, "note", faults=fault_plans(max_faults=2).example()).assert_ok()
+
+
+async def proves_beside_others(order: Order) -> None:
+    assert_type(await averify(fulfil, order, "note", world=Shop), Report)
+    async with TestEngine.open(workflows=[fulfil], resources={bank: FakeBank()}) as engine:
+        assert_type(engine, TestEngine)
+        run = await engine.start(fulfil, order, "note")
+        await engine.advance("2 days")
+        assert_type(engine.now(), datetime)
+        assert_type(await run.result(), str)

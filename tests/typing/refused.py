@@ -11,6 +11,7 @@ import wfkit
 from wfkit import (
     Engine,
     Retry,
+    Run,
     Signal,
     State,
     publish,
@@ -26,6 +27,7 @@ from wfkit import (
     wait_signal,
     workflow,
 )
+from wfkit.testing import Instance, TestEngine, averify, extra, replace, simulate, verify
 
 
 @dataclass
@@ -162,3 +164,43 @@ async def outside(order: Order) -> None:
     wfkit.run(fulfil)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     number(wfkit.run(fulfil, order))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     wfkit.nonsense()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+# -- proving -----------------------------------------------------------------------------------------------------------
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+
+
+async def script(run: Run[int], world: Ledger) -> None: ...
+
+
+async def other_world(run: Run[str], world: Order) -> None: ...
+
+
+async def prove(order: Order) -> None:
+    verify(fulfil)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, "order-1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    verify(charge.fn, order, world=Ledger())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, order, world=Ledger, resources=[replace(bank, lambda world: world.columns)])  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownLambdaType, reportUnknownMemberType]
+    verify(fulfil, order, world=Ledger, resources=[replace(bank, lambda world: len(world.rows))])  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
+    verify(fulfil, order, world=Ledger, script=script)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, order, world=Ledger, script=other_world)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, order, faults=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, order, io="maybe")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, order, budget=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, order, runs=[fulfil])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, order, runs=[Instance(charge, order)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    verify(fulfil, order, expect=[extra("mail", reason="no fault is named")])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnknownArgumentType]
+    text(verify(fulfil, order).passed)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
+    number(simulate(fulfil, order).result)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    simulate(fulfil, order, faults=[3])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    simulate(fulfil, order, budget="5s")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await averify(fulfil, "order-1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with TestEngine.open(workflows=[fulfil]) as engine:
+        await engine.advance(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await engine.rewind("1h")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    with TestEngine.open(workflows=[fulfil]):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass

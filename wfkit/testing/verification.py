@@ -100,7 +100,7 @@ def verify(
     invariants: Sequence[Callable[..., object]] = (),
     expect: Sequence[Declaration] = (),
     upgrade_from: Callable[..., Any] | None = None,
-    faults: Sequence[str] | None = None,
+    faults: str | Sequence[str] | None = None,
     until: Duration | None = None,
     start: datetime = START,
     id: RunId | None = None,
@@ -112,17 +112,18 @@ def verify(
 ) -> Report:
     """Explore the schedules of a workflow: complete for one fault, closed for crashes, then pairs, then random plans.
 
-    What is found is confirmed, reduced to the simplest schedule, explained, and kept in `.wfkit/failures`. The other
-    arguments are those of `simulate`.
+    What is found is confirmed, reduced to the simplest schedule, explained, and kept in `.wfkit/failures`. Nothing is raised
+    for it: a test ends with `.assert_ok()`. The other arguments are those of `simulate`.
 
     Args:
         workflow: a workflow.
         args: its arguments.
         faults: kinds such as `"crash"`, or whole faults, to narrow the search; everything unless given.
-        budget: time for the passes that have no end of their own.
+        budget: time for the passes that have no end of their own: a text such as "30s", seconds, or a timedelta.
         jobs: processes to use; there is one for now, and the report says so.
 
     Raises:
+        FaultSyntaxError: a fault is not understood.
         TypeError, CodecError: the workflow does not take these arguments.
         HarnessLeak: one schedule went two ways, so something decides that the simulation does not control.
         UnsimulatedIO: a step opened a real socket.
@@ -133,7 +134,8 @@ def verify(
     subject = _subject(
         workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
     )
-    report = explore(subject, faults=faults, budget=microseconds(budget) / 1e6, seed=seed, jobs=jobs)
+    wanted = [faults] if isinstance(faults, str) else faults
+    report = explore(subject, faults=wanted, budget=microseconds(budget) / 1e6, seed=seed, jobs=jobs)
     if report.coverage.get("interrupted"):
         raise KeyboardInterrupt  # the tests that follow are to be interrupted too
     return report
