@@ -8,6 +8,8 @@ import inspect
 import linecache
 from pathlib import Path
 
+import pytest
+
 from wfkit import saga, step, workflow
 from wfkit.sim.faults import parse_fault
 from wfkit.sim.lines import watched
@@ -61,7 +63,7 @@ def line_of(fn: object, text: str) -> int:
 
 
 def test_what_never_ran_is_named_with_its_owner() -> None:
-    """What never ran is named with its owner."""
+    """A line that no schedule reached is a line of which the report must claim nothing."""
     with watched(SUBJECT) as lines:
         assert Simulation(SUBJECT).run().result == "[box]"
     here = "tests/sim/test_lines.py"
@@ -73,7 +75,7 @@ def test_what_never_ran_is_named_with_its_owner() -> None:
 
 
 def test_a_fault_that_leads_to_them_covers_them() -> None:
-    """A fault that leads to them covers them."""
+    """Code for failures is counted where faults open the way to it."""
     with watched(SUBJECT) as lines:
         recording = Simulation(SUBJECT, [parse_fault("fatal@2:call.before:pack")]).run()
     assert recording.result == "sorry"
@@ -83,7 +85,7 @@ def test_a_fault_that_leads_to_them_covers_them() -> None:
 
 
 def test_the_code_is_afterwards_as_it_was() -> None:
-    """The code is afterwards as it was."""
+    """Tests that follow in the same process run the author's own code, in modules to which nothing was added."""
     before = order.fn.__code__
     with watched(SUBJECT):
         assert order.fn.__code__ is not before
@@ -92,8 +94,17 @@ def test_the_code_is_afterwards_as_it_was() -> None:
     assert [name for name in order.fn.__globals__ if "wfkit" in name] == []
 
 
+def test_a_call_that_outlasts_the_campaign_goes_on() -> None:
+    """A campaign in a thread, as `averify` makes it, meets calls of other threads that end after it."""
+    with watched(SUBJECT):
+        called = reserve.fn("nothing")
+        assert isinstance(hash(reserve.fn.__code__), int)  # as debuggers and other measurements ask for it
+    with pytest.raises(StopIteration, match="something"):
+        called.send(None)
+
+
 def test_what_closes_over_names_is_counted() -> None:
-    """What closes over names is counted."""
+    """A workflow defined in a test closes over the test's variables, which only its very function object has."""
     price = 3
 
     @workflow
@@ -111,7 +122,7 @@ def test_what_closes_over_names_is_counted() -> None:
 
 
 def test_a_file_that_was_edited_since_is_left_alone(tmp_path: Path) -> None:
-    """A file that was edited since is left alone."""
+    """Code is never replaced by that of a newer file: what runs is what was imported."""
     path = tmp_path / "edited_since.py"
     text = "from wfkit import workflow\n\n@workflow\nasync def edited() -> int:\n    return 1\n"
     path.write_text(text)
@@ -131,7 +142,7 @@ def test_a_file_that_was_edited_since_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_errors_still_name_the_users_line() -> None:
-    """Errors still name the user's line."""
+    """A story that names lines which the author cannot find is of no use."""
 
     @step
     async def broken() -> None:

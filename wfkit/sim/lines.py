@@ -2,7 +2,9 @@
 
 For as long as a campaign lasts, each of their functions has code that notes each of its statements: it is compiled from the
 function's source, with one call more for each statement. That costs less than a hundredth of a schedule, where a trace
-function would make it three times as long, and it leaves debuggers and other measurements alone.
+function would make it three times as long, and it leaves debuggers and other measurements alone: a statement and its note
+are on one line of one file. What a note writes to is a constant of the code, so nothing is added to the user's modules, and
+a call that is still under way when the campaign has ended, as another thread's may be, goes on as if nothing had been.
 """
 
 from __future__ import annotations
@@ -22,7 +24,17 @@ from wfkit.sim.subject import Subject
 
 SHOWN_MAX = 8
 """Stretches of lines that are named one by one."""
-_NOTE = "__wfkit_ran__"
+_RAN = "__wfkit_ran__"
+"""Stands in compiled notes for what they write to."""
+
+
+class _Ran(set[int]):
+    """The statements that have run. It is a constant of code, so it has to be hashable; two of them are never equal."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a set has none
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,7 @@ class Lines:
     """
 
     def __init__(self, subject: Subject | None = None) -> None:
-        self.ran: set[int] = set()
+        self.ran = _Ran()
         self._subject = subject
         self._statements: list[_Statement] = []
 
@@ -97,13 +109,11 @@ def watched(subject: Subject) -> Iterator[Lines]:
     before = {function: function.__code__ for function in noting}
     for function, code in noting.items():
         function.__code__ = code
-        function.__globals__[_NOTE] = lines.ran.add
     try:
         yield lines
     finally:
         for function, code in before.items():
             function.__code__ = code
-            function.__globals__.pop(_NOTE, None)
 
 
 def shown_path(path: str) -> str:
@@ -150,7 +160,7 @@ def _noting(path: str, owners: dict[FunctionType, str], lines: Lines) -> Iterato
     for block in list(_blocks(tree)):
         block[:] = [each for statement in block for each in _with_note(statement, noted)]
     codes = _codes(tree, path)
-    yield from ((function, codes[place]) for function, place in known.items())
+    yield from ((function, _writing_to(lines.ran, codes[place])) for function, place in known.items())
 
 
 def _codes(tree: ast.Module, path: str) -> dict[tuple[int, str], CodeType]:
@@ -188,7 +198,18 @@ def _with_note(statement: ast.stmt, noted: dict[int, int]) -> list[ast.stmt]:
     number = noted.get(id(statement))
     if number is None:
         return [statement]
-    note = ast.Expr(ast.Call(ast.Name(_NOTE, ast.Load()), [ast.Constant(number)], []))
+    note = ast.Expr(ast.Call(ast.Attribute(ast.Constant(_RAN), "add", ast.Load()), [ast.Constant(number)], []))
     for node in ast.walk(note):
         ast.copy_location(node, statement)
     return [note, statement]
+
+
+def _writing_to(ran: _Ran, code: CodeType) -> CodeType:
+    """Return code whose notes, and those of the functions in it, write there."""
+
+    def settled(constant: Any) -> Any:
+        if isinstance(constant, CodeType):
+            return _writing_to(ran, constant)
+        return ran if isinstance(constant, str) and constant == _RAN else constant
+
+    return code.replace(co_consts=tuple(map(settled, code.co_consts)))
