@@ -23,6 +23,9 @@ from wfkit.control.messages import AwaitEnd, FindRun, Request, SendSignal, Start
 A = TypeVar("A")
 
 SECONDS_MAX = 20.0
+SAVED = 1_700_000_000
+AS_USERS_HAVE_IT = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+"""Left out, whatever the tests run under."""
 WARMING = "app.py runs ("
 
 APP = """
@@ -116,8 +119,7 @@ class Developer:
     def begin(self, order: str) -> None:
         """Start a purchase, which then waits for its signal."""
         self.start("purchase", order, order)
-        while self.ask(FindRun(run=order)).run.detail != "waiting":
-            time.sleep(0.02)
+        self.wait_for_status(order, "waiting")
 
     def end(self, order: str, box: str) -> object:
         """Send a purchase its signal, and return its result."""
@@ -130,13 +132,24 @@ class Developer:
         assert isinstance(end.value, Raw), end
         return msgspec.json.decode(end.value)
 
+    def wait_for_status(self, id: str, status: str) -> None:
+        """Wait until a run has a status."""
+        deadline = time.monotonic() + SECONDS_MAX
+        while (found := self.ask(FindRun(run=id)).run.detail) != status:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+
     def edit(self, old: str, new: str, *, told: str) -> str:
         """Replace a text in the app, and return the line that tells what came of it."""
         app = self.folder / "app.py"
         text = app.read_text()
         assert old in text
         seen = len(self.err.all)
-        app.write_text(text.replace(old, new))
+        # As many editors save, and always in the same second.
+        written = app.with_name("app.py.new")
+        written.write_text(text.replace(old, new))
+        os.utime(written, (SAVED, SAVED))
+        written.replace(app)
         return self.err.wait_for(told, seen)
 
     def worker(self) -> int:
@@ -180,7 +193,7 @@ def developing(folder: Path, *arguments: str, app: str = APP, told: str = WARMIN
     process = subprocess.Popen(
         [sys.executable, "-m", "wfkit", "dev", *arguments],
         cwd=folder,
-        env=environment(),
+        env={name: value for name, value in environment().items() if name not in AS_USERS_HAVE_IT},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -158,6 +158,6 @@ def _print(news: News) -> None:
     elif news.kind == "stderr":
         note(news.text)
     else:
-        first, *rest = news.text.split("\n")
+        first, *rest = news.text.replace(f"{Path.cwd()}/", "").split("\n")
         colour = _COLOURS.get(news.kind)
         note("\n".join([first if colour is None else paint(first, colour, stream=sys.stderr), *rest]))

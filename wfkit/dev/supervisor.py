@@ -142,8 +142,7 @@ class Supervisor:
             self._want_worker()
         elif self._wanted_since is not None and not self._stopping:
             since, self._wanted_since = self._wanted_since, None
-            if not await self._replace_worker(since) and self._woken.is_set():  # something else was to be done first
-                self._wanted_since = since
+            await self._replace_worker(since)
 
     def _want_worker(self) -> None:
         self._wanted_since = time.monotonic()
@@ -168,8 +167,11 @@ class Supervisor:
         self._tell(News("died", f"the worker {how}; starting another one in {self._pause_seconds:g} s"))
         await self._unless_woken(asyncio.sleep(self._pause_seconds))
 
-    async def _replace_worker(self, since: float) -> bool:
-        """Let a worker take over that runs the code as it is now. False: it cannot, or something else is to be done first."""
+    async def _replace_worker(self, since: float) -> None:
+        """Let a worker take over that runs the code as it is now, unless it cannot, or something else happens first.
+
+        Whatever else happens, a worker will be wanted again after it.
+        """
         kind: Kind = "started" if self._worker is None else "reloaded"
         spare = self._spare = self._spare or await self._start_spare()
         try:
@@ -184,7 +186,7 @@ class Supervisor:
         if prepared is None:
             await spare.worker.close()
             self._spare = await self._start_spare()
-            return False
+            return
         loaded, problems = prepared
         try:
             await self._open(spare.worker, kind, loaded, problems, since)
@@ -192,7 +194,6 @@ class Supervisor:
             if self._worker is not spare.worker:
                 await spare.worker.close()
         self._spare = await self._start_spare()
-        return True
 
     async def _prepare(self, spare: _Spare) -> tuple[Loaded, list[Problem]]:
         """Load the app, and find the runs that do not go on with it.
