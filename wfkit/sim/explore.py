@@ -150,8 +150,6 @@ class Campaign:
         self._sometimes: set[str] = set()
         self._effects: set[str] = set()
         self._known: dict[tuple[str, int], Known] = {}
-        self._cells: set[tuple[str, str, str]] = set()
-        """What sorts of faults there were: the first of each sort may reach lines that nothing before did."""
         self._frontier: list[tuple[Plan, Recording[Any]]] = []
         """Single faults that lead to points of new sorts."""
         self._hash_seeds = HashSeeds()
@@ -227,8 +225,6 @@ class Campaign:
 
     def _try(self, faults: Plan, **options: Any) -> Recording[Any]:
         """Run a schedule and judge it."""
-        cells = {(fault.kind, fault.point.phase, fault.point.label) for fault in faults} - self._cells
-        self._cells |= cells
         recording: Recording[Any] = self._execute(faults, **options)
         self._note(judge(self._new, self.reference, recording), faults, recording)
         self._tick()
