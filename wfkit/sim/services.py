@@ -137,6 +137,10 @@ class FakeService:
 
         return register
 
+    def handler_of(self, effect: str) -> Callable[..., Any] | None:
+        """Return the handler that `on` has registered for an effect."""
+        return self._handlers.get(effect)
+
     def on_read(self, query: str) -> Callable[[F], F]:
         """Register the handler of a query: `handler(state, **payload)` returns the answer."""
 
@@ -161,11 +165,11 @@ class FakeService:
 
     async def read(self, query: str, /, **payload: Any) -> Any:
         """Ask for something that changes nothing. Without a handler of `on_read` it is the one of `on`."""
-        return await with_pauses(self._reading(query, payload))
+        return await with_pauses(self.reading(query, payload))
 
     def read_sync(self, query: str, /, **payload: Any) -> Any:
         """As `read`, for a `def` step."""
-        return in_thread(self._reading(query, payload))
+        return in_thread(self.reading(query, payload))
 
     def _calling(self, effect: str, key: str | None, payload: dict[str, Any]) -> Calling:
         host = surroundings.get()
@@ -176,7 +180,8 @@ class FakeService:
             yield from host.reach(self, "call.after", effect)
         return answer
 
-    def _reading(self, query: str, payload: dict[str, Any]) -> Calling:
+    def reading(self, query: str, payload: dict[str, Any]) -> Calling:
+        """Return a read under way, as a transport carries it out."""
         host = surroundings.get()
         if host is not None:
             yield from host.reach(self, "get", query)

@@ -90,11 +90,11 @@ def _exchange(service: FakeService, request: httpx.Request) -> Calling:
     payload = {**ids, **dict(request.url.params), **_fields(request)}
     if request.method in READS:
         with _failing_as("ConnectError", request):
-            answer = yield from _patiently(service._reading(name, payload), request)
+            answer = yield from _patiently(service.reading(name, payload), request)
         return _response(request, (404, None) if answer is None else answer)
-    handler = service._handlers.get(name)
+    handler = service.handler_of(name)
     if handler is not None and not hasattr(handler, "refuses"):
-        service._handlers[name] = _refusing(handler)
+        service.on(name)(_refusing(handler))
     key = request.headers.get("Idempotency-Key")
     host = surroundings.get()
 
