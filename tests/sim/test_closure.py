@@ -10,6 +10,7 @@ import pytest
 from wfkit.api.attempt import step_info
 from wfkit.api.definitions import step, workflow
 from wfkit.api.resources import resource
+from wfkit.sim import explore
 from wfkit.sim.explore import Campaign
 from wfkit.sim.faults import KINDS, Fault, Point, plain
 from wfkit.sim.recording import Recording
@@ -109,8 +110,10 @@ def doubles(recording: Recording[Any]) -> bool:
 
 
 @pytest.mark.parametrize(("steps", "runs_max"), [(10, 40), (50, 180)])
-def test_sequential_steps_have_few_durable_states(steps: int, runs_max: int) -> None:
+def test_sequential_steps_have_few_durable_states(steps: int, runs_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step has three: called, done outside, recorded. So the number of runs grows with the steps, not with their square."""
+    monkeypatch.setattr(explore, "CLOSURE_SECONDS", 300.0)  # a busy machine is no reason to stop counting
+    monkeypatch.setattr(explore, "LIMIT_SECONDS", 300.0)
     coverage = Campaign(subject(in_sequence, steps), faults=["crash"], budget=0).run().coverage
     assert coverage["closed"]
     assert steps < coverage["closure_runs"] <= runs_max

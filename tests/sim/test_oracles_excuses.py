@@ -429,3 +429,38 @@ async def gives_back_what_it_does_not_need(amount: int) -> None:
 def test_an_undo_on_the_way_forward_needs_none_itself() -> None:
     """It takes something back, so there is nothing of it that could be left behind."""
     assert told(subject_of(gives_back_what_it_does_not_need, 1)) == {}
+
+
+# -- campaigns that show less than they seem to -------------------------------------------------------------------------------
+
+
+@workflow
+async def always_fails(amount: int) -> None:
+    raise LookupError("no such account")
+
+
+def test_a_workflow_that_fails_without_any_fault_is_told_of() -> None:
+    """That nothing was found would be no news then: most of it was never tried."""
+    found = Campaign(subject_of(always_fails, 1), budget=0).run().found
+    assert [each.violation.title for each in found] == [
+        "vacuous: without any fault always_fails fails: LookupError: no such account"
+    ]
+
+
+class Silence:
+    """A world that plays no part."""
+
+
+@step
+async def print_label(amount: int) -> None:
+    """Do what nobody knows of."""
+
+
+@workflow
+async def prints(amount: int) -> None:
+    await print_label(amount)
+
+
+def test_a_world_that_plays_no_part_leaves_steps_as_they_are_without_one() -> None:
+    """Somebody may give a world for its script alone: what runs twice is still what may happen twice."""
+    assert [key[0] for key in told(Subject(prints, (1,), world=Silence))] == ["ledger"]

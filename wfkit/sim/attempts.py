@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,8 +37,6 @@ class Attempts:
         self._striking = striking
         self._random = Random(seed)
         self._constants = hold
-        self._opaque = simulation.subject.world is None
-        """Whether nothing is known of a step but that it ran."""
         self._services: list[FakeService] = []
         self._steps: dict[tuple[str, int], Step[..., Any]] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
@@ -56,6 +55,12 @@ class Attempts:
     def states(self) -> dict[str, str]:
         """Return the state of every service that has one, as canonical JSON."""
         return {service.name: canonical(service.state) for service in self._services if service.state}
+
+    @functools.cached_property
+    def _opaque(self) -> bool:
+        """Whether nothing is known of a step but that it ran: there is no world, or none that plays any part outside."""
+        subject, world = self._simulation.subject, self._simulation.world
+        return world is None or not (self._services or subject.resources or getattr(world, "replaces", None))
 
     # -- around an attempt ------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from wfkit.api.definitions import Workflow
 from wfkit.api.resources import Resource
 from wfkit.api.signals import Waitable
 from wfkit.core.durations import Duration, microseconds
+from wfkit.errors import DefinitionError
 
 T = TypeVar("T")
 W_contra = TypeVar("W_contra", contravariant=True)
@@ -135,8 +136,13 @@ def replaced_globals(world: Any) -> Iterator[None]:
         for target, make in (getattr(world, "replaces", None) or {}).items():
             module, _, path = target.partition(":")
             *owners, name = path.split(".")
-            owner = functools.reduce(getattr, owners, importlib.import_module(module))
-            saved.append((owner, name, getattr(owner, name)))
+            try:
+                owner = functools.reduce(getattr, owners, importlib.import_module(module))
+                real = getattr(owner, name)
+            except (ImportError, AttributeError, ValueError) as error:
+                told = f"the world replaces {target!r}, which is not there: {error}"
+                raise DefinitionError(told, help='write "module:name", such as "shop.bank:client"') from None
+            saved.append((owner, name, real))
             setattr(owner, name, make(world))
         yield
     finally:

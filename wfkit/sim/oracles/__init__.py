@@ -33,6 +33,7 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
         *signals.unread_in_base(schedule),
         *user.invariants(schedule),
         *liveness.vacuous(schedule),
+        *liveness.failed_in_base(schedule),
     ]
 
 

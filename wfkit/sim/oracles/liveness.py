@@ -156,3 +156,22 @@ def blocked_in_base(schedule: Schedule) -> Iterator[Violation]:
     for trail in schedule.trails:
         if trail.ending is None and trail.blocked is not None:
             yield blocked(schedule, trail)
+
+
+def failed_in_base(schedule: Schedule) -> Iterator[Violation]:
+    """Without any fault the main run fails: whatever comes after the failure is never tried, and no failure is news."""
+    recording = schedule.recording
+    run = recording.run
+    if run is not None and run.status in ("failed", "timed_out"):
+        reference, workflow = schedule.reference, run.state.workflow
+        told = f"{run.error.type}: {run.error.message}" if run.error is not None else run.status
+        yield Violation(
+            "liveness",
+            "info",
+            f"{workflow} {run.status}",
+            f"vacuous: without any fault {workflow} {'fails' if run.status == 'failed' else 'reaches its timeout'}: {told}",
+            workflow,
+            run.id,
+            line=reference.line_of(workflow=workflow),
+            fix="give it an input and a world with which it completes",
+        )

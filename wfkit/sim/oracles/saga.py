@@ -271,7 +271,7 @@ def _undone_forward(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
     for earlier, undo_of_earlier in undone:
         for later, undo_of_later in undone:
             end = trail.ends.get(undo_of_earlier)
-            is_before = end is not None and end[0] <= trail.asked[undo_of_later]
+            is_before = end is not None and trail.asked[later.n] < end[0] <= trail.asked[undo_of_later]
             if trail.follows(later.n, earlier.n) and is_before:
                 first, second = trail.steps[undo_of_earlier].name, trail.steps[undo_of_later].name
                 yield ledger.tell(

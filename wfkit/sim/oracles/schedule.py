@@ -128,8 +128,10 @@ class Schedule:
 
     @functools.cached_property
     def cuts_what_acts(self) -> bool:
-        """Whether a workflow stopped waiting for a step that has acted, here or without faults: how far such a one comes is
-        a matter of time, since nobody waits for it."""
+        """Whether a workflow stopped waiting for a step that has acted, here or without faults.
+
+        How far such a step comes is a matter of time, since nobody waits for it.
+        """
         acted = {(effect.run, effect.n) for effect in (*self.reference.base.effects, *self.recording.effects)}
         return any((trail.id, n) in acted for trail in self.trails for n in trail.cut)
 
