@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from textual.app import App, SystemCommand
+from textual.filter import NoColor
 from textual.screen import Screen
 from textual.signal import Signal
 
@@ -51,6 +52,7 @@ class WfkitApp(App[None]):
     Args:
         backend: answers.
         ascii: show no character that is not ASCII.
+        theme: `dark` or `light`, as the terminal is: the colours are its own.
     """
 
     TITLE = "wfkit"
@@ -60,8 +62,14 @@ class WfkitApp(App[None]):
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
 
-    def __init__(self, backend: Backend, *, ascii: bool = False) -> None:
+    def __init__(self, backend: Backend, *, ascii: bool = False, theme: str = "dark") -> None:
+        # Textual would answer NO_COLOR with shades of grey, of which a terminal of few colours makes black on black.
+        plain = bool(os.environ.pop("NO_COLOR", ""))
         super().__init__()
+        self.theme = f"ansi-{theme}"
+        if plain:
+            self.no_color = True
+            self._filters.append(NoColor())
         self.backend = backend
         self.counts: dict[str, int] = {}
         """Runs by status."""
@@ -70,6 +78,8 @@ class WfkitApp(App[None]):
         self.news: Signal[list[FeedEvent]] = Signal(self, "news")
         self.standing: Signal[None] = Signal(self, "standing")
         """Another engine answers, or none any more."""
+        self.tallied: Signal[None] = Signal(self, "tallied")
+        """Runs were counted anew."""
         self.ticks: Signal[None] = Signal(self, "ticks")
         self._arrived: list[FeedEvent] = []
         self._counted = 0
@@ -93,7 +103,7 @@ class WfkitApp(App[None]):
         offered = set()
         for active in screen.active_bindings.values():
             binding = active.binding
-            known = binding.action.startswith(("go(", "move(", "page(", "command_palette")) or binding.system
+            known = binding.action.startswith(("app.", "screen.", "go(", "move(", "page(", "command_palette")) or binding.system
             if known or not active.enabled or not binding.description or binding.action in offered:
                 continue
             offered.add(binding.action)
@@ -149,8 +159,7 @@ class WfkitApp(App[None]):
 
     async def _read_counts(self) -> None:
         self.counts = (await self.backend.ask(GetStore())).runs
-        if isinstance(self.screen, Frame):
-            self.screen.draw_frame()
+        self.tallied.publish(None)
 
 
 def main(store: Path, engine: Path | None, *, ascii: bool, theme: str) -> int:
@@ -162,8 +171,8 @@ def main(store: Path, engine: Path | None, *, ascii: bool, theme: str) -> int:
         ascii: show no character that is not ASCII.
         theme: `dark` or `light`, as the terminal is; empty to guess.
     """
-    app = WfkitApp(Backend(store, engine), ascii=ascii or not _can_show_all())
-    app.theme = f"ansi-{theme or guessed_theme(os.environ.get('COLORFGBG', ''))}"
+    theme = theme or guessed_theme(os.environ.get("COLORFGBG", ""))
+    app = WfkitApp(Backend(store, engine), ascii=ascii or not _can_show_all(), theme=theme)
     app.run()
     return app.return_code or 0
 

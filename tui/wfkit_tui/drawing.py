@@ -34,6 +34,11 @@ def strip_of(line: Line, width: int, base: Style) -> Strip:
     return Strip(segments).crop_extend(0, width, base)
 
 
+def cells(line: Line) -> int:
+    """Return how many cells a line takes."""
+    return sum(cell_len(piece.text) for piece in line)
+
+
 def fitted(text: str, cells: int, *, right: bool = False) -> str:
     """Return a text in exactly so many cells; one that is cut ends in an ellipsis."""
     text = visible(text)
@@ -52,6 +57,11 @@ def status(name: str, *, bold: bool = False) -> Piece:
 def clock_time(us: int) -> str:
     """Return the time of day here."""
     return f"{datetime.fromtimestamp(us / 1e6).astimezone():%H:%M:%S}"
+
+
+def counted(number: int, noun: str, *, more: bool = False) -> str:
+    """Return `1 run`, `2 runs`, or `500+ runs` if there are more."""
+    return f"{number:,}{'+' if more else ''} {noun}{'' if number == 1 and not more else 's'}"
 
 
 def heading(text: str, width: int) -> Line:
@@ -99,14 +109,14 @@ _ASCII = {look.sign: look.plain for look in LOOKS.values()} | _table(
         ("─━╌┄▁▔▂▃╸╺", "-"),
         ("│┃▌▐▎▏▍▋▊▉▕┆▪", "|"),
         ("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛", "+"),
-        ("█▄▀■▆▇▅", "#"),
+        ("█▄▀▆▇▅", "#"),
         ("░▒▓", "."),
         ("●◆•·", "*"),
-        ("○◌", "o"),
+        ("○", "o"),
         ("…", "."),
-        ("→›▶▸", ">"),
+        ("→›▸", ">"),
         ("←‹◀", "<"),
-        ("↑▲", "^"),
+        ("↑", "^"),
         ("↓▼", "v"),
         ("×", "x"),
         ("⏎", "/"),

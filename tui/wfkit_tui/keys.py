@@ -28,11 +28,15 @@ EVERYWHERE: Keys = [
     *(_hidden(key, f"go('{name}')", title) for key, name, title in SCREENS),
     Binding("question_mark", "help", "Help", key_display="?"),
     _hidden("ctrl+p,colon", "command_palette", "Palette"),
+    _hidden("q", "quit", "Quit; the engine goes on"),
+]
+
+FRAME: Keys = [
     _hidden("y", "copy_value", "Copy the value"),
     _hidden("Y", "copy_command", "Copy the command that shows this"),
     _hidden("z", "zoom", "Zoom the pane, and back"),
-    _hidden("q", "quit", "Quit; the engine goes on"),
 ]
+"""Of every screen that is no dialog."""
 
 BACK: Keys = [Binding("escape", "back", "Back", key_display="Esc")]
 
@@ -54,14 +58,14 @@ RUNS: Keys = [
     Binding("e", "send", "Send"),
     Binding("c", "cancel", "Cancel"),
     Binding("X", "terminate", "Terminate"),
-    Binding("o", "sort", "Sort"),
-    Binding("F", "follow", "Follow"),
+    _hidden("o", "sort", "Sort by the next column"),
+    _hidden("F", "follow", "Follow: keep the first run selected"),
     _hidden("space", "mark", "Mark for cancel and terminate"),
     _hidden("escape", "unmark", "Take the marks off, then the filter"),
 ]
 
 DETAIL: Keys = [
-    *BACK,
+    _hidden("escape", "back", "Back"),
     Binding("v", "view", "View"),
     Binding("left_square_bracket", "failure(-1)", "Failures", key_display="[ ]"),
     _hidden("right_square_bracket", "failure(1)", "Next failure"),

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
 
 from wfkit.errors import WfkitError
@@ -60,7 +61,10 @@ class Refresher:
         began = time.perf_counter()
         try:
             await self._read()
+        except NoMatches:
+            pass  # the screen is being taken down, and its widgets go first
         except WfkitError as error:
+            self._wanted = True  # an engine that just ends or begins holds the journal, and does not answer
             self._tell(error)
         else:
             self._tell(None)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -59,12 +58,20 @@ class ReportFile(Struct, frozen=True, tag_field="file", tag="wfkit-report"):
         return float(self.coverage.get("seconds", 0))
 
 
+class Cell(NamedTuple):
+    """What went wrong by one kind of fault at one phase."""
+
+    schedules: int
+    severity: str
+    """The worst."""
+
+
 class Matrix(Struct, frozen=True):
-    """How many schedules failed, by phase and kind of fault; only phases and kinds that some finding tells of."""
+    """Which faults at which phases something was found by. A report tells of no others."""
 
     phases: tuple[str, ...]
     kinds: tuple[str, ...]
-    failed: Mapping[tuple[str, str], int]
+    cells: Mapping[tuple[str, str], Cell]
 
 
 def read_report(text: str) -> ReportFile:
@@ -86,12 +93,13 @@ def read_report(text: str) -> ReportFile:
 
 def matrix_of(findings: Sequence[Finding]) -> Matrix:
     """Return where the schedules of these findings went wrong."""
-    failed: Counter[tuple[str, str]] = Counter()
-    for finding in findings:
-        for cell in dict.fromkeys(finding.cells):
-            failed[cell] += finding.count
+    cells: dict[tuple[str, str], Cell] = {}
+    for finding in findings:  # errors come first
+        for place in dict.fromkeys(finding.cells):
+            known = cells.get(place, Cell(0, finding.severity))
+            cells[place] = known._replace(schedules=known.schedules + finding.count)
     return Matrix(
-        tuple(phase for phase in PHASES if any(phase == cell[0] for cell in failed)),
-        tuple(kind for kind in KINDS if any(kind == cell[1] for cell in failed)),
-        dict(failed),
+        tuple(phase for phase in PHASES if any(phase == place[0] for place in cells)),
+        tuple(kind for kind in KINDS if any(kind == place[1] for place in cells)),
+        cells,
     )

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import UNSET
+from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.widget import Widget
 
 from wfkit.cli.facts import Fact
+from wfkit.cli.output import near
 from wfkit.cli.runs.bars import name_of
 from wfkit.cli.runs.get import facts_of
 from wfkit.cli.runs.history import ALL, CROWD, compact, record_members
@@ -25,7 +28,7 @@ from wfkit.replay.explain import error_text, explain, now_at, spell, until
 from wfkit.replay.timeline import Span, fold, spans
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend
-from wfkit_tui.drawing import Line, Piece, clock_time, fact_lines, status
+from wfkit_tui.drawing import Line, Piece, cells, clock_time, fact_lines, fitted, status
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.widgets.bar import Bar
 from wfkit_tui.widgets.page import Page
@@ -78,6 +81,9 @@ class DetailScreen(Frame):
         self._show_view()
 
     # -- what the frame asks -------------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw_title()
 
     def reload(self) -> None:
         self._history.ask(hurry=True)
@@ -147,10 +153,10 @@ class DetailScreen(Frame):
             Piece(f"  {run.workflow}  "),
             status(run.detail, bold=True),
             Piece(f"  {spell(lasted(run, present))}  "),
-            Piece(at),
         ]
-        place = VIEWS.index(self._view) + 1
-        self.query_one("#title", Bar).show(left, [Piece(f" v {VIEW_TITLES[self._view]} {place}/{len(VIEWS)} ", "bold")])
+        view = Piece(f" v {VIEW_TITLES[self._view]} {VIEWS.index(self._view) + 1}/{len(VIEWS)} ", "bold")
+        room = self.size.width - cells([*left, view])
+        self.query_one("#title", Bar).show([*left, Piece(fitted(at, min(cell_len(at), max(room, 0))))], [view])
 
     def _draw_part(self) -> None:
         """Tell of the selected span or record."""
@@ -203,7 +209,7 @@ class DetailScreen(Frame):
             retry = f", next after {spell(tried.due - tried.failed)}" if tried.due is not None else ""
             at = f"+{spell(tried.failed - began)}"
             facts.append(Fact(f"attempt {tried.number}", f"{at} {error_text(tried.error)}{retry}", colour="red"))
-            facts.append(Fact("", tried.error.line or ""))
+            facts.append(Fact("", near(tried.error.line or "")))
         if span.kind == "step" and span.until is not None and span.outcome == "completed":
             facts.append(Fact(f"attempt {span.attempt}", f"+{spell(span.until - began)} completed", colour="green"))
         if asked is not None:
@@ -212,7 +218,7 @@ class DetailScreen(Frame):
                 Fact("key", asked.key),
             ]
         if span.error is not None and not span.attempts:
-            facts += [Fact("error", error_text(span.error), colour="red"), Fact("raised", span.error.line or "")]
+            facts += [Fact("error", error_text(span.error), colour="red"), Fact("raised", near(span.error.line or ""))]
         facts.append(Fact("entries", entries))
         values: list[tuple[str, Json]] = [("where", span.where)]
         values += [("arguments", asked.args)] if asked is not None else []

@@ -38,6 +38,7 @@ class Frame(Screen[None]):
         backend: answers its requests.
     """
 
+    BINDINGS = keys.FRAME
     tab = ""
     """The name of the tab that is lit."""
 
@@ -91,6 +92,7 @@ class Frame(Screen[None]):
     def on_mount(self) -> None:
         self.ui.news.subscribe(self, self.happened)
         self.ui.standing.subscribe(self, lambda _: self._standing())
+        self.ui.tallied.subscribe(self, lambda _: self.draw_frame())
         self.ui.ticks.subscribe(self, lambda _: self._tick())
         self.draw_frame()
 
@@ -119,7 +121,7 @@ class Frame(Screen[None]):
             return
         wide = self.size.width >= COLUMNS_MIN + 40
         header.show(*self._header(wide))
-        tabs.show([*self._tabs(wide)], [*self.about(), Piece(" ")])
+        tabs.show([*self._tabs(wide)], self.about())
         told = self._trouble()
         trouble.display = bool(told)
         trouble.show([Piece(f" {told}", "bold reverse red")])
@@ -153,7 +155,7 @@ class Frame(Screen[None]):
                 ]
         right = [Piece(f"   {self.ui.rate:.0f} entries/s ", "dim")] if facts is not None else []
         if wide:
-            right.append(Piece(f"  {near(str(Path(self.backend.store).absolute()))} ", "dim"))
+            right.append(Piece(f"  {_short(self.backend.store)} ", "dim"))
         return left, right
 
     def _tabs(self, wide: bool) -> Iterator[Piece]:
@@ -168,7 +170,7 @@ class Frame(Screen[None]):
         if facts is not None and facts.trouble is not None:
             return f"{facts.trouble.message}  ({facts.trouble.help})" if facts.trouble.help else facts.trouble.message
         if facts is None and self.backend.trouble:
-            return f"{self.backend.trouble}: what you see is what the journal holds, and nothing moves"
+            return f"no engine: this is what the journal holds. {self.backend.trouble}"
         return ""
 
     # -- keys of all screens -------------------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ class Frame(Screen[None]):
         if self.maximized is not None:
             self.minimize()
         elif self.focused is not None:
-            self.maximize(self.focused)
+            self.maximize(self.focused, container=False)
 
     def copy(self, text: str) -> None:
         """Put a text on the clipboard of the terminal, and say so."""
@@ -191,3 +193,9 @@ class Frame(Screen[None]):
             self.app.copy_to_clipboard(text)
             first, *more = text.split("\n")
             self.notify(first + (" ..." if more else ""), title="copied", timeout=2, markup=False)
+
+
+def _short(path: Path) -> str:
+    """Return a path as it is written from here, or its end if it lies elsewhere."""
+    shown = Path(near(str(path.absolute())))
+    return str(shown) if not shown.is_absolute() else "…/" + "/".join(shown.parts[-3:])

@@ -45,7 +45,7 @@ class LogsScreen(Frame):
         self._list.ask()
 
     def about(self) -> Line:
-        return [Piece("follows" if self.is_mounted and self._page.follow else "")]
+        return [Piece("follows " if self.is_mounted and self._page.follow else "")]
 
     def command(self) -> str:
         return "wfkit runs logs @last"

@@ -11,7 +11,7 @@ from textual.containers import Container, Vertical
 from wfkit.cli.output import Column
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
-from wfkit_tui.drawing import Line, Piece, fitted
+from wfkit_tui.drawing import Line, Piece, counted, fitted
 from wfkit_tui.reports import Finding, Matrix, ReportFile, matrix_of
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.widgets.bar import Bar
@@ -20,6 +20,7 @@ from wfkit_tui.widgets.table import Table
 
 CELL = 10
 _SIGNS = {"error": ("✗", "red"), "warning": ("▲", "yellow"), "info": ("·", "")}
+_UNKNOWN = ("?", "")
 
 
 class ReportScreen(Frame):
@@ -58,7 +59,7 @@ class ReportScreen(Frame):
         return self.query_one("#findings", Table)
 
     def about(self) -> Line:
-        return [Piece(f"{len(self._report.findings):,} findings")]
+        return [Piece(counted(len(self._report.findings), "finding") + " ")]
 
     def value(self) -> str:
         finding = self.table.selected
@@ -112,10 +113,10 @@ def _matrix_lines(matrix: Matrix, selected: Finding | None) -> Iterator[Line]:
     for phase in matrix.phases:
         line = [Piece(f" {phase:<{label}}  ")]
         for kind in matrix.kinds:
-            count = matrix.failed.get((phase, kind), 0)
-            text = f"✗ {count:,}" if count else "·"
-            bracketed = f"[{text}]" if (phase, kind) in here else f" {text} "
-            line.append(Piece(fitted(bracketed, CELL), "bold red" if count else "dim"))
+            cell = matrix.cells.get((phase, kind))
+            sign, colour = _SIGNS.get(cell.severity, _UNKNOWN) if cell is not None else ("", "")
+            text = f"{sign} {cell.schedules:,}" if cell is not None else ""
+            line.append(Piece(fitted(f"[{text}]" if (phase, kind) in here else f" {text} ", CELL), f"bold {colour}"))
         yield line
 
 
@@ -158,7 +159,7 @@ def _coverage_lines(report: ReportFile) -> Iterator[Line]:
 
 
 _COLUMNS: list[Column[Finding]] = [
-    Column("", lambda finding: _SIGNS.get(finding.severity, ("?", ""))[0]),
+    Column("", lambda finding: _SIGNS.get(finding.severity, _UNKNOWN)[0]),
     Column("CODE", lambda finding: finding.code),
     Column("FINDING", lambda finding: finding.title, cut=True),
     Column("SCHEDULES", lambda finding: f"{finding.count:,}", right=True, rank=1),

@@ -27,7 +27,7 @@ from wfkit.replay.explain import now_at, spell
 from wfkit.replay.timeline import fold, spans
 from wfkit_tui import acting, keys
 from wfkit_tui.book import RunBook
-from wfkit_tui.drawing import Line, Piece, clock_time, fact_lines, heading
+from wfkit_tui.drawing import Line, Piece, clock_time, counted, fact_lines, heading
 from wfkit_tui.screens.detail import DetailScreen
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.widgets.bar import Bar
@@ -111,9 +111,9 @@ class RunsScreen(Frame):
         if not self.is_mounted:
             return ()
         marked = len(self.table.marked)
-        shown = f"{len(self._book.rows):,}{'+' if self._more else ''} runs"
-        told = [f"{marked} marked" if marked else "", "follows" if self.table.follow else "", f"by {word(self._sort)}", shown]
-        return [Piece("  ".join(filter(None, told)))]
+        shown = counted(len(self._book.rows), "run", more=self._more)
+        told = [f"{marked} marked" if marked else "", "follows" if self.table.follow else "", shown, f"by {word(self._sort)}"]
+        return [Piece(f" {text} ") for text in told if text]
 
     def value(self) -> str:
         return "\n".join(run.id for run in self.meant)
@@ -185,6 +185,7 @@ class RunsScreen(Frame):
         if event.table is not self.table:
             return
         self._look.ask(hurry=True)
+        self.draw_frame()
         if self._more and self.table.cursor >= len(self.table.rows) - 2 and self._limit < LIMIT_MAX:
             self._limit *= 2
             self.reload()

@@ -57,7 +57,7 @@ class SignalsScreen(Frame):
     def about(self) -> Line:
         if not self.is_mounted:
             return ()
-        return [Piece(f"{len(self.query_one('#waits', Table).rows):,} wait")]
+        return [Piece(f"{len(self.query_one('#waits', Table).rows):,} wait ")]
 
     def value(self) -> str:
         table = self.focused

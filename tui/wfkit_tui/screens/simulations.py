@@ -10,7 +10,7 @@ from wfkit.cli.colours import Colour
 from wfkit.cli.output import Column, ago
 from wfkit.control.messages import GetReport, ListReports, Report
 from wfkit.errors import BadRequest
-from wfkit_tui.drawing import Line, Piece
+from wfkit_tui.drawing import Line, Piece, counted
 from wfkit_tui.reports import ReportFile, read_report
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.screens.report import ReportScreen
@@ -53,7 +53,7 @@ class SimulationsScreen(Frame):
         self._list.ask()
 
     def about(self) -> Line:
-        return [Piece(f"{len(self.table.rows):,} reports")] if self.is_mounted else ()
+        return [Piece(counted(len(self.table.rows), "report") + " ")] if self.is_mounted else ()
 
     def value(self) -> str:
         return self.table.selected.listed.name if self.table.selected is not None else ""

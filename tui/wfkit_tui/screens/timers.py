@@ -49,7 +49,7 @@ class TimersScreen(Frame):
         self.table.repaint()
 
     def about(self) -> Line:
-        return [Piece(f"{len(self.table.rows):,}{'+' if self._more else ''} due")] if self.is_mounted else ()
+        return [Piece(f"{len(self.table.rows):,}{'+' if self._more else ''} due ")] if self.is_mounted else ()
 
     def value(self) -> str:
         return self.table.selected.run if self.table.selected is not None else ""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
 from textual.strip import Strip
 from textual.widget import Widget
 
-from wfkit_tui.drawing import Line, Piece, fitted, strip_of
+from wfkit_tui.drawing import Line, Piece, cells, fitted, strip_of
 
 
 class Bar(Widget):
-    """Pieces from the left, and pieces to the right edge; the right ones are left out where there is no room."""
+    """Pieces from the left, and pieces to the right edge; of these the last are left out where there is no room."""
 
     DEFAULT_CSS = "Bar { height: 1; }"
 
@@ -27,12 +26,12 @@ class Bar(Widget):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        left = sum(cell_len(piece.text) for piece in self._left)
-        right = sum(cell_len(piece.text) for piece in self._right)
-        if left + right > width:
-            *kept, last = [*self._left] or [Piece("")]
-            room = width - sum(cell_len(piece.text) for piece in kept)
-            return strip_of(
-                [*kept, Piece(fitted(last.text, room) if left > width else last.text, last.style)], width, self.rich_style
-            )
-        return strip_of([*self._left, Piece(" " * (width - left - right)), *self._right], width, self.rich_style)
+        left = cells(self._left)
+        right = list(self._right)
+        while right and left + cells(right) > width:
+            right.pop()
+        gap = Piece(" " * (width - left - cells(right)))
+        if left <= width or not self._left:
+            return strip_of([*self._left, gap, *right], width, self.rich_style)
+        *kept, last = self._left
+        return strip_of([*kept, Piece(fitted(last.text, width - cells(kept)), last.style)], width, self.rich_style)

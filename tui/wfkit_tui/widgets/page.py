@@ -38,7 +38,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         self._write = write
         self._fill()
         if top and not self.follow:
-            self.scroll_to(y=0, animate=False, immediate=True)
+            self.scroll_to(y=0, animate=False, force=True, immediate=True)
 
     @property
     def text(self) -> str:
@@ -60,7 +60,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
     def _scroll_lines(self, y: int) -> None:
         if y < self.scroll_offset.y:
             self.follow = False
-        self.scroll_to(y=y, animate=False, immediate=True)
+        self.scroll_to(y=y, animate=False, force=True, immediate=True)
 
     def render_line(self, y: int) -> Strip:
         place = y + self.scroll_offset.y
@@ -77,7 +77,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         self._width = self.size.width
         if self._width == 0:
             return
-        self._lines = self._write(self._width)
+        self._lines = self._write(self._width - self.styles.scrollbar_size_vertical)
         self.virtual_size = Size(self._width, len(self._lines))
         if self.follow:
             self.action_last()

@@ -86,7 +86,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self.virtual_size = Size(self.size.width, len(rows) + 1)
         self.cursor = 0 if self.follow else self._place(before)
         if not self.follow and before is not None and rows:
-            self.scroll_to(y=self.cursor - offset, animate=False, immediate=True)
+            self.scroll_to(y=self.cursor - offset, animate=False, force=True, immediate=True)
         self._reveal()
         self.refresh()
         after = self.selected
@@ -166,15 +166,16 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
+        room = width - MARKER_CELLS - self.styles.scrollbar_size_vertical
         base = self.rich_style
         if y == 0:
-            return strip_of([Piece(" " * MARKER_CELLS), *self.titles(width - MARKER_CELLS)], width, base)
+            return strip_of([Piece(" " * MARKER_CELLS), *self.titles(room)], width, base)
         place = y - 1 + self.scroll_offset.y
         if place >= len(self.rows):
             return strip_of([Piece("  " + self._empty if y == 2 and not self.rows else "", "dim")], width, base)
         row = self.rows[place]
         mark = ">" if place == self.cursor else " "
-        line = [Piece(mark + ("*" if self._key(row) in self.marked else " "), "bold"), *self.line(row, width - MARKER_CELLS)]
+        line = [Piece(mark + ("*" if self._key(row) in self.marked else " "), "bold"), *self.line(row, room)]
         if place != self.cursor:
             return strip_of(line, width, base)
         if self.has_focus:  # in one colour, so that it is read on any background
@@ -202,9 +203,9 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         seen = max(self.size.height - 1, 1)
         top = self.scroll_offset.y
         if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+            self.scroll_to(y=self.cursor, animate=False, force=True, immediate=True)
         elif self.cursor >= top + seen:
-            self.scroll_to(y=self.cursor - seen + 1, animate=False, immediate=True)
+            self.scroll_to(y=self.cursor - seen + 1, animate=False, force=True, immediate=True)
 
     def _place(self, before: T | None) -> int:
         """Return where the row is that was selected, or where it would be."""

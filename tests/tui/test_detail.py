@@ -1,0 +1,195 @@
+"""One run: the four views, what is told of each part, and of the whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli import app as defined
+from tests.tui.conftest import LARGE, Seen, engine_on, looking, order
+from wfkit_tui.widgets.page import Page
+
+
+async def opened(seen: Seen, id: str) -> None:
+    """Open a run from the list, as a user does."""
+    await seen.until("> napper")
+    await seen.press("slash")
+    await seen.write(f"id:{id}\n")
+    await seen.until(lambda: [run.id for run in seen.table("runs").rows] == [id])
+    await seen.press("enter")
+    await seen.until("timeline 1/4")
+    await seen.until(lambda: bool(seen.table("timeline").rows))
+
+
+def test_v_goes_through_the_four_views_and_round_again(standing: Path) -> None:
+    """Timeline, compact, all entries, JSON."""
+
+    async def test() -> None:
+        async with looking(standing, LARGE) as seen:
+            await opened(seen, "pay-flaky")
+            await seen.until("██")
+            assert "3x" in seen.text
+            for title, shows in [
+                ("compact 2/4", "AT  WHAT  NAME"),
+                ("all entries 3/4", "→ register undo"),
+                ("JSON 4/4", '"kind": "RunStarted"'),
+                ("timeline 1/4", "██"),
+            ]:
+                await seen.press("v")
+                await seen.until(title)
+                assert shows in seen.text
+
+    asyncio.run(test())
+
+
+def test_y_copies_the_json_and_upper_y_the_command(standing: Path) -> None:
+    """What is copied is whole, however little of it is seen; Y gives the command of the view."""
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await opened(seen, "pay-flaky")
+            await seen.press("y")
+            assert seen.app.clipboard == "pay-flaky"
+            await seen.press("Y")
+            assert seen.app.clipboard == f"wfkit runs history pay-flaky --store {standing}"
+            await seen.press("v", "v", "v")
+            await seen.until("JSON 4/4")
+            await seen.press("y")
+            records = json.loads(seen.app.clipboard)
+            assert records[0]["entry"]["id"] == "pay-flaky"
+            assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+            await seen.press("Y")
+            assert seen.app.clipboard == f"wfkit runs history pay-flaky --view all --json --store {standing}"
+
+    asyncio.run(test())
+
+
+def test_brackets_lead_from_failure_to_failure(standing: Path) -> None:
+    """In the timeline and among the entries; the last one says that it is the last."""
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await opened(seen, "pay-flaky")
+            await seen.press("right_square_bracket")
+            assert seen.selected("timeline").name == "charge"
+            await seen.press("right_square_bracket")
+            await seen.until("no failure further on")
+            await seen.press("v", "v", "g", "right_square_bracket")
+            assert seen.selected("all").what == "AttemptFailed"
+            first = seen.table("all").cursor
+            await seen.press("right_square_bracket")
+            assert seen.table("all").cursor > first
+            await seen.press("left_square_bracket")
+            assert seen.table("all").cursor == first
+
+    asyncio.run(test())
+
+
+def test_a_step_tells_its_attempts_its_key_and_its_payload(standing: Path) -> None:
+    """All attempts, with error and line; arguments and result as JSON."""
+
+    async def test() -> None:
+        async with looking(standing, LARGE) as seen:
+            await opened(seen, "pay-flaky")
+            await seen.press("right_square_bracket")
+            await seen.until("attempt 2")
+            told = seen.app.screen.query_one("#part", Page).text
+            for text in ("attempt 1", "503 Service Unavailable", "attempt 3", "3 attempts", "key", '"card": "flaky"', '"ch-f"'):
+                assert text in told, text
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ("pack-7", ["waits for", 'signal order.packed with {"order_id":"7"}', "no match", "3d"]),
+        ("parcel-1", ["step ship", "next retry", "503 Service Unavailable"]),
+        ("undo-1", ["compensation refund, attempt 2", "the bank is closed"]),
+        ("mistaken-1", ["WF029", "has no attribute 'name'"]),
+        ("pay-declined", ["card 4242 is declined", "undone", "release"]),
+        ("family-1", ["child family-1/parcel-3", "retrying"]),
+    ],
+)
+def test_it_says_why_a_run_does_not_go_on_or_how_it_ended(standing: Path, run: str, told: list[str]) -> None:
+    """The reasons, what is pending, and the saga, as `wfkit runs why` tells them."""
+
+    async def test() -> None:
+        async with looking(standing, LARGE) as seen:
+            await opened(seen, run)
+            page = seen.app.screen.query_one("#run", Page)
+            await seen.until(lambda: run in page.text)
+            words = " ".join(page.text.split())
+            for text in told:
+                assert text in words, text
+
+    asyncio.run(test())
+
+
+def test_a_gather_of_many_is_one_row(standing: Path) -> None:
+    """With its counts."""
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await opened(seen, "batch-30")
+            await seen.until("sync ×30")
+            assert len(seen.table("timeline").rows) == 2
+
+    asyncio.run(test())
+
+
+def test_a_child_is_opened_from_its_parent_and_escape_leads_back(standing: Path) -> None:
+    """Level by level."""
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await opened(seen, "family-1")
+            spans = seen.table("timeline").rows
+            place = next(place for place, span in enumerate(spans) if span.name == "family-1/parcel-3")
+            await seen.press(*["j"] * place, "enter")
+            await seen.until("‹ family-1/parcel-3")
+            await seen.press("escape")
+            await seen.until("‹ family-1  family")
+            await seen.press("escape")
+            await seen.until("> family-1")
+
+    asyncio.run(test())
+
+
+def test_an_open_run_grows_while_it_is_looked_at(journal: Path) -> None:
+    """And its keys that need an unfinished run go when it ends."""
+
+    async def test() -> None:
+        async with engine_on(journal) as engine:
+            await engine.start(defined.pack, order("7"), id="pack-7")
+            async with looking(journal) as seen:
+                await seen.until("◷ waiting")
+                await seen.press("enter")
+                await seen.until("◷ wait order.packed")
+                await seen.until("c Cancel")
+                await engine.get(defined.pack, "pack-7").send("order.packed", {"order_id": "7"})
+                await seen.until("✓ wait order.packed")
+                await seen.until("✓ completed")
+                await seen.until(lambda: "c Cancel" not in seen.text)
+
+    asyncio.run(test())
+
+
+def test_tab_leads_to_the_panes_and_their_text_is_copied(standing: Path) -> None:
+    """Each pane has the focus in turn, and is zoomed by z."""
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await opened(seen, "pay-declined")
+            await seen.until("the run")
+            await seen.press("tab", "tab", "y")
+            assert "card 4242 is declined" in " ".join(seen.app.clipboard.split())
+            await seen.press("z")
+            await seen.until(lambda: "timeline 1/4" not in seen.text)
+            await seen.press("escape")
+            await seen.until("timeline 1/4")
+
+    asyncio.run(test())

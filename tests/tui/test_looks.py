@@ -1,0 +1,146 @@
+"""Colours, characters and sizes: nothing is told by colour alone, and nothing is drawn that is not seen."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+
+from tests.tui.conftest import LARGE, Seen, looking
+from wfkit.cli.output import Column
+from wfkit.cli.statuses import LOOKS
+from wfkit_tui import keys
+from wfkit_tui.app import guessed_theme
+from wfkit_tui.drawing import to_ascii
+from wfkit_tui.widgets.table import Table
+
+
+def colours(seen: Seen) -> set[str]:
+    """The colours that reach the terminal, after all filters."""
+    found = set()
+    for strip in seen.app.screen._compositor.render_strips():
+        background = seen.app.screen.background_colors[1]
+        for line_filter in seen.app._filters:
+            strip = strip.apply_filter(line_filter, background) if line_filter.enabled else strip  # noqa: PLW2901
+        for segment in strip:
+            if segment.style is not None:
+                found |= {str(colour.name) for colour in (segment.style.color, segment.style.bgcolor) if colour is not None}
+    return found
+
+
+def test_without_colours_all_is_told_by_signs_and_words(standing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR leaves the terminal's own two colours, and so nothing that cannot be read."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await seen.until("✗ failed")
+            assert colours(seen) <= {"default"}
+            await seen.press("colon")
+            await seen.until("Search for commands")
+            assert colours(seen) <= {"default"}
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_colours_are_those_of_the_terminal(standing: Path, theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sixteen that a user has chosen, on the background that is there: so light terminals are as good as dark ones."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    async def test() -> None:
+        async with looking(standing, theme=theme) as seen:
+            await seen.until("✗ failed")
+            used = colours(seen)
+            assert {"red", "green", "default"} <= used
+            assert [colour for colour in used if colour.startswith("#") or colour.isdecimal()] == []
+
+    asyncio.run(test())
+
+
+def test_a_terminal_says_whether_it_is_light() -> None:
+    """Some do, in COLORFGBG; of the others most are dark."""
+    assert guessed_theme("0;15") == "light"
+    assert guessed_theme("15;default;0") == "dark"
+    assert guessed_theme("") == "dark"
+
+
+def test_in_ascii_every_character_is_ascii(standing: Path) -> None:
+    """On each screen, in dialogs, and in what Textual draws itself."""
+
+    async def test() -> None:
+        async with looking(standing, LARGE, ascii=True) as seen:
+            await seen.until("napper")
+            (ascii,) = seen.app._filters[-1:]
+            for key in [*(key for key, _, _ in keys.SCREENS), "1", "enter", "question_mark"]:
+                await seen.press(key)
+                await seen.pilot.pause(0.1)
+                for strip in seen.app.screen._compositor.render_strips():
+                    assert strip.apply_filter(ascii, seen.app.screen.background_colors[1]).text.isascii()
+
+    asyncio.run(test())
+
+
+def test_signs_have_one_cell_and_differ_in_ascii_too() -> None:
+    """So that columns stand, and no two statuses look the same."""
+    signs = [to_ascii(one.sign) for one in LOOKS.values()]
+    assert len(set(signs)) == len(LOOKS)
+    assert all(cell_len(one.sign) == 1 for one in LOOKS.values())
+
+
+@pytest.mark.parametrize("size", [(80, 24), LARGE])
+def test_a_picture_of_the_runs(standing: Path, size: tuple[int, int]) -> None:
+    """What the terminal is sent, as SVG: title row in bold, failures in red, one row reversed."""
+
+    async def test() -> None:
+        async with looking(standing, size) as seen:
+            await seen.until("─ napper nap")
+            svg = seen.app.export_screenshot()
+            styles = dict(re.findall(r"\.(\S+-r\d+) \{ (.*?) \}", svg))
+            drawn = re.findall(r'<text class="(\S+-r\d+)"[^>]*>([^<]*)</text>', svg)
+            by_text = {text.replace("&#160;", " ").strip(): styles[name] for name, text in drawn}
+            (failed,) = {style for text, style in by_text.items() if text == "✗ failed"}
+            (completed,) = {style for text, style in by_text.items() if text == "✓ completed"}
+            assert failed != completed
+            titles = next(style for text, style in by_text.items() if text.startswith("RUN "))
+            assert "bold" in titles
+
+    asyncio.run(test())
+
+
+def test_a_table_draws_only_what_is_seen() -> None:
+    """However many rows there are; and a change of one row draws that row."""
+    asked: list[int] = []
+
+    def cell(row: int) -> str:
+        asked.append(row)
+        return f"row {row}"
+
+    class OneTable(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Table([Column("ROW", cell)], lambda row: row)
+
+    async def test() -> None:
+        async with OneTable().run_test(size=(40, 10)) as pilot:
+            table = pilot.app.query_one(Table)
+            table.focus()
+            table.show(range(1_000_000))
+            await pilot.pause()
+            assert max(asked) < 1000
+            asked.clear()
+            table.repaint({3})
+            await pilot.pause()
+            assert set(asked) == {3}
+            asked.clear()
+            await pilot.press("G")
+            await pilot.pause()
+            assert table.selected == 999_999
+            assert min(asked) >= 999_980
+            await pilot.press("g", "pagedown")
+            assert table.selected == 8
+
+    asyncio.run(test())
