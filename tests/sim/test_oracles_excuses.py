@@ -64,6 +64,7 @@ async def counts_and_measures(item: str) -> float:
 
 
 def test_reading_a_clock_excuses_no_update_that_is_lost_or_made_twice() -> None:
+    """Values that hold a time differ; a count of goods in the same workflow must not."""
     both = {"id": "a", "runs": (Instance(takes_and_measures, "lamp", id="b", at=5),)}
     assert set(told(subject_of(takes_and_measures, "lamp", **both), "crash")) == {("difference", "store")}
     both = {"id": "a", "runs": (Instance(counts_and_measures, "lamp", id="b", at=5),)}
@@ -83,6 +84,7 @@ async def keeps_how_long_it_took(item: str) -> dict[str, float]:
 
 
 def test_a_time_that_was_measured_may_differ_wherever_it_is_kept() -> None:
+    """A crash costs a second, and whoever measures it keeps another number."""
     assert told(subject_of(keeps_how_long_it_took, "lamp")) == {}
 
 
@@ -102,6 +104,7 @@ async def counts_deliveries_and_reads_the_clock() -> dict[str, object]:
 
 
 def test_reading_a_clock_excuses_no_delivery_that_is_counted_twice() -> None:
+    """The second delivery is no matter of time, though the code names a clock."""
     assert ("difference", "result") in told(subject_of(counts_deliveries_and_reads_the_clock, script=pays), "dup")
 
 
@@ -121,6 +124,7 @@ async def dates_of_steps() -> dict[str, str]:
 
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 def test_dates_that_steps_read_are_those_of_the_simulation() -> None:
+    """Otherwise two executions of one schedule would differ by the real clock."""
     subject = subject_of(dates_of_steps)
     explored = Campaign(subject, faults=("crash",)).run()
     assert [each.violation for each in explored.found if each.violation.severity != "info"] == []
@@ -193,6 +197,7 @@ async def tells_of_the_failure() -> str:
 
 
 def test_who_deals_with_a_failure_may_do_more_of_the_same_kind_but_nothing_twice() -> None:
+    """Another mail because of a failure is right, the same mail again is not."""
     assert told(subject_of(tells_of_the_failure)) == {}
 
 
@@ -213,6 +218,7 @@ async def pays_again_by_one_key() -> str:
 
 
 def test_a_call_that_is_made_again_by_another_step_needs_the_same_key() -> None:
+    """A key of the step tells two calls apart, even if both mean one payment."""
     violation = told(subject_of(pays_again), "lost_ack")["ledger", "charge"]
     assert "each with a key of its own" in violation.why
     assert "with_options(key=" in violation.fix
@@ -231,6 +237,7 @@ async def refuses_politely() -> str:
 
 
 def test_who_has_undone_everything_may_say_so_and_who_has_a_fallback_declares_it_once() -> None:
+    """However a service fails, the workflow sees a step that failed for good."""
     assert told(subject_of(refuses_politely)) == {}
 
     @workflow
@@ -302,6 +309,7 @@ async def listens_to_two_of_three() -> int:
 
 
 def test_what_a_run_sends_to_one_that_has_ended_is_a_warning() -> None:
+    """It is dropped in silence, so nobody else would tell of it."""
     violation = told(subject_of(listens_to_two_of_three), "tie")["signals", "report"]
     assert violation.severity == "warning"
     assert "was dropped" in violation.title
@@ -318,6 +326,8 @@ async def waits_an_hour() -> str:
 
 
 def test_that_a_signal_comes_late_is_not_told_as_timing_where_it_may() -> None:
+    """What is declared as ignored is no news."""
+
     def timing(**options: Any) -> list[Violation]:
         late = found(subject_of(waits_an_hour, script=pays, **options), "late@1:delivery:paid")
         return [each for each in late if each.oracle == "difference"]
@@ -348,6 +358,7 @@ async def two_at_a_time() -> list[int]:
 
 
 def test_that_a_step_is_held_to_be_the_cause_of_many_crashes_is_no_fault_of_the_workflow() -> None:
+    """The engine gives a step up after five deaths; five crashes of the simulation are none of its doing."""
     subject = subject_of(two_at_a_time)
     crashes = [f"crash@2:step.before:write_to{f':{time}' if time > 1 else ''}" for time in range(1, 6)]
     assert found(subject, *crashes) == []
@@ -373,6 +384,7 @@ async def lives_for_a_while() -> None:
 
 
 def test_how_far_a_run_comes_that_is_cancelled_is_a_matter_of_time() -> None:
+    """A slower service leaves less done until the deadline."""
     assert told(subject_of(lives_for_a_while)) == {}
 
 
@@ -393,6 +405,7 @@ async def undoes_by_hand() -> str:
 
 
 def test_who_undoes_by_hand_need_not_provide_for_a_second_mishap() -> None:
+    """A saga does; by hand it is worth a note, not a warning."""
     subject = subject_of(undoes_by_hand)
     assert told(subject) == {}
     for second in ("cancel@4:step.before:unbook", "fatal@4:call.before:unbook"):
