@@ -65,7 +65,7 @@ class Case:
             expect=self.expect,
             upgrade_from=self.upgrade_from,
             id=self.run_id,
-            budget="0.5s",
+            budget="0.3s",
         )
 
 

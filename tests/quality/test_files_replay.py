@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.quality import bugs
 from tests.quality.outside import RESOURCES, World
 from wfkit.sim.faults import parse_fault
@@ -53,31 +51,26 @@ def _traces(name: str, file: Path) -> tuple[str, str]:
     return failure.trace, Simulation(subject, faults, seed=failure.seed, early=deliveries).run().digest
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("found")
-    for name, case in CASES.items():
-        with calling(Caller({"pytest": name}, folder=folder / name)):
-            assert case.verify().findings
-    return folder
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_each_finding_replays_from_its_file_in_a_fresh_process(found: Path, seed: int) -> None:
+def test_each_finding_replays_from_its_file_in_a_fresh_process(tmp_path: Path) -> None:
     """The file is what a colleague gets: it must show the same there."""
+    for name, case in CASES.items():
+        with calling(Caller({"pytest": name}, folder=tmp_path / name)):
+            assert case.verify().findings
+    for seed in range(3):
+        by_case = _in_a_fresh_process(tmp_path, seed)
+        assert [name for name in CASES if not by_case[name]] == []
+        assert [(name, trace) for name, files in by_case.items() for trace in files if trace[0] != trace[1]] == []
+
+
+def _in_a_fresh_process(folder: Path, seed: int) -> dict[str, list[tuple[str, str]]]:
+    code = f"import {__name__} as it, json, pathlib, sys; print(json.dumps(it.traces(pathlib.Path(sys.argv[1]))))"
     there = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import {__name__} as it, json, pathlib, sys; print(json.dumps(it.traces(pathlib.Path(sys.argv[1]))))",
-            found,
-        ],
+        [sys.executable, "-c", code, folder],
         env={**os.environ, "PYTHONHASHSEED": str(seed)},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,
     )
-    by_case = json.loads(there.stdout)
-    assert all(by_case[name] for name in CASES)
-    assert [(name, trace) for name, files in by_case.items() for trace in files if trace[0] != trace[1]] == []
+    traces: dict[str, list[tuple[str, str]]] = json.loads(there.stdout)
+    return traces
