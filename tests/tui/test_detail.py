@@ -6,10 +6,9 @@ import asyncio
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.cli import app as defined
 from tests.tui.conftest import LARGE, Seen, engine_on, looking, order
+from wfkit_tui.screens.detail import DetailScreen
 from wfkit_tui.widgets.page import Page
 
 
@@ -103,28 +102,31 @@ def test_a_step_tells_its_attempts_its_key_and_its_payload(standing: Path) -> No
     asyncio.run(test())
 
 
-@pytest.mark.parametrize(
-    ("run", "told"),
-    [
-        ("pack-7", ["waits for", 'signal order.packed with {"order_id":"7"}', "no match", "3d"]),
-        ("parcel-1", ["step ship", "next retry", "503 Service Unavailable"]),
-        ("undo-1", ["compensation refund, attempt 2", "the bank is closed"]),
-        ("mistaken-1", ["WF029", "has no attribute 'name'"]),
-        ("pay-declined", ["card 4242 is declined", "undone", "release"]),
-        ("family-1", ["child family-1/parcel-3", "retrying"]),
-    ],
-)
-def test_it_says_why_a_run_does_not_go_on_or_how_it_ended(standing: Path, run: str, told: list[str]) -> None:
+WHY = {
+    "pack-7": ["waits for", 'signal order.packed with {"order_id":"7"}', "no match", "3d"],
+    "parcel-1": ["step ship", "next retry", "503 Service Unavailable"],
+    "undo-1": ["compensation refund, attempt 2", "the bank is closed"],
+    "mistaken-1": ["WF029", "has no attribute 'name'"],
+    "pay-declined": ["card 4242 is declined", "undone", "release"],
+    "family-1": ["child family-1/parcel-3", "retrying"],
+}
+
+
+def test_it_says_why_a_run_does_not_go_on_or_how_it_ended(standing: Path) -> None:
     """The reasons, what is pending, and the saga, as `wfkit runs why` tells them."""
 
     async def test() -> None:
         async with looking(standing, LARGE) as seen:
-            await opened(seen, run)
-            page = seen.app.screen.query_one("#run", Page)
-            await seen.until(lambda: run in page.text)
-            words = " ".join(page.text.split())
-            for text in told:
-                assert text in words, text
+            await seen.until("> napper")
+            for run, told in WHY.items():
+                seen.app.push_screen(DetailScreen(seen.app.backend, run))
+                await seen.until(f"‹ {run}")
+                page = seen.app.screen.query_one("#run", Page)
+                await seen.until(lambda run=run, page=page: run in page.text)  # type: ignore[misc]
+                words = " ".join(page.text.split())
+                for text in told:
+                    assert text in words, text
+                await seen.press("escape")
 
     asyncio.run(test())
 

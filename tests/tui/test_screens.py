@@ -13,29 +13,30 @@ from tests.cli import app as defined
 from tests.tui.conftest import LARGE, SMALL, engine_on, looking, order
 from wfkit_tui import keys
 
+SHOWS = {"1": "> napper", "2": "who waits", "3": "retry of ship", "4": "blocked runs", "5": "FIRST FINDING", "6": "INFO"}
 
-@pytest.mark.parametrize(
-    ("key", "shows"),
-    [
-        ("1", "> napper"),
-        ("2", "who waits"),
-        ("3", "retry of ship"),
-        ("4", "blocked runs"),
-        ("5", "FIRST FINDING"),
-        ("6", "INFO"),
-    ],
-)
-def test_a_digit_leads_to_each_screen(standing: Path, key: str, shows: str) -> None:
-    """And its tab is lit; from a run the digit of the list leads back to the list."""
+
+def test_a_digit_leads_to_each_screen_and_help_tells_its_keys(standing: Path) -> None:
+    """From wherever one is; and each key that help tells of has an action, on the node that it belongs to."""
 
     async def test() -> None:
         async with looking(standing) as seen:
             await seen.until("> napper")
             await seen.press("enter")
             await seen.until("timeline 1/4")
-            await seen.press(key)
-            await seen.until(shows)
-            await seen.until("? Help")
+            for key, shows in SHOWS.items():
+                await seen.press(key)
+                await seen.until(shows)
+                await seen.until("? Help")
+                active = list(seen.app.screen.active_bindings.values())
+                ours = [one for one in active if "." not in one.binding.action]
+                missing = [one.binding for one in ours if not hasattr(one.node, f"action_{one.binding.action.split('(')[0]}")]
+                assert missing == []
+                assert {one.binding.key for one in ours} >= {"question_mark", "z", "y", "Y", "q", "ctrl+p"}
+                await seen.press("question_mark")
+                await seen.until("Zoom the pane, and back")
+                await seen.press("escape")
+                assert "Zoom the pane" not in seen.text
 
     asyncio.run(test())
 
@@ -185,27 +186,6 @@ def test_the_palette_offers_screens_and_what_the_screen_can_do(standing: Path) -
             await seen.press("ctrl+p")
             await seen.write("terminate")
             await seen.until("No matches found")
-
-    asyncio.run(test())
-
-
-@pytest.mark.parametrize("screen", [key for key, _, _ in keys.SCREENS])
-def test_every_key_that_help_tells_of_does_something(standing: Path, screen: str) -> None:
-    """Each binding of each screen has an action, on the node that it belongs to."""
-
-    async def test() -> None:
-        async with looking(standing) as seen:
-            await seen.press(screen)
-            await seen.until("? Help")
-            active = list(seen.app.screen.active_bindings.values())
-            ours = [one for one in active if "." not in one.binding.action]
-            missing = [one.binding for one in ours if not hasattr(one.node, f"action_{one.binding.action.split('(')[0]}")]
-            assert missing == []
-            assert {one.binding.key for one in ours} >= {"question_mark", "z", "y", "Y", "q", "ctrl+p"}
-            await seen.press("question_mark")
-            await seen.until("Zoom the pane, and back")
-            await seen.press("escape")
-            assert "Zoom the pane" not in seen.text
 
     asyncio.run(test())
 

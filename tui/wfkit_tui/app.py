@@ -28,8 +28,8 @@ from wfkit_tui.screens.signals import SignalsScreen
 from wfkit_tui.screens.simulations import SimulationsScreen
 from wfkit_tui.screens.timers import TimersScreen
 
-PAINTS_PER_SECOND = 10
-PAINTS_PER_SECOND_FAR = 4
+PAINTS_PER_SECOND = 5
+PAINTS_PER_SECOND_FAR = 3
 """Over ssh."""
 RATE_SECONDS = 5.0
 """Over so long the rate of entries is taken."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from wfkit_tui import keys
 from wfkit_tui.drawing import Line, strip_of
+from wfkit_tui.widgets.extent import set_lines
 
 
 class Page(ScrollView, can_focus=True, inherit_bindings=False):
@@ -78,7 +78,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         if self._width == 0:
             return
         self._lines = self._write(self._width - self.styles.scrollbar_size_vertical)
-        self.virtual_size = Size(self._width, len(self._lines))
+        set_lines(self, len(self._lines))
         if self.follow:
             self.action_last()
         self.refresh()

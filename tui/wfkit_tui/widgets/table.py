@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from rich.cells import cell_len
 from rich.style import Style
 from textual import events
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -16,6 +16,7 @@ from textual.strip import Strip
 from wfkit.cli.output import Column, fit, visible
 from wfkit_tui import keys
 from wfkit_tui.drawing import Line, Piece, fitted, strip_of
+from wfkit_tui.widgets.extent import set_lines
 
 T = TypeVar("T")
 
@@ -62,6 +63,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """Of the columns that are shown, and the width of the table that they are for."""
         self._natural: dict[str, int] = {}
         self._empty = empty
+        self._drawn: dict[int, Strip] = {}
+        """The lines as they were painted last."""
         self.rows: Sequence[T] = ()
         self.cursor = 0
         self.marked: set[Hashable] = set()
@@ -83,12 +86,12 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         if empty is not None:
             self._empty = empty
         self._measure(rows[:MEASURED_MAX])
-        self.virtual_size = Size(self.size.width, len(rows) + 1)
+        set_lines(self, len(rows) + 1)
         self.cursor = 0 if self.follow else self._place(before)
         if not self.follow and before is not None and rows:
             self.scroll_to(y=self.cursor - offset, animate=False, force=True, immediate=True)
         self._reveal()
-        self.refresh()
+        self._refresh_changed()
         after = self.selected
         if (before is None) is not (after is None) or (
             before is not None and after is not None and self._key(before) != self._key(after)
@@ -99,11 +102,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """Draw rows again whose keys are in `changed`, or all that are seen."""
         top = self.scroll_offset.y
         seen = range(top, min(top + self.size.height - 1, len(self.rows)))
-        dirty = [row for row in seen if changed is None or self._key(self.rows[row]) in changed]
-        if self._measure([self.rows[row] for row in dirty]):
-            self.refresh()
-        elif dirty:
-            self.refresh(*(self._region(row) for row in dirty))
+        self._measure([self.rows[row] for row in seen if changed is None or self._key(self.rows[row]) in changed])
+        self._refresh_changed()
 
     def select(self, row: int) -> None:
         """Select a row by its place; the nearest one if there is none."""
@@ -165,6 +165,23 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     # -- drawing --------------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
+        strip = self._drawn[y] = self._draw(y)
+        return strip
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Scroll as every `ScrollView`, but paint only lines that differ: those of a list that grows above stay the same."""
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.position = new_value
+        if round(old_value) != round(new_value):
+            self._refresh_changed()
+
+    def _refresh_changed(self) -> None:
+        """Paint the lines that are not as they were painted last: over ssh each of them counts."""
+        lines = [y for y in range(self.size.height) if self._drawn.get(y) != self._draw(y)]
+        if lines:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in lines))
+
+    def _draw(self, y: int) -> Strip:
         width = self.size.width
         room = width - MARKER_CELLS - self.styles.scrollbar_size_vertical
         base = self.rich_style
@@ -183,7 +200,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         return strip_of([Piece(text, f"bold {style}") for text, style in line], width, base)
 
     def on_resize(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self.rows) + 1)
+        self._drawn.clear()
+        set_lines(self, len(self.rows) + 1)
         self._reveal()
 
     def on_focus(self) -> None:
