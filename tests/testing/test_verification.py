@@ -132,7 +132,7 @@ def test_a_fault_that_never_strikes_is_named() -> None:
 
 
 def test_a_world_that_no_step_calls_proves_little() -> None:
-    """Such as one that was made for its script alone; the report says so."""
-    report = verify(told_nothing, world=object)
+    """Such as one whose services nobody put where the steps look for them; the report says so."""
+    report = verify(told_nothing, world=World)
     assert "what happens twice: steps ran, and called no service of the world" in report.coverage["not_run"]
     assert not verify(sound, 7, **SHOP).coverage["not_run"]
