@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
+from types import FrameType
 from typing import Any, NamedTuple
 
 from wfkit.errors import HarnessLeak, SimulationBounds
@@ -152,6 +155,7 @@ class Campaign:
         self._known: dict[tuple[str, int], Known] = {}
         self._frontier: list[tuple[Plan, Recording[Any]]] = []
         """Single faults that lead to points of new sorts."""
+        self._interrupts: list[int] = []
         self._hash_seeds = HashSeeds()
         self._lines = lines.Lines()
         self.coverage: dict[str, Any] = {"not_run": []}
@@ -169,7 +173,7 @@ class Campaign:
         refuse_campaigns()
         interrupted = False
         known = namespaces(registry_of(self._new, None), registry_of(self._subject, self._subject.upgrade_from))
-        with _collected(), ambient.installed(known), lines.watched(self._new) as self._lines:
+        with _collected(), _interrupts() as self._interrupts, ambient.installed(known), lines.watched(self._new) as self._lines:
             try:
                 self._hash_seeds.start(self._new)
                 self.fault_free()
@@ -219,6 +223,8 @@ class Campaign:
         early: Sequence[Delivery] = self.base.deliveries if hasattr(self, "base") else ()
         simulation = Simulation(subject or self._new, faults, seed=self._seed if seed is None else seed, early=early, **options)
         recording = simulation.run()
+        if self._interrupts:
+            raise KeyboardInterrupt  # it came while coroutines were closed, whose exceptions are dropped
         self._known |= {(simulation.disk.ids[run], n): known for (run, n), known in simulation.disk.known.items()}
         self._sometimes |= recording.held
         return recording
@@ -608,6 +614,26 @@ def _first_difference(one: Recording[Any], other: Recording[Any]) -> str:
         longer = max(one.trace, other.trace, key=len)
         return f"the same schedule went two ways: once it ended before {longer[min(len(one.trace), len(other.trace))]}"
     return "the same schedule went two ways: it wrote other values"
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Note each Ctrl-C, beside what it does anyway: what it raises may be swallowed by code that is being simulated."""
+    seen: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield seen
+        return
+
+    def noting(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, noting)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
