@@ -151,7 +151,6 @@ class Campaign:
         self._stage = ""
         self._total = 0
         self._sometimes: set[str] = set()
-        self._effects: set[str] = set()
         self._known: dict[tuple[str, int], Known] = {}
         self._frontier: list[tuple[Plan, Recording[Any]]] = []
         """Single faults that lead to points of new sorts."""

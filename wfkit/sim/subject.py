@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from wfkit.api.definitions import Workflow
 from wfkit.api.resources import Resource
@@ -18,9 +18,6 @@ from wfkit.errors import DefinitionError
 
 T = TypeVar("T")
 W_contra = TypeVar("W_contra", contravariant=True)
-
-Volatile = Annotated[T, "volatile"]
-"""`Volatile[str]`: a value that may differ from one schedule to the next, such as a time of arrival."""
 
 START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 """When schedules begin, unless told otherwise."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from wfkit.sim.recording import Recording
     from wfkit.sim.report import Report
     from wfkit.sim.services import NO_EFFECT, Effect, FakeService, KeyValue, Mailbox, effect
-    from wfkit.sim.subject import Declaration, Instance, Replace, Volatile, extra, ignores, outcome, replace, residue
+    from wfkit.sim.subject import Declaration, Instance, Replace, extra, ignores, outcome, replace, residue
     from wfkit.testing.engine import TestEngine
     from wfkit.testing.http import http_transport, http_transport_sync
     from wfkit.testing.strategies import FaultPlan, fault_plans, inputs
@@ -33,7 +33,6 @@ __all__ = [
     "Replace",
     "Report",
     "TestEngine",
-    "Volatile",
     "always",
     "averify",
     "effect",
@@ -71,7 +70,6 @@ _LAZY = {
     "Declaration": "wfkit.sim.subject",
     "Instance": "wfkit.sim.subject",
     "Replace": "wfkit.sim.subject",
-    "Volatile": "wfkit.sim.subject",
     "extra": "wfkit.sim.subject",
     "ignores": "wfkit.sim.subject",
     "outcome": "wfkit.sim.subject",
