@@ -14,13 +14,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from random import Random
 from typing import Any, TypeVar
 
-from wfkit.api.definitions import Workflow
+from wfkit.api.attempt import Attempt
+from wfkit.api.definitions import Step, Workflow
 from wfkit.api.registry import Registry
 from wfkit.core.commands import SendSignal, StartChild
 from wfkit.core.entries import Activated, ChildEnded, Record, SignalReceived, StepCompleted, StepFailed, TimerFired
 from wfkit.core.machine import Machine, activations
 from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine, running
+from wfkit.engine.ports import Ended, Running
+from wfkit.engine.runner import HostRunner
 from wfkit.journal.memory import MemoryDisk, MemoryJournal
 from wfkit.journal.port import Row, RunRow
 from wfkit.journal.values import RunValues
@@ -32,6 +35,8 @@ START = 1_800_000_000_000_000
 """The wall clock at the beginning of every world, microseconds UTC."""
 LIFE_SECONDS_MAX = 900.0
 """Virtual time after which a life is held to be hung."""
+REAL_SECONDS = 0.05
+"""So long a step in a thread may take before each jump of the virtual time."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -39,6 +44,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.virtual = 0.0
+        self.in_threads = 0  # steps that run in a thread now
         super().__init__(_Jumping(self))
 
     def time(self) -> float:
@@ -54,12 +60,32 @@ class _Jumping(selectors.DefaultSelector):
         events = super().select(0)
         if events or timeout == 0:
             return events
+        if self._loop.in_threads:  # they live in real time, of which a busy machine may give them little
+            events = super().select(REAL_SECONDS)
+            if events:
+                return events
         if timeout is None:
             raise AssertionError("this life is hung: nothing will ever happen")
         self._loop.virtual += timeout
         if self._loop.virtual > LIFE_SECONDS_MAX:
             raise AssertionError(f"this life is hung: nothing has come of it in {LIFE_SECONDS_MAX} s")
         return events
+
+
+class WorldRunner(HostRunner):
+    """The ordinary step runner, which tells the loop how many of its steps are in a thread."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__(loop)
+        self._virtual = loop
+
+    def run(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], now: Attempt, ended: Ended) -> Running:
+        def counted(result: Any, error: BaseException | None) -> None:
+            self._virtual.in_threads -= not step.is_async
+            ended(result, error)
+
+        self._virtual.in_threads += not step.is_async
+        return super().run(step, args, kwargs, now, counted)
 
 
 class WorldClock:
@@ -193,7 +219,9 @@ class World:
         return told
 
     def _world(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"clock": self.clock, "entropy": self.entropy, **options}
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        return {"clock": self.clock, "entropy": self.entropy, "runner": WorldRunner(loop), **options}
 
     def _run(self, life: Callable[[], Coroutine[Any, Any, T]], *, crash: bool = False) -> T:
         loop = VirtualLoop()
