@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Raw
 
-from wfkit.api.definitions import Expect, Step, where_defined
+from wfkit.api.definitions import Expect, Step, Workflow, where_defined
 from wfkit.api.registry import Registry
 from wfkit.core.commands import RunStep
-from wfkit.core.entries import BUS
+from wfkit.core.entries import BUS, ChildEnded, StepCompleted
 from wfkit.core.names import nested, own_functions
 from wfkit.sim.code import registry_of
 from wfkit.sim.drawn import Path, differing, masked, unordered, without_counts
@@ -21,6 +21,7 @@ from wfkit.sim.recording import Recording, RunRecord
 from wfkit.sim.services import OPAQUE, Effect, canonical
 from wfkit.sim.subject import Subject
 from wfkit.sim.trails import Trails, ending_of, status_of
+from wfkit.sim.volatile import holding, is_volatile, leaves, settled
 
 Named: TypeAlias = tuple[str, str]
 """An effect by the names of its service and its own."""
@@ -67,6 +68,7 @@ class Reference:
         """Effects that without any fault happen now more, now less often."""
         for other in redrawn:
             self._learn(other)
+        self._follow_volatile()
         self._endings = {id: ending_of(run.records) for id, run in base.runs.items()}
 
     @classmethod
@@ -188,7 +190,9 @@ class Reference:
 
     def result_text(self, workflow: str, result: Raw | None) -> str:
         """Return the result of a run of a workflow without what is drawn anew; empty if there is none."""
-        return "" if result is None else self._text(("result", workflow), msgspec.json.decode(result))
+        if result is None:
+            return ""
+        return self._text(("result", workflow), settled(self._result_hint(workflow), msgspec.json.decode(result)))
 
     @functools.cached_property
     def _labels(self) -> frozenset[str]:
@@ -237,6 +241,41 @@ class Reference:
             if found:
                 self._drawn.setdefault(of, set()).update(found)
 
+    # -- what is declared to be volatile ----------------------------------------------------------------------------------
+
+    def _result_hint(self, workflow: str) -> Any:
+        return _hint_of(self.registry.workflows.get(workflow))
+
+    def _follow_volatile(self) -> None:
+        """Learn where the results of steps and children go that may differ between runs: there nothing is compared."""
+        definitions: tuple[Any, ...] = (*self.registry.steps.values(), *self.registry.workflows.values())
+        if not any(is_volatile(_hint_of(definition)) for definition in definitions):
+            return
+        for recording in (self.base, *self.orders, *self.redrawn):
+            parts = list(self._volatile_parts(Trails(recording)))
+            for effect in recording.effects:
+                self._taint(("effect", effect.service, effect.name), _plain(effect.payload), parts)
+            for service, state in recording.states.items():
+                self._taint(("state", service), msgspec.json.decode(state), parts)
+            for run in recording.runs.values():
+                if run.result is not None:
+                    self._taint(("result", _workflow(run)), msgspec.json.decode(run.result), parts)
+
+    def _volatile_parts(self, trails: Trails) -> Iterator[Any]:
+        for trail in trails:
+            for n, (_, entry) in trail.ends.items():
+                drawn: list[Any] = []
+                if isinstance(entry, StepCompleted):
+                    settled(_hint_of(self.step(trail.steps[n].name)), msgspec.json.decode(entry.value), drawn)
+                elif isinstance(entry, ChildEnded) and isinstance(entry.value, Raw) and n in trail.children:
+                    settled(self._result_hint(trail.children[n].workflow), msgspec.json.decode(entry.value), drawn)
+                yield from leaves(drawn)
+
+    def _taint(self, of: tuple[str, ...], value: Any, parts: Sequence[Any]) -> None:
+        found = set(holding(value, parts))
+        if found:
+            self._drawn.setdefault(of, set()).update(found)
+
     # -- how often things happen ----------------------------------------------------------------------------------------
 
     @functools.cached_property
@@ -280,6 +319,11 @@ class Reference:
         for number, records in self.base.histories.items():
             names |= {getattr(record.entry, "name", "") for record in records if number == BUS or _is_signal(record.entry)}
         return frozenset(names - {""})
+
+
+def _hint_of(definition: Step[..., Any] | Workflow[..., Any] | None) -> Any:
+    """Return the hint of what a step or workflow returns."""
+    return definition.signature.result.hint if definition is not None else Any
 
 
 def happened(recording: Recording[Any]) -> list[Effect]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wfkit.sim.report import Report
     from wfkit.sim.services import NO_EFFECT, Effect, FakeService, KeyValue, Mailbox, effect
     from wfkit.sim.subject import Declaration, Instance, Replace, extra, ignores, outcome, replace, residue
+    from wfkit.sim.volatile import Volatile
     from wfkit.testing.engine import TestEngine
     from wfkit.testing.http import http_transport, http_transport_sync
     from wfkit.testing.strategies import FaultPlan, fault_plans, inputs
@@ -33,6 +34,7 @@ __all__ = [
     "Replace",
     "Report",
     "TestEngine",
+    "Volatile",
     "always",
     "averify",
     "effect",
@@ -75,6 +77,7 @@ _LAZY = {
     "outcome": "wfkit.sim.subject",
     "replace": "wfkit.sim.subject",
     "residue": "wfkit.sim.subject",
+    "Volatile": "wfkit.sim.volatile",
     "TestEngine": "wfkit.testing.engine",
     "http_transport": "wfkit.testing.http",
     "http_transport_sync": "wfkit.testing.http",
