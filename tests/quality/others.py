@@ -672,6 +672,36 @@ async def workers_in_a_group() -> None:
             group.create_task(work())
 
 
+# An undo that looks for the wrong thing, finds none, and takes that for done; and one that looks for what was done.
+
+
+@step
+async def release_by_order(item: str) -> None:
+    await outside.get().call("release", idempotency_key=step_info().idempotency_key, item=f"order of {item}")
+
+
+@step
+async def release_if_reserved(item: str) -> None:
+    """Say so in the log, too, whether there was anything to release or not."""
+    key = step_info().idempotency_key
+    await outside.get().call("release", idempotency_key=f"{key}/release", item=item)
+    await outside.get().call("log", idempotency_key=f"{key}/log", what=f"released {item}")
+
+
+@workflow
+async def undo_finds_nothing() -> None:
+    async with saga() as s:
+        await s.do(reserve, "lamp", undo=release_by_order)
+        await s.do(pay, 50, undo=refund)
+
+
+@workflow
+async def undo_finds_what_was_done() -> None:
+    async with saga() as s:
+        await s.do(reserve, "lamp", undo=release_if_reserved)
+        await s.do(pay, 50, undo=refund)
+
+
 # A date that a step reads, as people write it.
 
 
@@ -785,5 +815,7 @@ CASES = (
     Case("reports", all_three_reports),
     Case("workers", workers_that_die, found=Found("liveness", tells=("workers_that_die", "Queue.join"))),
     Case("workers", workers_in_a_group),
+    Case("undo in vain", undo_finds_nothing, found=Found("saga", tells=("reserve", "nothing to undo"))),
+    Case("undo in vain", undo_finds_what_was_done),
     Case("date in step", invoice_with_date),
 )

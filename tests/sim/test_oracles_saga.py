@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.sim.judging import book, campaign, found, grave, note, pay, refund, release, reserve, shop, subject_of, unbook
+from tests.sim.judging import World, book, campaign, found, grave, note, pay, refund, release, reserve, shop, subject_of, unbook
 from wfkit import Retry, Step, saga, step, step_info, workflow
 from wfkit.sim.findings import Violation
 from wfkit.sim.subject import residue
@@ -204,3 +204,69 @@ def test_an_undo_that_came_before_what_it_undoes_does_not_count() -> None:
     violations = found(subject_of(undoes_beside), "fatal@2:call.before:pay")
     assert signature(violations) == [("saga", "error", "reserve")]
     assert "under way when undoing began" in violations[0].why
+
+
+@step
+async def release_another(item: str) -> None:
+    """Look for the item under another name than it was reserved by, and take "not found" for done."""
+    await shop.get().call("release", idempotency_key=step_info().idempotency_key, item=f"{item}-1")
+
+
+@step
+async def release_if_any(item: str) -> None:
+    """As `release_another`, of a shop that refuses what it does not know."""
+    try:
+        await shop.get().call("give back", idempotency_key=step_info().idempotency_key, item=item)
+    except LookupError:
+        return
+
+
+class StrictWorld(World):
+    def __init__(self) -> None:
+        super().__init__()
+
+        @self.shop.on("give back")
+        def give_back(state: dict[str, object], item: str) -> str:
+            raise LookupError(f"no {item} here")
+
+
+@workflow
+async def undoes_another() -> None:
+    async with saga() as s:
+        await s.do(reserve, "a", undo=release_another)
+        await s.do(pay, 1, undo=refund)
+
+
+@workflow
+async def undoes_what_is_refused() -> None:
+    async with saga() as s:
+        await s.do(reserve, "a", undo=release_if_any)
+        await s.do(pay, 1, undo=refund)
+
+
+@workflow
+async def undoes_itself_twice() -> None:
+    """The second release finds nothing: the first one has given back what there was."""
+    try:
+        await reserve("a")
+        await pay(1)
+    except Exception:
+        await release("a")
+        await release("a")
+        raise
+
+
+def test_an_undo_that_found_nothing_has_undone_nothing() -> None:
+    """It ended well all the same: the room is still booked, and nobody will ever know."""
+    violations = found(subject_of(undoes_another), "fatal@2:call.before:pay")
+    assert signature(violations) == [("saga", "error", "reserve")]
+    assert "release_another ended well, but the service had found nothing to undo" in violations[0].why
+    assert signature(found(subject_of(undoes_what_is_refused, world=StrictWorld), "fatal@2:call.before:pay")) == [
+        ("saga", "error", "reserve")
+    ]
+
+
+def test_an_undo_that_finds_nothing_is_fine_where_there_is_nothing() -> None:
+    """Before the effect took place, or after another undo of the same thing."""
+    assert signature(found(subject_of(undoes_another), "fatal@1:call.before:reserve")) == []
+    assert signature(found(subject_of(undoes_itself_twice), "fatal@2:call.before:pay")) == []

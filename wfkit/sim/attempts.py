@@ -124,6 +124,9 @@ class Attempts:
             if self._simulation.durable is not None:
                 self._simulation.durable.happened(effect)
 
+    def came_to_nothing(self, effect: Effect) -> None:
+        self._simulation.tell("nothing", effect.run, effect.n, effect)
+
     def collided(self, first: Effect, second: Effect) -> None:
         self.collisions.append((first, second))
 

@@ -77,6 +77,10 @@ class Surroundings(Protocol):
         """An effect took place, or was recognised by its key and did not take place again."""
         ...
 
+    def came_to_nothing(self, effect: Effect) -> None:
+        """A call arrived, and there was nothing to do, or it was refused."""
+        ...
+
     def collided(self, first: Effect, second: Effect) -> None:
         """One idempotency key came with two different things."""
         ...
@@ -205,10 +209,17 @@ class FakeService:
                 if host is not None:
                     host.happened(effect, again=True)
                 return copy.deepcopy(answer)
-        answer = self._answer(name, key, payload)
+        try:
+            answer = self._answer(name, key, payload)
+        except BaseException:
+            if host is not None:
+                host.came_to_nothing(effect)
+            raise
         if host is not None and self._handlers:
             host.changed(self)
         if answer is NO_EFFECT:
+            if host is not None:
+                host.came_to_nothing(effect)
             return None
         self.effects.append(effect)
         if key is not None and known is None:

@@ -103,7 +103,7 @@ def tell(
     story = "\n".join(
         [
             _headline(code, violation, telling.step),
-            f"  {_schedule(recording.planned, shrunk_from)}",
+            f"  {_schedule(recording, shrunk_from)}",
             *(f"  {line}" for line in _laid_out(lines, several=len(recording.runs) > 1)),
             *(f"  {line}" for line in _compared(violation.evidence)),
             *(f"  {name}: {text}" for name, text in named[:2] if text),
@@ -131,12 +131,15 @@ def _headline(code: str, violation: Violation, step: str) -> str:
     return f"{code}  {title:<72}  {place(violation.line)}{named}"
 
 
-def _schedule(faults: Sequence[Fault], shrunk_from: int) -> str:
+def _schedule(recording: Recording[Any], shrunk_from: int) -> str:
+    faults = recording.planned
     if not faults:
         return "schedule: no fault"
     count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
     shrunk = f", shrunk from {shrunk_from}" if shrunk_from > len(faults) else ""
-    return f"schedule ({count}{shrunk}): {', '.join(map(str, faults))}"
+    dropped = sum(delivery.kind == "dropped" for delivery in recording.deliveries)
+    without = f"; {dropped} of {len(recording.deliveries)} deliveries left out" if dropped else ""
+    return f"schedule ({count}{shrunk}): {', '.join(map(str, faults))}{without}"
 
 
 def _compared(evidence: Sequence[str]) -> Iterator[str]:
@@ -233,7 +236,10 @@ class _Telling:
             case "attempt", (str(name), int(number), *_):
                 yield self._attempt(event, name, number)
             case "effect" | "repeated", (Effect() as effect,):
-                yield from self._effect(event, effect, again=event.kind == "repeated")
+                is_again = event.kind == "repeated"
+                yield from self._effect(event, effect, came="known by its key, nothing happened" if is_again else "")
+            case "nothing", (Effect() as effect,):
+                yield from self._effect(event, effect, came="there was nothing to do")
             case "late", _:
                 self._late = True
             case "wrote", (Record() as record,):
@@ -287,7 +293,8 @@ class _Telling:
         self._calls[where] = line
         return line
 
-    def _effect(self, event: Event, effect: Effect, *, again: bool) -> Iterator[Line]:
+    def _effect(self, event: Event, effect: Effect, *, came: str) -> Iterator[Line]:
+        """Tell of a call that arrived. `came` is what came of it; empty if it took effect."""
         where = (event.run, event.n)
         what = effect.name if effect.service in ("step", "declared") else f"{effect.service}.{effect.name}"
         line = self._calls.pop(where, None)
@@ -298,8 +305,8 @@ class _Telling:
         self._late = False
         line.text += self._key(effect)
         line.rank = min(line.rank, self._rank_of(effect.name))
-        if again:
-            line.came = f"{what}: known by its key, nothing happened"
+        if came:
+            line.came = f"{what}: {came}"
         else:
             self._counts[what] = self._counts.get(what, 0) + 1
             line.came, line.mark = what, f"EFFECT {self._counts[what]}"

@@ -60,6 +60,10 @@ class _Ledger:
         self._undo_at: dict[tuple[str, int], int] = {}
         self._late: set[tuple[str, int]] = set()
         """Calls of dead workers that arrived when nobody waited for them any more: no code can undo these in time."""
+        self._in_vain_at: dict[tuple[str, int, str], int] = {}
+        """When a service last told a step call that there was nothing to do, or refused it."""
+        self._acted_at: dict[tuple[str, int, str], int] = {}
+        """When a service last acted on a step call, or knew it by its key."""
         before = ""
         for index, event in enumerate(schedule.recording.events):
             if event.kind == "effect":
@@ -68,6 +72,10 @@ class _Ledger:
                     self._late.add((event.run, event.n))
             elif event.kind in ("attempt", "repeated"):
                 self._undo_at[event.run, event.n] = index
+            if event.kind in ("effect", "repeated"):
+                self._acted_at[event.run, event.n, event.data[0].service] = index
+            elif event.kind == "nothing":
+                self._in_vain_at[event.run, event.n, event.data[0].service] = index
             before = event.kind
 
     def has_undos(self, trail: Trail) -> bool:
@@ -118,9 +126,18 @@ class _Ledger:
                 return True
             where = (done.trail.id, done.n)
             is_after = self._undo_at.get((within.id, n), 0) > self._effect_at.get(where, 0)
-            if within.ended_well(n) and (is_after or where in self._late):
+            is_done = is_after and not self.was_in_vain(done, within, n)
+            if within.ended_well(n) and (is_done or where in self._late):
                 return True
         return False
+
+    def was_in_vain(self, done: Done, within: Trail, undo: int) -> bool:
+        """Whether an undo found nothing to undo, although what it undoes had taken effect by then and no other undo had."""
+        done_at = self._effect_at.get((done.trail.id, done.n), 0)
+        services = {effect.service for effect in done.effects}
+        told_so = max(self._in_vain_at.get((within.id, undo, service), 0) for service in services)
+        acted = max(self._acted_at.get((within.id, n, service), 0) for n in self.undos_of(done, within) for service in services)
+        return told_so > done_at > acted
 
     def is_final(self, done: Done) -> bool:
         """Whether a saga ended well, or passed its pivot, with this in it; or the user says that it stays."""
@@ -214,13 +231,12 @@ def _must_be_undone(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
     if not left:
         return
     names = listed(done.name for done in left)
-    early = [done for done in left if ledger.undos_of(done, trail)]
     yield ledger.tell(
         left[0],
         "info" if _was_interrupted(ledger, trail) else "error",
         f"{trail.workflow} {_ended(trail)}, and {names} {'was' if len({d.name for d in left}) == 1 else 'were'} not undone",
         [*(f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}" for done in left[:4])],
-        *_why_left(ledger, trail, left[0], is_early=bool(early)),
+        *_why_left(ledger, trail, left[0]),
     )
 
 
@@ -236,14 +252,19 @@ def _was_interrupted(ledger: _Ledger, trail: Trail) -> bool:
     return is_cut_short or any(isinstance(trail.ends.get(n, (0, None))[1], StepFailed) for n in undoing)
 
 
-def _why_left(ledger: _Ledger, trail: Trail, done: Done, *, is_early: bool) -> tuple[str, str]:
+def _why_left(ledger: _Ledger, trail: Trail, done: Done) -> tuple[str, str]:
+    in_vain = [n for n in ledger.undos_of(done, trail) if ledger.was_in_vain(done, trail, n)]
+    if in_vain:
+        return f"{trail.steps[in_vain[0]].name} ended well, but the service had found nothing to undo by it", (
+            f"undo what was done: undoes({done.step.name}) gives its key and its result"
+        )
     if done.trail is not trail:
         why = f"the saga of {done.trail.workflow} was over when {trail.workflow} failed: its undos were released"
         return (
             why,
             f"register what undoes {done.trail.workflow} in the saga of {trail.workflow}, before it is started: s.undo(...)",
         )
-    if is_early:
+    if ledger.undos_of(done, trail):
         return f"{done.step.name} was under way when undoing began, and took effect after its undo", (
             "await all that was begun before undoing; a saga does so by itself"
         )
