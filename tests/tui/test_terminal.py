@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-APP = Path(__file__).parents[1] / "cli" / "app.py"
-SECONDS_MAX = 20.0
-WFKIT = [sys.executable, "-m", "wfkit"]
+from tests.tui.terminal import ROOT, WFKIT, Terminal, call, environment, terminal_in
 
-
-def environment() -> dict[str, str]:
-    left_out = ("CI", "NO_COLOR", "FORCE_COLOR", "WFKIT_STORE", "WFKIT_ENGINE", "TMUX")
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return kept | {"PYTHONPATH": str(APP.parents[2]), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
-
-
-class Terminal:
-    """A terminal of tmux, on a server of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
-
-    def open(self, columns: int, rows: int, *command: str) -> None:
-        size = ["-x", str(columns), "-y", str(rows)]
-        shell = " ".join(map(str, command)) + "; echo status $?; cat"
-        self.do("new-session", "-d", "-c", str(self._folder), *size, shell)
-
-    def do(self, *arguments: str) -> str:
-        done = subprocess.run([*self._tmux, *arguments], env=environment(), check=True, capture_output=True, text=True)
-        return done.stdout
-
-    def keys(self, *keys: str) -> None:
-        self.do("send-keys", *keys)
-
-    def until(self, text: str) -> str:
-        """Wait until the terminal shows a text."""
-        give_up = time.monotonic() + SECONDS_MAX
-        while text not in (seen := self.do("capture-pane", "-p")):
-            assert time.monotonic() < give_up, f"never: {text}\n{seen}"
-            time.sleep(0.05)
-        return seen
-
-    def close(self) -> None:
-        subprocess.run([*self._tmux, "kill-server"], check=False, capture_output=True)
+APP = ROOT / "tests" / "cli" / "app.py"
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    if shutil.which("tmux") is None:
-        pytest.skip("platform: there is no tmux on this machine")
-    terminal = Terminal(tmp_path)
-    yield terminal
-    terminal.close()
+    with terminal_in(tmp_path) as terminal:
+        yield terminal
 
 
 @pytest.fixture
@@ -75,10 +32,6 @@ def engine(tmp_path: Path) -> Iterator[Path]:
             yield tmp_path
         finally:
             process.terminate()
-
-
-def call(folder: Path, *arguments: str) -> None:
-    subprocess.run([*WFKIT, *arguments], cwd=folder, env=environment(), check=True, capture_output=True)
 
 
 def test_a_user_looks_at_a_run_and_cancels_it(engine: Path, terminal: Terminal) -> None:

@@ -22,7 +22,7 @@ from wfkit.cli.colours import Colour, is_terminal, paint
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Store
-from wfkit.cli.output import note
+from wfkit.cli.output import note, with_near_paths
 from wfkit.cli.ui import GROUP
 
 if TYPE_CHECKING:
@@ -158,6 +158,6 @@ def _print(news: News) -> None:
     elif news.kind == "stderr":
         note(news.text)
     else:
-        first, *rest = news.text.replace(f"{Path.cwd()}/", "").split("\n")
+        first, *rest = with_near_paths(news.text).split("\n")
         colour = _COLOURS.get(news.kind)
         note("\n".join([first if colour is None else paint(first, colour, stream=sys.stderr), *rest]))

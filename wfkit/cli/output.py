@@ -92,6 +92,11 @@ def near(path: str) -> str:
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
+def with_near_paths(text: str) -> str:
+    """Return a text with the paths in it that lie below as they are written from here."""
+    return text.replace(f"{Path.cwd()}/", "")
+
+
 def visible(text: str) -> str:
     r"""Return the text with what would move the cursor or break a table written out: `\n`, `\x1b`."""
     if text.isprintable():

@@ -61,6 +61,7 @@ class DetailScreen(Frame):
     def body(self) -> ComposeResult:
         clock = self.backend.clock
         yield Bar(id="title")
+        yield Page(id="blocked")
         with Container(id="columns"):
             with Container(id="views"):
                 yield Timeline(clock, id="timeline")
@@ -169,13 +170,14 @@ class DetailScreen(Frame):
         self.query_one("#part", Page).show(write, top=True)
 
     def _draw_run(self) -> None:
-        """Tell of the run as a whole: first why it does not go on, or how it ended."""
+        """Tell of the run as a whole: first why it does not go on, or how it ended. What blocks it has a place of its own."""
         page = self._page
         if page is None:
             return
         present = self.backend.clock()
         children = {child.id: child for child in page.children}
         why = [list(facts) for facts in about(explain(page.records), children, self.backend.store, present)]
+        self._draw_blocked(why.pop(0) if page.run.blocked is not None else [])
         whole = facts_of(page, present)
 
         def write(width: int) -> list[Line]:
@@ -185,6 +187,13 @@ class DetailScreen(Frame):
             return lines + list(fact_lines(whole, width))
 
         self.query_one("#run", Page).show(write)
+
+    def _draw_blocked(self, facts: Sequence[Fact]) -> None:
+        """Tell what blocks the run across the whole width, so that recorded and requested stand side by side."""
+        page = self.query_one("#blocked", Page)
+        page.display = bool(facts)
+        page.styles.height = len(list(fact_lines(facts, self.size.width)))
+        page.show(lambda width: list(fact_lines(facts, width)))
 
     def _span_writer(self, page: RunPage, span: Span) -> Callable[[int], list[Line]]:
         began = page.records[0].entry.t

@@ -17,7 +17,7 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask, is_live
 from wfkit.cli.facts import Fact, lines
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, RunName, Store, with_store
-from wfkit.cli.output import ago, columns, moment, now, on_terminal, rfc3339, show_json, visible
+from wfkit.cli.output import ago, columns, moment, now, on_terminal, rfc3339, show_json, visible, with_near_paths
 from wfkit.cli.runs.reading import failure_members, lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
 from wfkit.control.messages import GetFamily
@@ -129,7 +129,7 @@ def _blocked_facts(told: Explanation) -> list[Fact]:
 
 
 def _problem_facts(label: str, code: str, message: str, help: str) -> list[Fact]:
-    first, *rest = message.split("\n")
+    first, *rest = with_near_paths(message).split("\n")
     facts = [Fact(label, f"[{code}] {first}" if code else first, colour="red")]
     facts += [Fact("", line) for line in rest]
     return [*facts, Fact("help", help)]
