@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from wfkit import UnsimulatedIO, Workflow, step, workflow
@@ -85,6 +88,49 @@ def test_the_step_and_its_line_are_named_whatever_the_step_makes_of_it(case: Wor
     assert str(caught.value).startswith(told)
     assert f", at {__file__}:" in str(caught.value)
     assert "io=" in caught.value.help
+
+
+@step
+async def asks_by_a_client() -> str:
+    async with httpx.AsyncClient() as client:
+        answer = await client.get("http://127.0.0.1:9/rates")
+    return answer.text
+
+
+@step
+async def asks_in_a_task() -> str:
+    async def ask() -> str:
+        async with httpx.AsyncClient() as client:
+            return (await client.get("http://127.0.0.1:9/rates")).text
+
+    return await asyncio.create_task(ask())
+
+
+@workflow
+async def by_client() -> str:
+    return await asks_by_a_client()
+
+
+@workflow
+async def in_task() -> str:
+    return await asks_in_a_task()
+
+
+@pytest.mark.parametrize(("case", "line"), [(by_client, "await client.get"), (in_task, "return (await client.get")])
+def test_the_users_line_is_named_where_a_client_connects_in_a_task_of_its_own(case: Workflow[[], str], line: str) -> None:
+    """There the call stack holds nothing of the user's: it is the line at which the step waits for the client."""
+    with pytest.raises(UnsimulatedIO) as caught:
+        simulate(case)
+    file, number = re.search(r", at (.*?):(\d+) in ", str(caught.value)).groups()  # type: ignore[union-attr]  # it is there
+    assert file == __file__
+    assert line in Path(__file__).read_text().splitlines()[int(number) - 1]
+
+
+def test_an_async_step_is_told_what_is_allowed() -> None:
+    """`io="allow"` has been tried already."""
+    with pytest.raises(UnsimulatedIO) as caught:
+        simulate(by_client, io="allow")
+    assert "`def` step" in caught.value.help
 
 
 def test_a_whole_verification_ends_with_it() -> None:

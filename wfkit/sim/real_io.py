@@ -5,13 +5,17 @@ Python tells of both through audit events, whatever library asks for them.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
 from typing import Any, NoReturn
 
 from wfkit.api.attempt import attempt
-from wfkit.core.loop import location, user_frame
+from wfkit.api.definitions import Step, where_defined
+from wfkit.core.loop import is_internal, is_library, location
 from wfkit.errors import UnsimulatedIO
 from wfkit.sim.services import surroundings
 
@@ -29,6 +33,16 @@ _REFUSED = {
     "os.fork": "it forks",
 }
 """What is refused, and how it is told from the event's arguments."""
+
+executed: ContextVar[Step[..., Any] | None] = ContextVar("wfkit_executed", default=None)
+"""The step that code belongs to."""
+carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("wfkit_carrier", default=None)
+"""The task of an `async def` step; clients open their sockets in tasks of their own."""
+
+_WHAT_IS_ALLOWED = (
+    'io="allow" serves blocking clients in `def` steps only, such as httpx.Client: make it a `def` step, or give a world: '
+    "verify(..., world=World, resources=[replace(client, lambda w: w.bank)])"
+)
 
 _installed = False
 _guarded = 0
@@ -64,11 +78,43 @@ def refuse(what: str) -> NoReturn:
         UnsimulatedIO: always, in a simulation; which then ends with it, whatever the code makes of it.
     """
     now = attempt.get()
-    frame = user_frame(sys._getframe(1))
-    where = f", at {location(frame)}" if frame is not None else ""
+    line = _line(sys._getframe(1))
+    where = f", at {line}" if line else ""
     who = f"step {now.info.step}" if now is not None else "code outside of steps"
-    error = UnsimulatedIO(f"{who} reaches for the real world: {what}{where}")
+    help = None if _guarded else _WHAT_IS_ALLOWED
+    error = UnsimulatedIO(f"{who} reaches for the real world: {what}{where}", help=help)
     host = surroundings.get()
     if host is not None:
         host.end_with(error)
     raise error
+
+
+def _line(frame: FrameType | None) -> str:
+    """Return the user's line that asks for it, or else the one at which its step waits for a library that does."""
+    while frame is not None and frame.f_code.co_qualname != "VirtualLoop.drive":  # beyond is who began the simulation
+        if _is_users(frame):
+            return location(frame)
+        frame = frame.f_back
+    step, task = executed.get(), carrier.get()
+    return (_awaiting(task) if task is not None else "") or (where_defined(step.fn) if step is not None else "")
+
+
+def _awaiting(task: asyncio.Task[Any]) -> str:
+    """Return the innermost line of the user's at which a suspended task waits, in itself or in tasks that it waits for."""
+    line = ""
+    seen: list[object] = []
+    waiting: Any = task
+    while isinstance(waiting, asyncio.Task) and waiting not in seen:
+        seen.append(waiting)
+        awaited: Any = waiting.get_coro()
+        while awaited is not None:
+            frame = getattr(awaited, "cr_frame", None)
+            if frame is not None and _is_users(frame):
+                line = location(frame)
+            awaited = getattr(awaited, "cr_await", None)
+        waiting = getattr(waiting, "_fut_waiter", None)
+    return line
+
+
+def _is_users(frame: FrameType) -> bool:
+    return not is_internal(frame.f_code) and not is_library(frame.f_code)

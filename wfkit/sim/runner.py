@@ -13,6 +13,7 @@ from wfkit.api.definitions import Step
 from wfkit.engine.ports import Ended, Running
 from wfkit.engine.runner import StepExit
 from wfkit.sim.loop import Killed, VirtualLoop
+from wfkit.sim.real_io import carrier, executed
 from wfkit.sim.services import FOREVER, Calling, in_thread, with_pauses
 from wfkit.sim.strand import Strand
 
@@ -46,6 +47,7 @@ class SimulatedRunner:
         seen, entering = self._points.entering(step, now)
         context = contextvars.copy_context()
         context.run(attempt.set, seen)
+        context.run(executed.set, step)
         if step.is_async:
             task = self._loop.create_task(self._await(step, args, kwargs, seen, entering), context=context)
             task.add_done_callback(functools.partial(_report, ended))
@@ -67,6 +69,7 @@ class SimulatedRunner:
     async def _await(
         self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], now: Attempt, entering: Calling
     ) -> Any:
+        carrier.set(asyncio.current_task())
         try:
             await with_pauses(entering)
             result = await step.fn(*args, **kwargs)
