@@ -94,10 +94,11 @@ if TYPE_CHECKING:
     from wfkit.api.resources import Resource, resource
     from wfkit.api.saga import Saga, Undone, saga, undoes
     from wfkit.api.signals import Received, Signal, Waitable, publish, send, subscribe, wait_any, wait_signal
+    from wfkit.control.opening import Engine
     from wfkit.control.remote import connect
     from wfkit.core.durations import Duration
     from wfkit.engine.client import Client, Run
-    from wfkit.engine.engine import Engine, run
+    from wfkit.engine.engine import run
 
     __version__: str
 
@@ -241,11 +242,11 @@ _LAZY = {
     "subscribe": "wfkit.api.signals",
     "wait_any": "wfkit.api.signals",
     "wait_signal": "wfkit.api.signals",
+    "Engine": "wfkit.control.opening",
     "connect": "wfkit.control.remote",
     "Duration": "wfkit.core.durations",
     "Client": "wfkit.engine.client",
     "Run": "wfkit.engine.client",
-    "Engine": "wfkit.engine.engine",
     "run": "wfkit.engine.engine",
 }
 

@@ -21,7 +21,7 @@ async def measure_work(folder: Path, commit: float) -> None:
         ("W4", work.parallel),
         ("W6", work.timers),
     ):
-        async with Engine.open(str(folder / f"{name}.duckdb"), workflows=flows.ALL) as engine:
+        async with Engine.open(str(folder / f"{name}.duckdb"), workflows=flows.ALL, control=False) as engine:
             await (await engine.start(flows.one_step, 0)).result()
             await measure(engine)
     await work.recovery(folder / "W5.duckdb")

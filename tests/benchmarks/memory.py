@@ -30,7 +30,7 @@ async def measure(folder: Path, runs: int, runs_in_memory: int) -> None:
     """Start sleeping runs, wait until the engine is idle, and report."""
     path = str(folder / f"sleeping-{runs}-{runs_in_memory}.duckdb")
     kind = "in_memory" if runs_in_memory >= runs else "evicted"
-    async with Engine.open(path, workflows=[flows.sleeper], runs_in_memory=runs_in_memory) as engine:
+    async with Engine.open(path, workflows=[flows.sleeper], runs_in_memory=runs_in_memory, control=False) as engine:
         empty = resident_bytes()
         for _ in range(0, runs, BATCH):
             await asyncio.gather(*(engine.start(flows.sleeper, MONTH_SECONDS) for _ in range(BATCH)))
@@ -39,7 +39,7 @@ async def measure(folder: Path, runs: int, runs_in_memory: int) -> None:
         used = resident_bytes() - empty
         report(f"memory_{runs}_sleeping_{kind}", used / 1e6, "MB", bytes_per_run=used // runs)
     start = time.perf_counter()
-    async with Engine.open(path, workflows=[flows.sleeper]):
+    async with Engine.open(path, workflows=[flows.sleeper], control=False):
         report(f"open_with_{runs}_sleeping", (time.perf_counter() - start) * 1e3, "ms")
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from tests.benchmarks import flows
 from tests.benchmarks.figures import report, report_times
 from wfkit import Engine
+from wfkit.api.registry import Registry
 from wfkit.core.entries import Record
 from wfkit.core.machine import Machine, activations
 from wfkit.core.records import decode_record, encode_record
+from wfkit.engine.engine import running
+from wfkit.journal.duckdb import open_journal
 
 
 async def throughput(engine: Engine, runs: int = 1_000) -> None:
@@ -71,20 +74,20 @@ async def timers(engine: Engine, runs: int = 1_000) -> None:
 
 async def recovery(path: Path, steps: int = 1_000) -> None:
     """W5: a run with a long history is due after a restart: from then to its next command, its replay included."""
-    async with Engine.open(str(path), workflows=[flows.waits_then_steps]) as engine:
+    async with Engine.open(str(path), workflows=[flows.waits_then_steps], control=False) as engine:
         run = await engine.start(flows.waits_then_steps, steps)
         while len(await run.history()) < steps + 1:
             await asyncio.sleep(0.05)
-    async with Engine.open(str(path), workflows=[flows.waits_then_steps]) as engine:
-        run = engine.get(flows.waits_then_steps, run.id)
-        await run.result()
-        live = await engine._runs.find(run.id)  # to replay the same history again
+    journal = await open_journal(path)
+    async with running(journal, Registry([flows.waits_then_steps])) as core:
+        await core.get(flows.waits_then_steps, run.id).result()
+        live = await core._runs.find(run.id)  # to replay the same history again
         assert live is not None
         times = []
         history: list[Record] = []
         for _ in range(10):
             start = time.perf_counter()
-            history = live.read(await engine._journal.history(live.number))  # what a rebuild does
+            history = live.read(await journal.history(live.number))  # what a rebuild does
             machine = Machine(flows.waits_then_steps)
             machine.replay(activations(history), length=len(history))
             times.append(time.perf_counter() - start)

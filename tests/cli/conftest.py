@@ -143,7 +143,7 @@ def fill1() -> None:
     import app  # type: ignore[import-not-found]  # of the folder
 
     async def fill() -> None:
-        async with Engine.open(app="app.py") as engine:
+        async with Engine.open(app="app.py", control=False) as engine:
             await engine.start(app.pack, app.Order("7", Decimal(9)), id="pack-7")
             waiting = engine.get(app.pack, "pack-7")
             await waiting.send("order.packed", {"order_id": "8", "box": "b\x1b[31m"})
@@ -177,7 +177,7 @@ def fill2() -> None:
     """Let the run of the edited workflow be blocked."""
 
     async def fill() -> None:
-        async with Engine.open(app="app.py") as engine:
+        async with Engine.open(app="app.py", control=False) as engine:
             while not await engine.runs("id:edited-1 status:blocked"):
                 await asyncio.sleep(0.01)
 

@@ -15,6 +15,7 @@ from tests.control import app
 from wfkit.api.definitions import Workflow
 from wfkit.api.registry import Registry
 from wfkit.control.client import AsyncEngineClient
+from wfkit.control.logs import all_logs
 from wfkit.control.server import serving
 from wfkit.engine.engine import Engine, running
 from wfkit.journal.duckdb import open_journal
@@ -37,8 +38,12 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     path = folder / ".wfkit" / "journal.duckdb"
     journal = await open_journal(path)
     registry = Registry([one for one in vars(app).values() if isinstance(one, Workflow)])
-    async with running(journal, registry) as engine, serving(engine.requests, journal, registry, app="app.py") as socket:
-        yield Served(engine, AsyncEngineClient(socket), socket, path)
+    with all_logs() as logs:
+        async with (
+            running(journal, registry) as engine,
+            serving(engine.requests, journal, registry, logs, app="app.py") as socket,
+        ):
+            yield Served(engine, AsyncEngineClient(socket), socket, path)
 
 
 class Standing(NamedTuple):

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from wfkit import Engine
 from wfkit.api.attempt import step_info
 from wfkit.api.definitions import Retry, Workflow, step, workflow
 from wfkit.api.primitives import sleep
 from wfkit.api.signals import Signal, wait_signal
-from wfkit.engine.engine import Engine
 
 JOURNAL, EFFECTS, WHAT = sys.argv[1:]
 go = Signal("go", int)
@@ -116,7 +116,7 @@ async def die_of_an_activation(engine: Engine) -> None:
 
 async def main() -> None:
     workflows: list[Workflow[..., Any]] = [count, die, take_long, die_in_the_workflow]
-    async with Engine.open(JOURNAL, workflows=workflows) as engine:
+    async with Engine.open(JOURNAL, workflows=workflows, control=False) as engine:
         await {"work": work, "step": die_of_a_step, "activation": die_of_an_activation}[WHAT](engine)
     tell("closed")
 

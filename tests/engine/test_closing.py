@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+import wfkit
 from tests.engine.world import World, check_journal, until
 from wfkit.api.definitions import Workflow, step, workflow
 from wfkit.api.resources import resource
 from wfkit.core.entries import AttemptFailed, StepCompleted
+from wfkit.engine.client import Client
 from wfkit.engine.engine import Engine
 from wfkit.journal.memory import MemoryJournal
 from wfkit.journal.port import Row
@@ -56,7 +58,7 @@ def result(engine: Engine) -> Any:
     return engine.get(main, "one").result()
 
 
-async def start_and_be_in_flight(engine: Engine, wf: Workflow[[], int] = main) -> None:
+async def start_and_be_in_flight(engine: Client, wf: Workflow[[], int] = main) -> None:
     await engine.start(wf, id="one")
     await until(lambda: calls)
 
@@ -125,8 +127,8 @@ def test_a_close_that_is_cancelled_lets_a_file_go(tmp_path: Path) -> None:
     async def one_step() -> int:
         return await hang_once()
 
-    def opened() -> AbstractAsyncContextManager[Engine]:
-        return Engine.open(str(tmp_path / "journal.duckdb"), workflows=[one_step])
+    def opened() -> AbstractAsyncContextManager[wfkit.Engine]:
+        return wfkit.Engine.open(str(tmp_path / "journal.duckdb"), workflows=[one_step], control=False)
 
     async def use(closing: asyncio.Event) -> None:
         async with opened() as engine:

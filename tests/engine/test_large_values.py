@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import wfkit
 from tests.engine.world import World, check_journal, until
 from wfkit.api.definitions import Retry, step, workflow
 from wfkit.api.primitives import State
@@ -175,14 +176,14 @@ def test_long_values_on_a_file(tmp_path: Path) -> None:
     """The same in DuckDB, over a restart."""
 
     async def first() -> None:
-        async with Engine.open(str(tmp_path / "journal.duckdb"), workflows=[pass_on]) as engine:
+        async with wfkit.Engine.open(str(tmp_path / "journal.duckdb"), workflows=[pass_on], control=False) as engine:
             run = await engine.start(pass_on, LONG, id="one")
             await run.send(letter, LONG)
             assert await run.result() == LONG + LONG
             await engine.start(pass_on, LONG, id="two")
 
     async def second() -> None:
-        async with Engine.open(str(tmp_path / "journal.duckdb"), workflows=[pass_on]) as engine:
+        async with wfkit.Engine.open(str(tmp_path / "journal.duckdb"), workflows=[pass_on], control=False) as engine:
             assert await engine.get(pass_on, "one").result() == LONG + LONG
             run = engine.get(pass_on, "two")
             await run.send(letter, "!")

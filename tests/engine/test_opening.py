@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import wfkit
 from tests.engine.world import World, until
 from wfkit.api.definitions import Workflow, step, workflow
 from wfkit.api.primitives import sleep
@@ -58,7 +59,7 @@ async def take() -> int:
 
 
 async def opened(path: Path, **options: Any) -> None:
-    async with Engine.open(str(path / "journal.duckdb"), **options):
+    async with wfkit.Engine.open(str(path / "journal.duckdb"), control=False, **options):
         pass
 
 
@@ -67,7 +68,7 @@ def test_an_app_gives_its_workflows(tmp_path: Path) -> None:
     (tmp_path / "some_app.py").write_text(APP)
 
     async def life(app: str, x: int) -> Any:
-        async with Engine.open(str(tmp_path / "journal.duckdb"), app=app) as engine:
+        async with wfkit.Engine.open(str(tmp_path / "journal.duckdb"), app=app, control=False) as engine:
             main: Workflow[..., Any] = sys.modules["some_app"].main
             return await (await engine.start(main, x, id=f"run-{x}")).result()
 
@@ -110,7 +111,7 @@ def test_a_journal_in_use_is_refused(tmp_path: Path) -> None:
     """By a second engine, which leaves the first one alone."""
 
     async def life() -> int:
-        async with Engine.open(str(tmp_path / "journal.duckdb"), workflows=[take]) as engine:
+        async with wfkit.Engine.open(str(tmp_path / "journal.duckdb"), workflows=[take], control=False) as engine:
             with pytest.raises(JournalLocked):
                 await opened(tmp_path, workflows=[take])
             run = await engine.start(take)

@@ -19,6 +19,7 @@ from textual.widget import Widget
 from tests.cli import app as defined
 from wfkit.api.definitions import Workflow
 from wfkit.api.registry import Registry
+from wfkit.control.logs import all_logs
 from wfkit.control.server import serving
 from wfkit.engine.engine import Engine, running
 from wfkit.journal.duckdb import open_journal
@@ -104,8 +105,9 @@ async def engine_on(journal: Path) -> AsyncIterator[Engine]:
     """Run an engine on a journal, with its control socket."""
     opened = await open_journal(journal)
     registry = Registry([one for one in vars(defined).values() if isinstance(one, Workflow)])
-    async with running(opened, registry) as engine, serving(engine.requests, opened, registry, app="app.py"):
-        yield engine
+    with all_logs() as logs:
+        async with running(opened, registry) as engine, serving(engine.requests, opened, registry, logs, app="app.py"):
+            yield engine
 
 
 @pytest.fixture

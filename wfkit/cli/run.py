@@ -8,9 +8,8 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib import import_module
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,12 +29,13 @@ from wfkit.cli.runs.reading import run_members
 from wfkit.cli.runs.result import no_result
 from wfkit.cli.statuses import shown, word
 from wfkit.control.inputs import arguments
+from wfkit.control.opening import reachable
 from wfkit.core.commands import CompleteRun, StartChild
 from wfkit.core.entries import Blocked, Record
 from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine, running
 from wfkit.errors import CodecError, DuplicateRun, NonDeterminismError, UnknownRun, WfkitError, by_code
-from wfkit.journal.duckdb import DuckDBJournal, open_journal
+from wfkit.journal.duckdb import open_journal
 from wfkit.replay.explain import now_at
 
 app = make_app()
@@ -43,7 +43,7 @@ app = make_app()
 _ID_BYTES = 10  # as many as an engine gives a run without an id
 _LOOK_SECONDS = 0.1
 _QUIET_SECONDS = 0.3
-"""What takes no longer needs no progress, and no socket."""
+"""What takes no longer needs no progress."""
 _LINE_SECONDS = 10.0
 """How often progress is told where it cannot be shown in place."""
 
@@ -136,7 +136,7 @@ class _Call:
         journal = await open_journal(self._store)
         async with (
             running(journal, self._registry, all_runs=False) as engine,
-            _served_if_long(engine, journal, self._registry, self._target),
+            reachable(engine.requests, journal, self._registry, app=self._target),
         ):
             try:
                 await self._start(engine, args)
@@ -191,30 +191,6 @@ class _Call:
         note(f"interrupted: run {state.id} is {word(state.detail)}" + (f" ({at})" if at else ""))
         if not state.finished:
             note(f"  go on  {with_store(f'wfkit run {self._target} --id {state.id}', self._store)}")
-
-
-@asynccontextmanager
-async def _served_if_long(engine: Engine, journal: DuckDBJournal, registry: Registry, target: str) -> AsyncIterator[None]:
-    """Serve the control socket once this has lasted a while, so that a signal can be sent. Short runs pay nothing for it."""
-    stop = asyncio.Event()
-    serve = asyncio.ensure_future(_serve(engine, journal, registry, target, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await serve
-
-
-async def _serve(engine: Engine, journal: DuckDBJournal, registry: Registry, target: str, stop: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), _QUIET_SECONDS)
-        return
-    server = await asyncio.to_thread(import_module, "wfkit.control.server")  # it takes long, and the run goes on
-    try:
-        async with server.serving(engine.requests, journal, registry, app=target):
-            await stop.wait()
-    except WfkitError as error:
-        note(f"other commands cannot reach this run: {error}")
 
 
 async def _end_of_all(engine: Engine, id: str) -> None:

@@ -46,6 +46,7 @@ def serve(
 
 
 async def _serve(app: str, registry: Registry, store: Path) -> None:
+    from wfkit.control.logs import all_logs
     from wfkit.control.server import serving
     from wfkit.engine.engine import running
     from wfkit.journal.duckdb import open_journal
@@ -55,7 +56,8 @@ async def _serve(app: str, registry: Registry, store: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     journal = await open_journal(store)
-    async with running(journal, registry) as engine, serving(engine.requests, journal, registry, app=app) as path:
-        note(f"serving {app} on {path}")
-        await stop.wait()
-        note("stopping")
+    with all_logs() as logs:
+        async with running(journal, registry) as engine, serving(engine.requests, journal, registry, logs, app=app) as path:
+            note(f"serving {app} on {path}")
+            await stop.wait()
+            note("stopping")

@@ -56,9 +56,9 @@ def bound_socket(folder: Path) -> Iterator[tuple[socket.socket, Path]]:
         EngineRunning: another engine serves this folder.
         JournalUnusable: no socket can be made.
     """
-    _refuse_living(folder)
     with contextlib.ExitStack() as stack:
         try:
+            _refuse_living(folder)
             path = _private_folder(folder, stack) / SOCKET
             listener = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
             listener.bind(os.fspath(path))

@@ -1,4 +1,8 @@
-"""Keeps the latest log records of an engine's process, for screens."""
+"""Keeps the latest log records of an engine's process, for screens.
+
+A process that is ours gives all of them. A program that opens an engine has a logging of its own, which stays as it is: its
+root gets no handler, since with one `logging.basicConfig` would do nothing.
+"""
 
 from __future__ import annotations
 
@@ -49,16 +53,47 @@ class KeptLogs(logging.Handler):
 
 
 @contextlib.contextmanager
-def kept_logs() -> Iterator[KeptLogs]:
+def all_logs() -> Iterator[KeptLogs]:
     """Keep the log records of this process; those of runs from level INFO on."""
-    handler = KeptLogs()
+    kept = KeptLogs()
     root, runs = logging.getLogger(), logging.getLogger("wfkit.run")
     level = runs.level
-    root.addHandler(handler)
+    root.addHandler(kept)
     if level == logging.NOTSET:
         runs.setLevel(logging.INFO)
     try:
-        yield handler
+        yield kept
     finally:
-        root.removeHandler(handler)
+        root.removeHandler(kept)
         runs.setLevel(level)
+
+
+@contextlib.contextmanager
+def own_logs() -> Iterator[KeptLogs]:
+    """Keep what the engine and its runs log, as far as this program wants it logged at all."""
+    kept = _OwnLogs()
+    logger = logging.getLogger("wfkit")
+    logger.addHandler(kept)
+    try:
+        yield kept
+    finally:
+        logger.removeHandler(kept)
+
+
+class _OwnLogs(KeptLogs):
+    """Where the program has no handler, lets warnings go to stderr, as Python does if there is none at all."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        handlers = list(_handlers(logging.getLogger(record.name)))
+        unheard = handlers[0] is self and all(isinstance(handler, KeptLogs) for handler in handlers)
+        if unheard and logging.lastResort is not None and record.levelno >= logging.lastResort.level:
+            logging.lastResort.handle(record)
+
+
+def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:
+    """Yield the handlers that a record of a logger comes to."""
+    at: logging.Logger | None = logger
+    while at is not None:
+        yield from at.handlers
+        at = at.parent if at.propagate else None

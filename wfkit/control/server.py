@@ -7,14 +7,14 @@ import contextlib
 import importlib.metadata
 import logging
 import os
+import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
-import uvicorn
 from msgspec import UNSET
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,6 +22,9 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from wfkit import errors
 from wfkit.api.registry import Registry
@@ -30,7 +33,7 @@ from wfkit.control import reads, reports, sql
 from wfkit.control.address import bound_socket
 from wfkit.control.code import step_facts, versions_of, workflow_facts
 from wfkit.control.inputs import arguments
-from wfkit.control.logs import KeptLogs, kept_logs
+from wfkit.control.logs import KeptLogs
 from wfkit.core.codec import PAYLOAD_BYTES_MAX
 from wfkit.engine.requests import LocalRequests
 from wfkit.errors import BadRequest, EngineUnreachable, InternalError, PayloadTooLarge, WfkitError
@@ -44,6 +47,7 @@ DISCARDED_BYTES_MAX = 16 * m.BODY_BYTES_MAX
 """So much of a body that is too long is read all the same: who is still sending does not hear the answer."""
 CLOSING_SECONDS = 2.0
 """How long requests may take that were begun before the server closes."""
+CLOSING_LOOK_SECONDS = 0.005
 QUERIES_MAX = 2
 """So many SQL queries run at the same time: each may keep a thread and a core busy for 10 s."""
 FEED_LOOK_SECONDS = 0.05
@@ -72,51 +76,72 @@ _DECODERS: dict[str, msgspec.json.Decoder[m.Request[Any]]] = {
 
 
 @contextlib.asynccontextmanager
-async def serving(requests: LocalRequests, journal: DuckDBJournal, registry: Registry, *, app: str) -> AsyncIterator[Path]:
+async def serving(
+    requests: LocalRequests, journal: DuckDBJournal, registry: Registry, logs: KeptLogs, *, app: str
+) -> AsyncIterator[Path]:
     """Serve an engine on the socket beside its journal; yields where that is.
 
     Args:
         requests: the engine's.
         journal: the engine's.
         registry: the engine's code.
+        logs: what is shown of the process's logs.
         app: where the code is from, for people.
 
     Raises:
         EngineRunning: another engine serves this folder.
         JournalUnusable: no socket can be made there.
     """
-    with kept_logs() as logs, bound_socket(journal.path.parent) as (listener, path):
+    with bound_socket(journal.path.parent) as (listener, path):
         control = Control(requests, journal, registry, app, logs)
-        config = uvicorn.Config(
-            control.app(),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(CLOSING_SECONDS),
-        )
-        server = _Server(config)
-        serve = asyncio.ensure_future(server.serve(sockets=[listener]))
-        try:
-            while not server.started:
-                await asyncio.wait([serve], timeout=0.005)
-                if serve.done():
-                    await serve
-            yield path
-        finally:
-            control.closing.set()
-            server.should_exit = True
-            await serve
+        async with _listening(control.app(), listener):
+            try:
+                yield path
+            finally:
+                control.closing.set()
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to the program that it is a part of."""
+@contextlib.asynccontextmanager
+async def _listening(app: Starlette, listener: socket.socket) -> AsyncIterator[None]:
+    """Answer what comes to a socket. At the end no more is taken, and what was begun may end.
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    `uvicorn.Server` does this for a whole process: it takes its signals, logs, and looks ten times a second whether to stop.
+    """
+    config = _Config(app, http=_Connection, ws="none", lifespan="off", log_config=None, server_header=False)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(config, state, {}), sock=listener, backlog=config.backlog)
+    try:
         yield
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        deadline = time.monotonic() + CLOSING_SECONDS
+        # Each leaves the set by itself, and tells nobody.
+        while (state.connections or state.tasks) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(CLOSING_LOOK_SECONDS)
+        for task in state.tasks:
+            task.cancel()
+        await asyncio.gather(*state.tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+class _Config(Config):
+    """Leaves uvicorn's loggers alone: they belong to the program, which may run a server of its own."""
+
+    def configure_logging(self) -> None:
+        pass
+
+
+class _Connection(H11Protocol):
+    """Logs no requests, and to our own logger what is wrong with one."""
+
+    def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config, state, app_state)
+        self.logger = log
+        self.access_log = False
 
 
 class Control:
