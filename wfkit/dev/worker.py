@@ -19,6 +19,7 @@ from msgspec import Raw
 
 from wfkit.api.registry import Registry
 from wfkit.control import reads
+from wfkit.control.logs import KeptLogs, all_logs
 from wfkit.control.server import serving
 from wfkit.core.state import RunState
 from wfkit.dev.channel import (
@@ -63,7 +64,8 @@ def main() -> None:
                 _give_of_file(supervisor, order)
             case Open() as order:
                 try:
-                    asyncio.run(_serve(supervisor, app, registry, order))
+                    with all_logs() as logs:
+                        asyncio.run(_serve(supervisor, app, registry, logs, order))
                 except WfkitError as error:
                     supervisor.report(refusal(error))
                 return
@@ -71,10 +73,10 @@ def main() -> None:
                 return
 
 
-async def _serve(supervisor: Supervisor, app: str, registry: Registry, order: Open) -> None:
+async def _serve(supervisor: Supervisor, app: str, registry: Registry, logs: KeptLogs, order: Open) -> None:
     _log_to_stderr(order.diverged)
     journal = await open_journal(order.store)
-    async with running(journal, registry) as engine, serving(engine.requests, journal, registry, app=app) as path:
+    async with running(journal, registry) as engine, serving(engine.requests, journal, registry, logs, app=app) as path:
         supervisor.report(Serving(str(path), journal.notice))
         blocking = asyncio.ensure_future(_block(engine, order.diverged))
         orders = supervisor.orders()

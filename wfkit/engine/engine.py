@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple, Unpack, assert_never, cast
 
 from msgspec import Raw
@@ -47,7 +47,6 @@ from wfkit.core.entries import (
 )
 from wfkit.core.machine import StepFuture
 from wfkit.core.state import PendingChild, PendingStep, PendingTimer, RunState
-from wfkit.engine.apps import load_app
 from wfkit.engine.client import Client, Run
 from wfkit.engine.executor import STEPS_MAX, Executor, Job
 from wfkit.engine.mailbox import Mailbox
@@ -85,7 +84,7 @@ log = logging.getLogger("wfkit.engine")
 
 
 class Engine(Client):
-    """Runs workflows on a journal. Use `Engine.open`.
+    """Runs workflows on a journal. Use `running`; for programs, `wfkit.Engine` does.
 
     Args:
         journal: where everything durable is.
@@ -140,34 +139,6 @@ class Engine(Client):
         """Unfinished runs of the journal that do not go on by themselves."""
 
     # -- opening and closing ------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def open(
-        path: str = ".wfkit/journal.duckdb",
-        *,
-        app: str | None = None,
-        workflows: Sequence[Workflow[..., Any]] = (),
-        steps_max: int = STEPS_MAX,
-        runs_in_memory: int = HOT_MAX,
-    ) -> AbstractAsyncContextManager[Engine]:
-        """Open an engine on a journal file: `async with Engine.open(app="shop.workflows") as engine:`.
-
-        Every unfinished run goes on from where it was.
-
-        Args:
-            path: the journal; made if it is not there.
-            app: a module or file whose workflows to run.
-            workflows: workflows to run, with the steps and children that they name; instead of `app`.
-            steps_max: steps that run at the same time.
-            runs_in_memory: runs that keep their code in memory, about 4 kB each.
-
-        Raises:
-            JournalLocked: another process holds the journal.
-            JournalCorrupt, JournalTooNew, JournalFull: the file cannot be used; nothing was changed.
-            AppError: the app does not import, or defines no workflow.
-            DuplicateName: two definitions share a name.
-        """
-        return _open(path, app, workflows, steps_max, runs_in_memory)
 
     async def recover(self, *, all_runs: bool = True) -> None:
         """Take up the runs of the journal. Called once, before anything else.
@@ -459,21 +430,6 @@ class Engine(Client):
             self._submit(run, pending)
         elif isinstance(pending, PendingStep) and pending.cancelled:
             self.step_failed(run.number, n, Failure("StepCancelled", "cancelled between two attempts"), pending.attempt)
-
-
-@asynccontextmanager
-async def _open(
-    path: str, app: str | None, workflows: Sequence[Workflow[..., Any]], steps_max: int, hot_max: int
-) -> AsyncIterator[Engine]:
-    if (app is None) == (not workflows):
-        raise DefinitionError("an engine needs app= or workflows=, and not both")
-    registry = Registry(workflows) if app is None else load_app(app)
-    from wfkit.journal.duckdb import open_journal  # a simulation never needs DuckDB, which takes as long as all the rest
-
-    journal = await open_journal(path)
-    warm_max = 2 * hot_max
-    async with running(journal, registry, steps_max=steps_max, hot_max=hot_max, warm_max=warm_max) as engine:
-        yield engine
 
 
 @asynccontextmanager
