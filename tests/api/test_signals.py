@@ -375,6 +375,13 @@ def test_a_signal_needs_a_name_and_a_type_that_travels() -> None:
         Signal("s", RuntimeError)
 
 
+def test_a_class_is_no_signal() -> None:
+    """It is often written so; the error shows the right form."""
+    with pytest.raises(DefinitionError, match=r"class Packed\(Signal\) makes no signal") as caught:
+        type("Packed", (Signal,), {})
+    assert 'packed = Signal("packed", Packed)' in caught.value.help
+
+
 def test_a_timeout_that_is_no_duration_is_refused_before_anything_is_asked() -> None:
     """The run fails with the ValueError, and no wait is left open."""
 

@@ -96,6 +96,11 @@ async def bound_chance(n: int) -> None:
 
 
 @workflow
+async def bound_chance_in_long_text(n: int) -> None:
+    await note(f"{'very ' * 30}long, and then {urandom(8).hex()} and {'very ' * 30}much more")
+
+
+@workflow
 async def rare_lot(n: int) -> str:
     return await (load if lot() < 1e-9 else note)("done")
 

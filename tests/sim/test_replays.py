@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,7 @@ import pytest
 from tests.sim import strays
 from tests.sim.strays import (
     bound_chance,
+    bound_chance_in_long_text,
     bound_clock,
     environment,
     late_deadline,
@@ -91,6 +93,16 @@ def test_other_arguments_are_a_warning(workflow: Workflow[..., Any]) -> None:
 
     assert (violation.severity, violation.about, violation.n) == ("warning", "note", 1)
     assert "goes on" in violation.why
+
+
+def test_of_long_arguments_it_is_shown_where_they_differ() -> None:
+    """Two equal beginnings would tell nothing."""
+    (violation,) = replays_of(bound_chance_in_long_text)
+
+    recorded, replayed = violation.evidence[:2]
+    assert re.search(r"note\(\"very .* \.\.\. .*and then [0-9a-f]{16} and very.*\.\.\.", recorded)
+    assert re.search(r"note\(\"very .* \.\.\. .*and then [0-9a-f]{16} and very.*\.\.\.", replayed)
+    assert max(map(len, (recorded, replayed))) < 120
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,11 @@ class Signal(Waitable[T]):
         self.name = name
         self.codec = codec(type)
 
+    def __init_subclass__(cls) -> None:
+        told = f"class {cls.__name__}(Signal) makes no signal: a signal is an object, and a class says what it carries"
+        name = cls.__name__.lower()
+        raise DefinitionError(told, help=f'{name} = Signal("{name}", {cls.__name__}), with {cls.__name__} as a dataclass')
+
     def __repr__(self) -> str:
         return f"<signal {self.name}>"
 

@@ -24,7 +24,10 @@ _ACTIVATIONS_MAX = 20_000
 """About so many activations the beginnings of one history, and as many its wholes, may cost: half a second each."""
 _TRIES = 8
 """Replays in the same place that must go the same way."""
-_ARGUMENTS_CHARS_MAX = 60
+_COMMAND_CHARS_MAX = 80
+_BEGINNING_CHARS = 30
+_BEFORE_CHARS = 15
+"""How much is shown of what two commands have in common, at their beginning and before they differ."""
 
 
 class Disagreement(Struct, frozen=True):
@@ -148,14 +151,15 @@ def _told(machine: Machine, fed: Sequence[Activation], length: int, place: Elsew
     assert command is not None
     assert machine.sites is not None
     ahead = {(type(other), name_of(other)) for seq, _, commands in fed if seq >= difference.seq for other in commands or ()}
+    told = [spelt(each, arguments=not difference.breaks) for each in (recorded, requested)]
     return Disagreement(
         workflow=machine.code.name,
         run=machine.start.id,
         n=getattr(command, "n", 0),
         breaks=difference.breaks,
         about=about(recorded or command),
-        recorded=spelt(recorded, arguments=not difference.breaks),
-        requested=spelt(requested, arguments=not difference.breaks),
+        recorded=_around_difference(*told),
+        requested=_around_difference(*reversed(told)),
         entry=difference.seq,
         length=length,
         line=machine.sites.get(identity(requested), "") if requested is not None else "",
@@ -199,18 +203,26 @@ def spelt(command: Command | None, *, arguments: bool) -> str:
     match command:
         case RunStep() | StartChild():
             text = bytes(command.args).decode()[1:-1]
-            return f"{command.name if isinstance(command, RunStep) else command.workflow}({_cut(text)})"
+            return f"{command.name if isinstance(command, RunStep) else command.workflow}({text})"
         case CompleteRun():
-            return f"return {_cut(bytes(command.value).decode())}"
+            return f"return {bytes(command.value).decode()}"
         case FailRun():
-            return f"raise {command.error.type}: {_cut(command.error.message)}"
+            return f"raise {command.error.type}: {command.error.message}"
         case _:
             payload = getattr(command, "payload", None)
-            return f"{kind} {what}" + (f" {_cut(bytes(payload).decode())}" if payload is not None else "")
+            return f"{kind} {what}" + (f" {bytes(payload).decode()}" if payload is not None else "")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _ARGUMENTS_CHARS_MAX else f"{text[:_ARGUMENTS_CHARS_MAX]}..."
+def _around_difference(text: str, other: str) -> str:
+    """Return a text so short that it fits into a line, with its beginning and the part in which it differs from another."""
+    if len(text) <= _COMMAND_CHARS_MAX:
+        return text
+    same = next((at for at, pair in enumerate(zip(text, other, strict=False)) if pair[0] != pair[1]), len(other))
+    begin = max(same - _BEFORE_CHARS, 0)
+    if begin <= _BEGINNING_CHARS:
+        return f"{text[:_COMMAND_CHARS_MAX]}..."
+    shown = f"{text[:_BEGINNING_CHARS]} ... {text[begin : begin + _COMMAND_CHARS_MAX - _BEGINNING_CHARS]}"
+    return shown if begin + _COMMAND_CHARS_MAX - _BEGINNING_CHARS >= len(text) else f"{shown}..."
 
 
 _CHANGING = frozenset(

@@ -358,7 +358,7 @@ class _Telling:
             case CancelRequested():
                 return "the run is asked to stop" + (": its timeout is over" if entry.timeout else ""), OTHER
             case Blocked():
-                return f"blocked: {entry.code} {_short(entry.cause.message)}".replace("  ", " "), MAIN
+                return f"blocked: {entry.code} {entry.cause.message.partition(chr(10))[0]}", MAIN
             case RunTerminated():
                 return f"terminated{f': {entry.reason}' if entry.reason else ''}", MAIN
             case SignalPublished():

@@ -16,6 +16,7 @@ from wfkit.sim.oracles.words import short, times
 from wfkit.sim.reference import Outcome, RunEnd
 from wfkit.sim.services import canonical
 
+_VALUE_CHARS_MAX = 120
 _FOLDED = "timing"
 """What all differences that come of time alone are about: one line tells of them."""
 
@@ -69,7 +70,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         reference.line_of(found.step, found.workflow or reference.subject.workflow.name),
         found.evidence,
         why,
-        _declare(schedule.recording.faults[0].kind) if is_dealt_with else fix,
+        _declare(schedule) if is_dealt_with else fix,
     )
 
 
@@ -121,8 +122,10 @@ def _without_extra(schedule: Schedule, outcome: Outcome) -> Outcome:
     return outcome._replace(effects=+Counter(effects))
 
 
-def _declare(kind: str) -> str:
-    return f"if this is meant, declare it: expect=[outcome(fault={kind!r}, value=...)]"
+def _declare(schedule: Schedule) -> str:
+    kind, value = schedule.recording.faults[0].kind, repr(schedule.recording.result)
+    told = value if len(value) <= _VALUE_CHARS_MAX else "<this result>"
+    return f"if this is meant, declare it: expect=[outcome(fault={kind!r}, value={told})]"
 
 
 def _is_declared(schedule: Schedule) -> bool:

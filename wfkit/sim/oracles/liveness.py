@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wfkit.core.commands import AwaitSignal, PublishSignal, SendSignal, Subscribe
 from wfkit.core.state import PendingStep
+from wfkit.errors import by_code
 from wfkit.sim.findings import Oracle, Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed
@@ -13,6 +14,8 @@ from wfkit.sim.trails import Trail
 
 _REPLAY = ("WF021",)
 _AMBIENT = ("WF022", "WF023")
+_SUBSCRIBE = "subscribe before asking: with subscribe(signal): ..., or let the sender send it to the run"
+_GO_ON = "let every way out of a failure wake who waits: give the wait a timeout=, or await in one place all that it depends on"
 
 
 def liveness(schedule: Schedule) -> Iterator[Violation]:
@@ -67,6 +70,11 @@ def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Vio
     # A way that faults open, such as asking a person, ends where nobody plays that person.
     is_unplayed = bool(unusual) and schedule.nominal != "M" and not set(unusual) & (reference.sent - schedule.came_less)
     what = listed(unusual) if unusual else "nothing that will ever come"
+    why, fix = "", _GO_ON
+    if _was_published(schedule, unusual):
+        why, fix = "what is published while nobody listens is lost", _SUBSCRIBE
+    elif is_unplayed:
+        fix = "give script= something that sends it under this fault, or let the wait end by itself: timeout="
     yield Violation(
         "liveness",
         "info" if is_unplayed else "error",
@@ -77,10 +85,8 @@ def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Vio
         next((n for n, name in trail.waits.items() if name in unusual), 0),
         reference.line_of(workflow=trail.workflow),
         (f"fault-free: {usual.status if usual is not None else 'not started'}", f"this run: waits for {what}"),
-        "what is published while nobody listens is lost" if _was_published(schedule, unusual) else "",
-        "subscribe before asking: with subscribe(signal): ..., or let the sender send it to the run"
-        if _was_published(schedule, unusual)
-        else "",
+        why,
+        fix,
     )
 
 
@@ -118,6 +124,7 @@ def blocked(schedule: Schedule, trail: Trail) -> Violation:
         trail.blocked.at,
         line,
         (f"{code} {cause.type}", *more),
+        fix=by_code()[code].help if code in by_code() else "",
     )
 
 
