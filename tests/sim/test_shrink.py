@@ -93,6 +93,20 @@ def test_a_parameter_goes_back_to_its_default() -> None:
     assert found == plan("delay@1:call.before:charge")
 
 
+def test_a_call_fails_no_more_often_than_it_must() -> None:
+    """A call fails no more often than it must."""
+    given = Fault("fail_n", Point("", 1, "call.before", "charge"), 7)
+    found = shrink((given,), lambda faults: any(each.kind == "fail_n" and each.amount >= 3 for each in faults), TRACE)
+    assert found == plan("fail_n(3)@1:call.before:charge")
+
+
+def test_a_fault_moves_to_the_main_run() -> None:
+    """There its reader begins, and other runs may then be left out."""
+    other = Point("other-1", 1, "step.journaled", "charge")
+    found = shrink((Fault("crash", other),), lambda faults: len(faults) == 1, [other, *TRACE])
+    assert found == plan("crash@1:step.journaled:charge")
+
+
 def test_the_result_does_not_depend_on_what_was_found() -> None:
     """The result does not depend on what was found."""
 

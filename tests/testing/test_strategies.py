@@ -58,7 +58,7 @@ def test_a_falsifying_example_names_the_faults() -> None:
         deadline=None,
         suppress_health_check=list(HealthCheck),
         max_examples=50,
-        phases=[Phase.generate],  # shrinking takes as long as it finds something smaller
+        phases=[Phase.generate],
     )
     @given(plan=fault_plans())
     def holds(plan: FaultPlan) -> None:
@@ -73,13 +73,45 @@ def test_a_falsifying_example_names_the_faults() -> None:
 
 def test_faults_may_strike_where_only_faults_lead() -> None:
     """Each fault is looked up in the trace of a schedule with those before it: a retry has points of its own."""
-    first = FaultPlan([(0, 7)])
+    first = FaultPlan([7])
     base, once = run(()), run(first)
     assert len(once.trace) > len(base.trace)
-    plan = FaultPlan([(0, 7), (0, len(base.trace) - 2)])
-    planned = run(plan).planned
-    assert len(planned) == 2
-    assert planned[1].point in once.trace
+    first_fault, second_fault = run(FaultPlan([7, 1_003])).planned
+    assert first_fault in run(first).planned
+    assert second_fault.point in set(once.trace) - set(base.trace)
+    assert run(FaultPlan([1_003])).planned == ()
+
+
+def test_what_a_number_means_stays_when_another_is_left_out() -> None:
+    """So that a plan can be reduced number by number."""
+    several = run(FaultPlan([3, 40, 11])).planned
+    assert len(several) == 3
+    assert run(FaultPlan([40])).planned == several[1:2]
+    assert run(FaultPlan([3, 11])).planned == (several[0], several[2])
+
+
+def test_a_plan_shrinks_to_the_one_fault_that_it_takes() -> None:
+    """In few examples: whoever waits for Hypothesis waits for simulations."""
+    plans: list[FaultPlan] = []
+
+    @settings(
+        database=None,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        max_examples=50,
+        print_blob=False,
+    )
+    @given(plan=fault_plans())
+    def holds(plan: FaultPlan) -> None:
+        plans.append(plan)
+        assert not charged_too_often(plan)
+
+    with pytest.raises(AssertionError):
+        holds()
+    assert len(run(plans[-1]).planned) == 1
+    assert max(len(run(plan).planned) for plan in plans) > 1
+    assert len(plans) < 100
 
 
 class Colour(enum.Enum):

@@ -8,6 +8,7 @@ the occurrence if it is the first, and the number where there is none.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -102,6 +103,9 @@ _IN_STEP = frozenset({"step.before", "call.before", "call.after", "step.effect_d
 _EVERYWHERE = frozenset(PHASES) - {"tie", "delivery", "calendar"} - set(COMPENSATION_PHASES)
 _WAITING = frozenset({"timer.set", "wait.registered"})
 
+DROP = "drop"
+"""A delivery that is not made, without faults neither: nothing goes wrong, there is only less to look at."""
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -130,15 +134,16 @@ KINDS: dict[str, Kind] = {
         Kind("freeze", "T", _WAITING | {"step.before"}),
         Kind("skew", "T", _WAITING | {"step.before"}, 2 * HOUR),
         Kind("dst", "T", frozenset({"calendar"})),
+        Kind(DROP, "M", frozenset({"delivery"})),
     )
 }
 RANK = {name: rank for rank, name in enumerate(KINDS)}
 
 
 def kinds_at(phase: str) -> list[Kind]:
-    """Return the kinds of faults that fit a phase."""
+    """Return the kinds of faults that fit a phase, by which something goes wrong there."""
     phase = plain(phase)
-    return [kind for kind in KINDS.values() if phase in kind.phases]
+    return [kind for kind in KINDS.values() if phase in kind.phases and kind.name != DROP]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,22 @@ def parse_fault(text: str) -> Fault:
         fitting = ", ".join(sorted(kind.phases))
         raise FaultSyntaxError(f"{kind.name} does not fit {point.phase}", help=f"{kind.name} fits: {fitting}")
     return Fault(kind.name, point, _parse_param(kind, found["param"]))
+
+
+def is_drop(text: str) -> bool:
+    """Whether a text names a delivery that is not made, rather than a fault or a kind of faults."""
+    return text.partition("@")[0].strip() == DROP
+
+
+def parse_schedule(texts: Iterable[str]) -> tuple[tuple[Fault, ...], frozenset[Point]]:
+    """Read what goes wrong in a schedule, and which deliveries it does without: `drop@2:delivery:packed`.
+
+    Raises:
+        FaultSyntaxError: as `parse_fault`.
+    """
+    parsed = [parse_fault(text) for text in texts]
+    dropped = frozenset(fault.point for fault in parsed if fault.kind == DROP)
+    return tuple(fault for fault in parsed if fault.kind != DROP), dropped
 
 
 def _parse_param(kind: Kind, text: str | None) -> int:

@@ -62,7 +62,7 @@ class Made(Struct, frozen=True):
 
 
 class FailureFile(Struct, frozen=True, tag_field="file", tag="wfkit-failure"):
-    """A finding that can be replayed. Input and deliveries are there to be read: a replay runs the origin's own code."""
+    """A finding that can be replayed. Deliveries are there to be read: a replay runs the origin's own code."""
 
     format: int
     origin: dict[str, Any]
@@ -81,6 +81,8 @@ class FailureFile(Struct, frozen=True, tag_field="file", tag="wfkit-failure"):
     input_hash: str
     input: Json = UNSET
     """The JSON array of the workflow's arguments; UNSET where it is too long to be shown."""
+    own_input: bool = False
+    """Whether that input is simpler than the origin's: then a replay takes it. Otherwise it is there to be read."""
     deliveries: tuple[Made, ...] = ()
 
 
@@ -91,6 +93,8 @@ def failure_file(
     faults: Iterable[Fault],
     seed: int,
     origin: Mapping[str, Any],
+    *,
+    own_input: bool = False,
 ) -> FailureFile:
     """Return the failure file of a finding.
 
@@ -98,9 +102,10 @@ def failure_file(
         subject: what was simulated.
         violation: what its oracle says.
         recording: of the reduced schedule.
-        faults: the reduced schedule.
+        faults: the reduced schedule, with the deliveries that it drops.
         seed: of that schedule.
         origin: a JSON object that says what to run; it is kept as it is.
+        own_input: whether the subject's input is simpler than the origin's.
     """
     workflow = subject.workflow
     input = workflow.signature.encode(subject.args, {})
@@ -117,6 +122,7 @@ def failure_file(
         trace=recording.digest,
         input=input if len(bytes(input)) <= VALUE_BYTES_MAX else UNSET,
         input_hash=input_hash(subject),
+        own_input=own_input,
         deliveries=_shown(recording.deliveries),
     )
 

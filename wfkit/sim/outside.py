@@ -144,6 +144,9 @@ class Outside:
     async def _deliver(self, delivery: Delivery, new_id: Callable[[], str] | None = None) -> None:
         index = len(self.deliveries)
         delivery = replace(delivery, index=index)
+        if delivery.point in self._simulation.subject.dropped:
+            self.deliveries.append(replace(delivery, kind="dropped"))
+            return
         self.deliveries.append(delivery)
         fault = self._simulation.hit(self._simulation.main, index, "delivery", delivery.name)
         held, self._held = self._held, None

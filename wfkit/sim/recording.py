@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from msgspec import Raw
 
@@ -54,10 +54,11 @@ class Broken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One request of the outside: a start, a signal, a published signal, a cancel."""
+    """One request of the outside."""
 
     index: int
-    kind: str
+    kind: Literal["start", "send", "publish", "dropped"]
+    """A dropped one is never made: the simulation leaves it out."""
     run: str
     """The receiver's id; empty for a published signal."""
     name: str
@@ -68,6 +69,10 @@ class Delivery:
     """Why the engine refused it."""
     if_finished: IfFinished = "attach"
     """Of a start: what it means for a run that has ended."""
+
+    @property
+    def point(self) -> Point:
+        return Point("", self.index, "delivery", self.name)
 
 
 class RunRecord:

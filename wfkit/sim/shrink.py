@@ -1,8 +1,9 @@
 """Reduces a schedule that shows a finding to the simplest one that still shows it.
 
-One order decides what is simpler: fewer faults, then simpler kinds, then points that come earlier, then the parameters that
-a fault has by itself. So equal findings end at equal schedules, whatever the campaign met first. A crash around a whole step
-is simpler than one within its calls: to understand it nothing need be known of what the step calls.
+One order decides what is simpler: fewer faults, then simpler kinds, then points of the main run, then those that come
+earlier, then the parameters that a fault has by itself, or smaller ones. So equal findings end at equal schedules, whatever
+the campaign met first. A crash around a whole step is simpler than one within its calls: to understand it nothing need be
+known of what the step calls.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def shrink(faults: Plan, still_fails: Callable[[Plan], bool], trace: Sequence[Po
 class _Shrinking:
     def __init__(self, still_fails: Callable[[Plan], bool], trace: Sequence[Point]) -> None:
         self._still_fails = still_fails
-        self._order = {point: index for index, point in reversed(list(enumerate(trace)))}
+        main_first = sorted(trace, key=lambda point: point.run != "")  # what is left of the others may be left out then
+        self._order = {point: index for index, point in reversed(list(enumerate(main_first)))}
         self._tried: set[Plan] = set()
 
     def shrink(self, plan: Plan) -> Plan:
@@ -50,7 +52,7 @@ class _Shrinking:
 
     def _next(self, plan: Plan) -> Plan | None:
         here = self._simplicity(plan)
-        for candidates in (_with_one_less(plan), self._with_simpler_kind(plan), self._moved(plan), _by_default(plan)):
+        for candidates in (_with_one_less(plan), self._with_simpler_kind(plan), self._moved(plan), _with_less(plan)):
             for candidate in map(self._sorted, candidates):
                 if candidate in self._tried or len({fault.point for fault in candidate}) < len(candidate):
                     continue
@@ -73,7 +75,7 @@ class _Shrinking:
             len(plan),
             tuple(sorted(_rank(fault) for fault in plan)),
             tuple(self._place(fault) for fault in plan),
-            tuple(fault.amount != KINDS[fault.kind].default for fault in plan),
+            tuple(_size(fault) for fault in plan),
         )
 
     def _with_simpler_kind(self, plan: Plan) -> Iterator[Plan]:
@@ -109,9 +111,16 @@ def _with_one_less(plan: Plan) -> Iterator[Plan]:
         yield plan[:index] + plan[index + 1 :]
 
 
-def _by_default(plan: Plan) -> Iterator[Plan]:
+def _size(fault: Fault) -> int:
+    """Return how much of a fault there is: for durations, whether it is another one than its kind has by itself."""
+    return fault.amount if fault.kind == "fail_n" else int(fault.amount != KINDS[fault.kind].default)
+
+
+def _with_less(plan: Plan) -> Iterator[Plan]:
     for index, fault in enumerate(plan):
-        if fault.amount != KINDS[fault.kind].default:
+        if fault.kind == "fail_n":
+            yield from (_with(plan, index, replace(fault, param=times)) for times in range(2, fault.amount))
+        elif _size(fault):
             yield _with(plan, index, replace(fault, param=0))
 
 

@@ -15,6 +15,7 @@ from wfkit.api.resources import Resource
 from wfkit.api.signals import Waitable
 from wfkit.core.durations import Duration, microseconds
 from wfkit.errors import DefinitionError
+from wfkit.sim.faults import Point
 
 T = TypeVar("T")
 W_contra = TypeVar("W_contra", contravariant=True)
@@ -109,6 +110,8 @@ class Subject:
     id: RunId | None = None
     workflows: Sequence[Workflow[..., Any]] = ()
     io: Literal["refuse", "allow"] = "refuse"
+    dropped: frozenset[Point] = frozenset()
+    """Deliveries that are not made, with or without faults: signals of the script, starts of `runs`."""
 
     @property
     def main_id(self) -> RunId:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import is_dataclass
+from enum import Enum
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from wfkit.errors import HarnessLeak, ReportNotWritten
 from wfkit.sim.cause import find_cause
-from wfkit.sim.explore import Explored, Found
-from wfkit.sim.faults import Fault
+from wfkit.sim.explore import Campaign, Explored, Found
+from wfkit.sim.faults import DROP, Fault
 from wfkit.sim.files import failure_file, failure_path, write_failure
 from wfkit.sim.findings import ERRORS, Finding, Violation
+from wfkit.sim.narrow import narrow
 from wfkit.sim.oracles import judge
-from wfkit.sim.recording import Recording
+from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.shrink import shrink
 from wfkit.sim.simulation import Simulation
@@ -27,6 +32,14 @@ Plan = tuple[Fault, ...]
 log = logging.getLogger("wfkit.testing")
 
 
+class _Shown(NamedTuple):
+    """A violation, where it is shown."""
+
+    reference: Reference
+    recording: Recording[Any]
+    violation: Violation
+
+
 class Case:
     """A violation, and the schedule that shows it.
 
@@ -36,7 +49,7 @@ class Case:
     """
 
     def __init__(self, reference: Reference, found: Found) -> None:
-        self.subject = reference.subject
+        self.subject = self._given = reference.subject
         self.reference = reference
         self.violation = found.violation
         self.faults: Plan = found.faults
@@ -56,11 +69,54 @@ class Case:
             raise HarnessLeak(f"the schedule with {told} went two ways: {first_difference(self.recording, again)}")
 
     def reduce(self) -> None:
-        """Go over to the simplest schedule that shows the violation."""
+        """Go over to the simplest schedule that shows the violation: in its faults, and then in all else."""
         simplest = shrink(self.faults, self._shows, self.recording.trace)
         if simplest != self.faults:
             recording = self._run(simplest)
             self.faults, self.recording, self.violation = simplest, recording, self._seen_in(recording) or self.violation
+        if self.seed:
+            self._go_over(self.subject, 0)
+        narrower = narrow(self.subject, self._droppable(), len(self.recording.trace), self._length)
+        if narrower is not self.subject:
+            self._go_over(narrower, self.seed)
+
+    def _droppable(self) -> list[Delivery]:
+        """Return the deliveries that the main run can begin without, and that no fault is about."""
+        deliveries = [each for each in self.recording.deliveries if each.kind != "dropped"]
+        began = next(each for each in deliveries if each.kind == "start" and each.run == self.recording.main)
+        struck = {fault.point for fault in self.faults}
+        return [each for each in deliveries if each is not began and each.point not in struck]
+
+    def _length(self, subject: Subject) -> int | None:
+        shown = self._shown_by(subject, self.seed)
+        return len(shown.recording.trace) if shown is not None else None
+
+    def _go_over(self, subject: Subject, seed: int) -> None:
+        """Go over to another subject and seed, if the violation is shown there too."""
+        shown = self._shown_by(subject, seed)
+        if shown is not None:
+            self.reference, self.recording, self.violation = shown
+            self.subject, self.seed = self.reference.subject, seed
+
+    def _shown_by(self, subject: Subject, seed: int) -> _Shown | None:
+        """Return what the same faults lead to elsewhere; None if that does not show the violation."""
+        try:
+            base = Simulation(subject, seed=seed).run()
+            recording = Simulation(subject, self.faults, seed=seed, early=base.deliveries).run()
+            if recording.faults != self.recording.faults or not self._ends_as_usual(base):
+                return None
+            if self._seen_in(recording, Reference.of(subject, base)) is None:  # and so not beside a better reference
+                return None
+            reference = Campaign(subject, seed=seed).fault_free()
+        except Exception:  # noqa: BLE001  # the world or the script cannot do without what was left out
+            return None
+        violation = self._seen_in(recording, reference)
+        return _Shown(reference, recording, violation) if violation is not None else None
+
+    def _ends_as_usual(self, base: Recording[Any]) -> bool:
+        """Whether every run of a schedule without faults ends as it did before: what is left is not another story."""
+        usual = self.reference.base
+        return all(id in usual.runs and run.status == usual.runs[id].status for id, run in base.runs.items())
 
     def finding(self, *, file: Path | None = None) -> Finding:
         """Explain and tell it."""
@@ -82,7 +138,7 @@ class Case:
             violation.severity,
             code,
             violation.title,
-            tuple(map(str, self.faults)),
+            tuple(map(str, self._schedule)),
             story,
             cause.why or None,
             str(file) if file is not None else "",
@@ -98,7 +154,9 @@ class Case:
         histories = [
             recording.runs[run].records if run in recording.runs else () for recording in (self.recording, self.reference.base)
         ]
-        failure = failure_file(self.subject, self.violation, self.recording, self.faults, self.seed, origin)
+        failure = failure_file(
+            self.subject, self.violation, self.recording, self._schedule, self.seed, origin, own_input=self._has_own_input
+        )
         try:
             write_failure(file, failure, *histories)
         except ReportNotWritten as error:
@@ -110,21 +168,49 @@ class Case:
         early = self.reference.base.deliveries
         return Simulation(self.subject, faults, seed=self.seed, hold=hold, early=early).run()
 
+    @property
+    def _schedule(self) -> tuple[Fault, ...]:
+        """The faults, and the deliveries that the schedule does without."""
+        return (*self.faults, *(Fault(DROP, point) for point in sorted(self.subject.dropped)))
+
+    @property
+    def _has_own_input(self) -> bool:
+        return self.subject.args is not self._given.args
+
     def _judge(self, recording: Recording[Any]) -> list[Violation]:
         return judge(self.subject, self.reference, recording)
 
-    def _seen_in(self, recording: Recording[Any]) -> Violation | None:
-        seen = (each for each in self._judge(recording) if each.signature == self.violation.signature)
+    def _seen_in(self, recording: Recording[Any], reference: Reference | None = None) -> Violation | None:
+        reference = reference or self.reference
+        judged = judge(reference.subject, reference, recording)
+        seen = (each for each in judged if each.signature == self.violation.signature)
         return next((each for each in seen if each.severity == self.violation.severity), None)
 
     def _shows(self, faults: Plan) -> bool:
         return self._seen_in(self._run(faults)) is not None
 
     def _as_a_test(self) -> str:
-        faults = [str(fault) for fault in self.faults]
-        told = repr(faults[0] if len(faults) == 1 else faults).replace("'", '"')
+        if not self.faults:
+            return ""
+        schedule = [str(fault) for fault in self._schedule]
+        told = repr(schedule[0] if len(schedule) == 1 else schedule).replace("'", '"')
+        input = "".join(f"{literal(value)}, " for value in self.subject.args) if self._has_own_input else ""
         seed = f", seed={self.seed}" if self.seed else ""
-        return f"simulate({self.subject.workflow.fn.__name__}, ..., faults={told}{seed}).assert_ok()" if faults else ""
+        return f"simulate({self.subject.workflow.fn.__name__}, {input}..., faults={told}{seed}).assert_ok()"
+
+
+def literal(value: object) -> str:
+    """Return the code of a value, as a test may hold it."""
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{literal(key)}: {literal(item)}' for key, item in value.items())}}}"
+    fields = getattr(value, "__match_args__", None) if isinstance(value, Struct) or is_dataclass(value) else None
+    if fields:
+        return f"{type(value).__name__}({', '.join(f'{name}={literal(getattr(value, name))}' for name in fields)})"
+    return repr(value)
 
 
 def _shown(file: Path) -> str:

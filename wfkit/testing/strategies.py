@@ -14,7 +14,7 @@ from msgspec import NODEFAULT, Struct, structs
 
 from wfkit.api.definitions import Workflow
 from wfkit.errors import CodecError
-from wfkit.sim.faults import Fault, Kind, Point, kinds_at
+from wfkit.sim.faults import RANK, Fault, Point, kinds_at
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -22,63 +22,74 @@ if TYPE_CHECKING:
 INTEGER_MAX = 2**53
 """What JSON elsewhere holds exactly."""
 
-_resolved: dict[tuple[tuple[int, int], ...], tuple[Fault, ...]] = {}
+_FAULTS = 1_000
+"""Numbers of a plan below this one stand for a fault of the schedule without faults."""
+_MORE = 300
+"""So many numbers above stand for a fault at a point to which only those before it lead."""
+
+_resolved: dict[tuple[int, ...], tuple[Fault, ...]] = {}
 """What plans have come to mean. Hypothesis makes a plan anew, and shows it, before its last run."""
 _RESOLVED_MAX = 10_000
 
 
 class FaultPlan:
-    """Faults by position: each is a kind's rank among those that fit a point, and the point's place in the trace.
+    """Faults by number. A smaller number is a simpler kind, or the same kind earlier. Made by `fault_plans`.
 
-    Made by `fault_plans`.
-
-    Which points there are is known only when the schedule runs, so `simulate(..., faults=plan)` looks them up. Afterwards
+    Which faults there are is known only when the schedule runs, so `simulate(..., faults=plan)` looks them up. Afterwards
     the plan shows as a list of faults, as `faults=` takes it.
     """
 
-    def __init__(self, choices: Sequence[tuple[int, int]] = ()) -> None:
-        self.choices = tuple(choices)
+    def __init__(self, numbers: Sequence[int] = ()) -> None:
+        self.numbers = tuple(numbers)
 
-    def resolve(self, trace_of: Callable[[tuple[Fault, ...]], Sequence[Point]], *, upgrade: bool) -> tuple[Fault, ...]:
-        """Return the faults that are meant.
-
-        Each is looked up in the trace of a schedule with those before it, so it may strike where only these lead.
+    def resolve(
+        self, base: Sequence[Point], trace_after: Callable[[tuple[Fault, ...]], Sequence[Point]], *, upgrade: bool
+    ) -> tuple[Fault, ...]:
+        """Return the faults that are meant. What a number means changes little when another one is left out.
 
         Args:
-            trace_of: runs a schedule, and returns its points.
+            base: the points of the schedule without faults.
+            trace_after: runs a schedule, and returns its points.
             upgrade: whether there is old code, from which runs can be upgraded.
         """
-        faults: tuple[Fault, ...] = ()
-        for rank, position in self.choices:
-            taken = {fault.point for fault in faults}
-            points = [(point, kinds) for point in trace_of(faults) if point not in taken and (kinds := _kinds(point, upgrade))]
-            if points:
-                point, kinds = points[position % len(points)]
-                faults = (*faults, Fault(kinds[rank % len(kinds)].name, point))
+        faults: dict[Point, Fault] = {}
+        usual = _faults_at(base, upgrade=upgrade)
+        for number in self.numbers:
+            possible = usual
+            if number >= _FAULTS:
+                seen = set(base)
+                trace = trace_after(tuple(faults.values())) if faults else ()
+                possible = _faults_at([point for point in trace if point not in seen], upgrade=upgrade)
+            if possible:
+                fault = possible[number % _FAULTS % len(possible)]
+                faults.setdefault(fault.point, fault)
         if len(_resolved) >= _RESOLVED_MAX:
             _resolved.clear()
-        _resolved[self.choices] = faults
-        return faults
+        _resolved[self.numbers] = tuple(faults.values())
+        return tuple(faults.values())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Be shown as a list of faults in Hypothesis' falsifying example."""
         printer.text(repr(self))
 
     def __repr__(self) -> str:
-        faults = _resolved.get(self.choices)
-        return repr([str(fault) for fault in faults]) if faults is not None else f"FaultPlan({list(self.choices)})"
+        faults = _resolved.get(self.numbers)
+        return repr([str(fault) for fault in faults]) if faults is not None else f"FaultPlan({list(self.numbers)})"
 
 
-def _kinds(point: Point, upgrade: bool) -> list[Kind]:
-    return [kind for kind in kinds_at(point.phase) if upgrade or kind.name != "upgrade"]
+def _faults_at(points: Sequence[Point], *, upgrade: bool) -> list[Fault]:
+    """Return all faults that fit, the simplest kinds first, and of each kind in the order of the schedule."""
+    faults = [
+        Fault(kind.name, point) for point in points for kind in kinds_at(point.phase) if upgrade or kind.name != "upgrade"
+    ]
+    return sorted(faults, key=lambda fault: RANK[fault.kind])
 
 
 def fault_plans(*, max_faults: int = 4) -> SearchStrategy[Any]:
     """Return a strategy of plans for `simulate(..., faults=plan)`: it shrinks to fewer, simpler and earlier faults."""
     from hypothesis import strategies as st
 
-    choice = st.tuples(st.integers(0, 23), st.integers(0, 999))
-    return st.lists(choice, max_size=max_faults).map(FaultPlan)
+    return st.lists(st.integers(0, _FAULTS + _MORE), max_size=max_faults).map(FaultPlan)
 
 
 def inputs(workflow: Workflow[..., Any]) -> SearchStrategy[tuple[Any, ...]]:

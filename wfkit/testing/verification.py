@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack, cast
 
+from msgspec import UNSET
+
 from wfkit.api.definitions import Workflow
 from wfkit.core.durations import Duration, microseconds
 from wfkit.engine.client import Run
-from wfkit.errors import DefinitionError, ReportNotWritten
+from wfkit.errors import CodecError, DefinitionError, ReportNotWritten
 from wfkit.sim.explore import Campaign, Found
-from wfkit.sim.faults import Fault, parse_fault
+from wfkit.sim.faults import DROP, Fault, Point, is_drop, parse_fault, parse_schedule
 from wfkit.sim.files import first_difference, read_failure, write_report
 from wfkit.sim.oracles import judge, judge_base
 from wfkit.sim.recording import Recording
@@ -70,7 +73,7 @@ def simulate(
         workflows: what else the app defines, such as children that are started by name.
         io: "refuse" raises `UnsimulatedIO` where a step opens a real socket or starts a process.
         faults: what goes wrong, such as `"crash@2:step.effect_done_not_journaled:charge"`. A `UserWarning` names what never
-            struck.
+            struck. `"drop@2:delivery:packed"` is none: a delivery is left out then, also of what the schedule is compared with.
         seed: where chance comes from.
 
     Raises:
@@ -84,9 +87,9 @@ def simulate(
         workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
     )
     recording = _simulated(subject, faults, seed)
-    missed = ", ".join(str(fault) for fault in recording.planned if fault not in recording.faults)
-    if missed and not isinstance(faults, FaultPlan):
-        warnings.warn(f"{missed} did not strike: this schedule never comes to that point", stacklevel=2)
+    missed = [] if isinstance(faults, FaultPlan) else _missed(recording, faults)
+    if missed:
+        warnings.warn(f"{', '.join(map(str, missed))} did not strike: this schedule never comes to that point", stacklevel=2)
     return recording
 
 
@@ -134,7 +137,7 @@ def verify(
     subject = _subject(
         workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
     )
-    wanted = [faults] if isinstance(faults, str) else faults
+    wanted = _listed(faults) if faults is not None else None
     report = explore(subject, faults=wanted, budget=microseconds(budget) / 1e6, seed=seed, jobs=jobs)
     if report.coverage.get("interrupted"):
         raise KeyboardInterrupt  # the tests that follow are to be interrupted too
@@ -160,12 +163,15 @@ def explore(
     """
     caller = current()
     origin = caller.next_origin()
+    drops = [text for text in faults or () if is_drop(text)]
+    struck = [text for text in faults or () if not is_drop(text)]
+    subject = _without(subject, parse_schedule(drops)[1])
     if caller.replay is not None:
         return _replay(subject, caller.replay, origin)
     seed = seed if caller.seed is None else caller.seed
     campaign = Campaign(
         subject,
-        faults=faults,
+        faults=struck or (None if drops else faults),
         budget=budget if caller.budget is None else microseconds(caller.budget) / 1e6,
         seed=seed,
         progress=caller.progress,
@@ -194,6 +200,8 @@ def explore(
 
 
 def _strikes(fault: Fault, reference: Reference, seed: int) -> bool:
+    if fault.kind == DROP:
+        return fault in _dropped(reference.base)
     return bool(Simulation(reference.subject, (fault,), seed=seed, early=reference.base.deliveries).run().faults)
 
 
@@ -214,6 +222,11 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
     if failure.code.workflow != name:
         raise Replayed("diverges", f"{failure.code.workflow} is not verified here any more, but {name} is")
     if failure.faults:
+        if failure.own_input and failure.input is not UNSET:
+            try:
+                subject = dataclasses.replace(subject, args=subject.workflow.signature.decode(failure.input))
+            except CodecError as error:
+                raise Replayed("diverges", f"{name} does not take the input of {path.name} any more: {error}") from None
         recording = _simulated(subject, failure.faults, failure.seed)
         findings = recording.findings
     else:  # what needs no fault may need a replay in other surroundings
@@ -230,8 +243,13 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
 
 def _simulated(subject: Subject, faults: str | Sequence[str] | FaultPlan, seed: int) -> Recording[Any]:
     """Execute one schedule and judge it."""
+    planned: tuple[Fault, ...] = ()
+    if not isinstance(faults, FaultPlan):
+        planned, dropped = parse_schedule(_listed(faults))
+        subject = _without(subject, dropped)
     reference = Campaign(subject, seed=seed).fault_free()
-    planned = _parse(subject, reference, faults, seed)
+    if isinstance(faults, FaultPlan):
+        planned = _resolve(faults, subject, reference, seed)
     upgrade = any(fault.kind == "upgrade" for fault in planned)
     if upgrade:
         reference = of_old_code(subject, reference, seed)
@@ -295,10 +313,31 @@ def _workflow(given: Callable[..., Any]) -> Workflow[..., Any]:
     return given
 
 
-def _parse(subject: Subject, reference: Reference, faults: str | Sequence[str] | FaultPlan, seed: int) -> tuple[Fault, ...]:
-    if isinstance(faults, FaultPlan):
-        return faults.resolve(
-            lambda before: Simulation(subject, before, seed=seed, early=reference.base.deliveries).run().trace,
-            upgrade=subject.upgrade_from is not None,
-        )
-    return tuple(map(parse_fault, [faults] if isinstance(faults, str) else faults))
+def _listed(faults: str | Sequence[str]) -> Sequence[str]:
+    return [faults] if isinstance(faults, str) else faults
+
+
+def _without(subject: Subject, dropped: frozenset[Point]) -> Subject:
+    """Return a subject whose outside does not make these deliveries."""
+    return dataclasses.replace(subject, dropped=subject.dropped | dropped)
+
+
+def _missed(recording: Recording[Any], faults: str | Sequence[str]) -> list[Fault]:
+    """Return what was asked for, and never struck."""
+    struck = {*recording.faults, *_dropped(recording)}
+    return [fault for fault in map(parse_fault, _listed(faults)) if fault not in struck]
+
+
+def _dropped(recording: Recording[Any]) -> set[Fault]:
+    return {Fault(DROP, delivery.point) for delivery in recording.deliveries if delivery.kind == "dropped"}
+
+
+def _resolve(plan: FaultPlan, subject: Subject, reference: Reference, seed: int) -> tuple[Fault, ...]:
+    """Return the faults that a plan of Hypothesis means in this schedule."""
+    upgrade = subject.upgrade_from is not None
+    base = Simulation(subject, seed=seed).run() if upgrade else reference.base
+
+    def trace_after(faults: tuple[Fault, ...]) -> Sequence[Point]:
+        return Simulation(subject, faults, seed=seed, early=base.deliveries).run().trace
+
+    return plan.resolve(base.trace, trace_after, upgrade=upgrade)
