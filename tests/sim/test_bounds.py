@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +30,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "CPU_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(bounds, "STUCK_SECONDS_MAX", 0.5)
     monkeypatch.setattr(bounds, "BLOCKED_SECONDS_MAX", 1.0)
     monkeypatch.setattr(bounds, "MEMORY_BYTES_MAX", 1 << 28)
     monkeypatch.setattr("wfkit.sim.simulation.ENTRIES_MAX", 1_000)
@@ -69,6 +71,11 @@ async def passes_in_the_loop() -> None:
 
 
 @step
+def imports() -> None:
+    importlib.import_module("heavy_to_import")
+
+
+@step
 async def nothing() -> None: ...
 
 
@@ -84,6 +91,8 @@ async def one(what: str) -> None:
         case "computes":
             while True:
                 pass
+        case "imports":
+            await imports()
         case "yields":
             while True:
                 await asyncio.sleep(0)
@@ -114,15 +123,32 @@ def test_what_computes_for_ever_is_ended_and_its_line_told(what: str) -> None:
     began = time.perf_counter()
     with pytest.raises(
         SimulationBounds,
-        match=r"a schedule has been computing for 0.5 s" + (r", at .*test_bounds.py" if what != "yields" else ""),
+        match=r"a schedule has been computing for 0.5 s, and came no further"
+        + (r", at .*test_bounds.py" if what != "yields" else ""),
     ):
         simulate(one, what)
     assert time.perf_counter() - began < 60
 
 
+def test_what_computes_for_ever_from_point_to_point_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later, since it might come to an end."""
+    monkeypatch.setattr(bounds, "CPU_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(bounds, "STUCK_SECONDS_MAX", 60.0)
+    with pytest.raises(SimulationBounds, match=r"a schedule has been computing for 0.5 s, at .* in spins"):
+        simulate(one, "spins")
+
+
+def test_an_import_may_take_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that is imported where it is used may compute for seconds, once."""
+    monkeypatch.syspath_prepend(tmp_path)
+    heavy = "import time\nuntil = time.thread_time() + 1.2\nwhile time.thread_time() < until: pass\n"
+    tmp_path.joinpath("heavy_to_import.py").write_text(heavy)
+    assert simulate(one, "imports").status == "completed"
+
+
 def test_what_eats_memory_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the machine is."""
-    monkeypatch.setattr(bounds, "CPU_SECONDS_MAX", 60.0)  # so that a slow machine meets the other bound first
+    monkeypatch.setattr(bounds, "STUCK_SECONDS_MAX", 60.0)  # so that a slow machine meets the other bound first
     with pytest.raises(SimulationBounds, match=r"a schedule has taken .* of memory, at .* in eats"):
         simulate(one, "eats")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import os
 import resource
 import signal
 import sys
@@ -15,7 +16,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from pathlib import Path
+from typing import NamedTuple
 
 from wfkit.core.loop import location, user_frame
 from wfkit.errors import SimulationBounds
@@ -24,6 +26,8 @@ from wfkit.sim.strand import having_turns
 
 CPU_SECONDS_MAX = 10.0
 """Computing that one schedule may take. An ordinary one takes milliseconds."""
+STUCK_SECONDS_MAX = 3.0
+"""Computing between two points of a schedule: user code that goes round in circles comes to none. Imports are exempt."""
 MEMORY_BYTES_MAX = 2 << 30
 """How much the process may grow during one schedule."""
 BLOCKED_SECONDS_MAX = 8.0
@@ -31,6 +35,7 @@ BLOCKED_SECONDS_MAX = 8.0
 LOOK_SECONDS = 0.2
 IDLE_LOOKS_MAX = 10
 """How often nothing is found to look at before the thread ends."""
+_TASKS = Path("/proc/self/task")
 
 _watches: list[_Watch] = []
 _lock = threading.Lock()
@@ -38,18 +43,30 @@ _thread: threading.Thread | None = None
 _exiting = threading.Event()
 
 
+class _Thread(NamedTuple):
+    """A thread at a look; where the system tells nothing of threads, the process."""
+
+    waits: bool
+    """For something other than its turn on a busy machine."""
+    cpu_seconds: float
+
+
 class _Watch:
     """A schedule under way."""
 
-    def __init__(self, end_with: Callable[[BaseException], None]) -> None:
+    def __init__(self, end_with: Callable[[BaseException], None], points: Callable[[], int]) -> None:
         self.thread = threading.get_ident()
         self.end_with = end_with
+        self._points = points
         self.fired = False
         self._looks = 0
         self._first_cpu = 0.0
         self._last_cpu = 0.0
         self._first_memory = 0
         self._still = 0.0
+        self._here = (0, 0)
+        """The thread that had the turn, and how many points had been passed, when the schedule was last seen to go on."""
+        self._cpu_here = 0.0
 
     def look(self) -> str:
         """Return what is wrong; empty while all is well."""
@@ -57,14 +74,20 @@ class _Watch:
         self._looks += 1
         if self._looks == 1:
             self._first_cpu, self._first_memory = cpu, memory
-        still = cpu - self._last_cpu < LOOK_SECONDS / 20 and _waits(self.running)
+        thread = _seen(self.running)
+        still = cpu - self._last_cpu < LOOK_SECONDS / 20 and thread.waits
         self._still = self._still + LOOK_SECONDS if still else 0.0
         self._last_cpu = cpu
+        here = (self.running, self._points())
+        if here != self._here or _is_within(self.running, "importlib._bootstrap"):
+            self._here, self._cpu_here = here, thread.cpu_seconds
+        if thread.cpu_seconds - self._cpu_here > STUCK_SECONDS_MAX:
+            return f"has been computing for {STUCK_SECONDS_MAX:g} s, and came no further"
         if cpu - self._first_cpu > CPU_SECONDS_MAX:
             return f"has been computing for {CPU_SECONDS_MAX:g} s"
         if memory - self._first_memory > MEMORY_BYTES_MAX:
             return f"has taken {MEMORY_BYTES_MAX >> 30} GiB of memory"
-        if self._still > BLOCKED_SECONDS_MAX and not _is_debugged(sys._current_frames().get(self.running)):
+        if self._still > BLOCKED_SECONDS_MAX and not _is_within(self.running, "bdb", "pdb"):
             return f"has been waiting for {BLOCKED_SECONDS_MAX:g} s of real time, for a lock or a real answer"
         return ""
 
@@ -93,14 +116,15 @@ class _Watch:
 
 
 @contextmanager
-def watched(end_with: Callable[[BaseException], None]) -> Iterator[None]:
+def watched(end_with: Callable[[BaseException], None], points: Callable[[], int]) -> Iterator[None]:
     """End the block if it takes too much.
 
     Args:
         end_with: given the `SimulationBounds` just before the block is made to end.
+        points: says how many points the schedule has passed.
     """
     global _thread  # noqa: PLW0603  # one thread watches for the whole process
-    watch = _Watch(end_with)
+    watch = _Watch(end_with, points)
     with _lock:
         _watches.append(watch)
         if _thread is None:
@@ -153,23 +177,27 @@ def _raise_in(thread: int) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Killed))
 
 
-def _waits(thread: int) -> bool:
-    """Whether a thread waits for something, other than for its turn on a busy machine; assumed where that cannot be asked."""
+def _seen(thread: int) -> _Thread:
+    if not _TASKS.is_dir():
+        return _Thread(waits=True, cpu_seconds=time.process_time())
     native = next((each.native_id for each in threading.enumerate() if each.ident == thread), None)
     try:
-        with open(f"/proc/self/task/{native}/stat", "rb") as file:  # noqa: PTH123  # as in `_memory`
-            return file.read().rpartition(b")")[2].split()[0] == b"S"
+        state, *fields = (_TASKS / f"{native}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return True
+        return _Thread(waits=False, cpu_seconds=0.0)  # it has just ended
+    user, system = int(fields[10]), int(fields[11])
+    return _Thread(waits=state == b"S", cpu_seconds=(user + system) / os.sysconf("SC_CLK_TCK"))
 
 
 def _interrupts() -> bool:
     return signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def _is_debugged(frame: FrameType | None) -> bool:
+def _is_within(thread: int, *modules: str) -> bool:
+    """Whether a thread executes functions of modules, or what these have called."""
+    frame = sys._current_frames().get(thread)
     while frame is not None:
-        if frame.f_globals.get("__name__") in ("bdb", "pdb"):
+        if frame.f_globals.get("__name__") in modules:
             return True
         frame = frame.f_back
     return False

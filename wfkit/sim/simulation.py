@@ -114,7 +114,12 @@ class Simulation:
         """
         context = contextvars.Context()
         refused = real_io.refused() if self.subject.io == "refuse" else nullcontext()
-        with ambient.installed(namespaces(self._registry, self._upgraded)), _quiet(), refused, watched(self.end_with):
+        with (
+            ambient.installed(namespaces(self._registry, self._upgraded)),
+            _quiet(),
+            refused,
+            watched(self.end_with, self._trace.__len__),
+        ):
             recording = context.run(self._run)
         if self._failure is not None:
             raise self._failure
