@@ -79,7 +79,7 @@ def test_start_waits_for_the_end_if_told_to(served: Wfkit) -> None:
 def test_published_signals_are_told_with_their_takers(served: Wfkit) -> None:
     """Also if there was none."""
     assert served("publish", "news", "1").status == 0
-    assert served("signals", "news").rows[0][1:] == ["news", "nobody took it", "1", ""]
+    assert served("signals", "news").rows[0][1:4] == ["news", "nobody took it", "1"]
     assert served("signals", "other").err == "no signal other yet\n"
 
 
@@ -285,6 +285,21 @@ def test_a_run_is_started_and_signalled_by_curl(served: Wfkit, folder: Path) -> 
     assert curl("signals/send", '{"run": "pack-7", "signal": "order.packed", "payload": {"order_id": "7"}}') == {}
     assert curl("runs/end", '{"run": "pack-7"}')["status"] == "completed"
     assert curl("runs/start", '{"workflow": "pakc"}')["error"]["code"] == "WF013"
+
+
+def test_waiting_for_a_run_has_an_end(served: Wfkit) -> None:
+    """The exit status tells that the time was over, and the run goes on; one that ends in time is told as ever."""
+    late = served("start", "nap", '"2 days"', "--id", "sleeper", "--wait", "--timeout", "200ms")
+    assert (late.status, late.out) == (6, "")
+    assert late.err.startswith("error: run sleeper is waiting after 200ms, and goes on\n  help  ")
+    assert served("runs", "get", "sleeper", "--json").json["run"]["status"] == "running"
+    told = served("start", "nap", '"2 days"', "--id", "sleeper", "--wait", "--timeout", "0s", "--json")
+    assert (told.status, told.json["run"]["status"], told.json["result"]) == (6, "running", None)
+    ended = served("start", "nap", '"1ms"', "--wait", "--timeout", "1m")
+    assert (ended.status, ended.out) == (0, '"rested"\n')
+    for wrong in (["--timeout", "2s"], ["--wait", "--timeout", "soon"]):
+        refused = served("start", "nap", '"1ms"', *wrong)
+        assert (refused.status, "error: --timeout" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize("query", [query for _, query in EXAMPLES], ids=[title for title, _ in EXAMPLES])

@@ -134,7 +134,8 @@ app = make_app(
     cls=Commands,
     epilog="Exit status: 0 done, 1 the answer is no (a run failed, verify "
     "found a bug), 2 usage, 3 not found or ambiguous, 4 no engine "
-    "answers, or the journal is in use, 5 history and code disagree, 70 a bug in wfkit, 130 interrupted.",
+    "answers, or the journal is in use, 5 history and code disagree, 6 it "
+    "was not waited for longer, 70 a bug in wfkit, 130 interrupted.",
 )
 
 

@@ -24,6 +24,7 @@ from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Store
 from wfkit.cli.output import note, with_near_paths
 from wfkit.cli.ui import GROUP
+from wfkit.control.address import succession
 
 if TYPE_CHECKING:
     from wfkit.dev.supervisor import News, Supervisor
@@ -75,7 +76,7 @@ def dev(
         note(f"found {app}")
     folder = code_folder(app)
     screens = None if no_tui else _find_screens()
-    with _temporary_store() if ephemeral else contextlib.nullcontext(store) as journal:
+    with _temporary_store() if ephemeral else contextlib.nullcontext(store) as journal, succession(journal.parent):
         if screens is None:
             asyncio.run(_dev(app, folder, journal))
         else:

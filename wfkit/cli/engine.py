@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from pathlib import Path
 from typing import TypeVar
 
-from wfkit.control.address import named_socket
+from wfkit.control.address import FOLDER, has_succession, named_socket
 from wfkit.control.client import EngineClient, engine_beside
 from wfkit.control.messages import GetEngine, Request
-from wfkit.errors import EngineUnreachable, JournalLocked
+from wfkit.errors import EngineClosed, EngineUnreachable, JournalLocked
 
 A = TypeVar("A")
 
 STARTING_SECONDS = 2.0
 """So long after it has taken the journal an engine may need until it answers."""
+HAND_OVER_SECONDS = 8.0
+"""So long `wfkit dev` may need from one engine to the next: 6 s for the old one to end, and the start of the new one."""
 LOOK_SECONDS = 0.05
 
 
@@ -33,7 +36,7 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
         WfkitError: why there is no answer.
     """
     if engine is not None:
-        return reach(store, engine).ask(request)
+        return act(request, store, engine)
     deadline = time.monotonic() + STARTING_SECONDS
     while True:
         try:
@@ -46,11 +49,65 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
 
 def _ask(request: Request[A], store: Path) -> A:
     if engine_beside(store).is_socket():
-        with contextlib.suppress(EngineUnreachable):
+        with contextlib.suppress(EngineUnreachable, EngineClosed):
             return reach(store, None).ask(request)
     from wfkit.control.files import answer
 
     return answer(store, request)
+
+
+def act(request: Request[A], store: Path, engine: Path | None) -> A:
+    """Return the answer of a running engine to a request that may change something.
+
+    If it does not answer, but another one is about to take its place, that one is asked. What was asked may have been done
+    by then: a request that must not be done twice says by an id what it is about, see `new_id`.
+
+    Raises:
+        EngineUnreachable: none runs, or the one that runs answers no commands.
+        WfkitError: why there is no answer.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return reach(store, engine).ask(request)
+        except (EngineUnreachable, EngineClosed):
+            if time.monotonic() - began > _patience(store, engine):
+                _refuse_silent(store, engine)
+                raise
+            time.sleep(LOOK_SECONDS)
+
+
+def new_id() -> str:
+    """Return an id for a run or a fact that has none yet."""
+    return secrets.token_hex(10)  # as long as the one that an engine gives a run
+
+
+def _patience(store: Path, engine: Path | None) -> float:
+    """Return for how many seconds an engine that does not answer is asked again."""
+    folders = [store.parent] if engine is None else [engine, engine / FOLDER, engine.parent]
+    if any(map(has_succession, folders)):
+        return HAND_OVER_SECONDS
+    return STARTING_SECONDS if engine is None and _holder(store) is not None else 0.0
+
+
+def _refuse_silent(store: Path, engine: Path | None) -> None:
+    """Raise EngineUnreachable if a program holds the journal all the same."""
+    if engine is None and (held := _holder(store)) is not None:
+        raise EngineUnreachable(
+            f"{held}, which answers no commands", help="it was opened with control=False, or told why when it started"
+        )
+
+
+def _holder(store: Path) -> str | None:
+    """Say who holds a journal, if anybody does."""
+    from wfkit.journal.lock import lock_for_reading
+
+    try:
+        if store.exists():
+            lock_for_reading(store).release()
+    except JournalLocked as locked:
+        return str(locked)
+    return None
 
 
 def is_live(store: Path, engine: Path | None) -> bool:

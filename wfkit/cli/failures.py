@@ -20,6 +20,7 @@ NOT_FOUND = 3
 UNREACHABLE = 4
 """No engine answers, or the journal is in use or cannot be used."""
 DIVERGED = 5
+WAIT_TIMED_OUT = 6
 BUG = 70
 """EX_SOFTWARE of sysexits.h."""
 
@@ -65,6 +66,12 @@ class UsageError(Refused):
     """The command line asks for something that cannot be done."""
 
     status = USAGE
+
+
+class WaitTimedOut(Refused):
+    """What was waited for has not happened in time."""
+
+    status = WAIT_TIMED_OUT
 
 
 class NotFound(Refused):

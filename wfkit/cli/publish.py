@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.engine import reach
+from wfkit.cli.engine import act, new_id
 from wfkit.cli.inputs import read_input
 from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Payload, SignalName, Store
 from wfkit.cli.output import note
@@ -25,6 +25,5 @@ def publish(
     Every run gets it that waits for it or has subscribed, and workflows with `on=` are started by it.
     """
     value = read_input(payload)
-    client = reach(store, engine)
-    client.ask(PublishSignal(signal=signal, payload=value, dedupe=dedupe))
+    act(PublishSignal(signal=signal, payload=value, dedupe=dedupe or new_id()), store, engine)
     note(f"published {signal}; who took it: wfkit signals {signal}")

@@ -8,7 +8,7 @@ import typer
 from msgspec import Raw
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.engine import reach
+from wfkit.cli.engine import act, new_id
 from wfkit.cli.inputs import read_input
 from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Payload, SignalName, Store
 from wfkit.cli.output import note
@@ -36,7 +36,6 @@ def send(
     if not run:
         raise typer.BadParameter("which run? --run ID; or, to whoever waits for it: wfkit publish")
     value: Raw = read_input(payload)
-    client = reach(store, engine)
-    id = client.ask(FindRun(run=run)).run.id
-    client.ask(SendSignal(run=id, signal=signal, payload=value, dedupe=dedupe))
+    id = act(FindRun(run=run), store, engine).run.id
+    act(SendSignal(run=id, signal=signal, payload=value, dedupe=dedupe or new_id()), store, engine)
     note(f"sent {signal} to {id}")

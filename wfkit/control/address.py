@@ -7,6 +7,7 @@ folder of its own among the temporary ones, and the file `engine.path` beside th
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from wfkit.errors import EngineRunning, EngineUnreachable, JournalUnusable
 
 SOCKET = "engine.sock"
 POINTER = "engine.path"
+SUCCESSION = "engine.next"
 FOLDER = ".wfkit"
 """A folder of this name is wfkit's own."""
 _ADDRESS_BYTES_MAX = 103
@@ -46,6 +48,32 @@ def named_socket(path: Path) -> Path:
     if path.is_socket():
         return path
     raise EngineUnreachable(f"no engine runs at {path}")
+
+
+@contextlib.contextmanager
+def succession(folder: Path) -> Iterator[None]:
+    """Let clients know, for as long as this lasts, that an engine which ends in `folder` is followed by another one."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # then the engine cannot be opened there either, and says why
+            folder.mkdir(parents=True, exist_ok=True)
+            file = os.open(folder / SUCCESSION, os.O_RDWR | os.O_CREAT, 0o600)
+            stack.callback(os.close, file)
+            fcntl.flock(file, fcntl.LOCK_SH)  # the folder may hold several journals
+        yield
+
+
+def has_succession(folder: Path) -> bool:
+    """Whether an engine that does not answer in `folder` is about to be followed by another one."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = os.open(folder / SUCCESSION, os.O_RDWR)
+            stack.callback(os.close, file)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 @contextlib.contextmanager

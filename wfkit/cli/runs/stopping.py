@@ -12,11 +12,10 @@ from typing import Annotated, TypeAlias
 import typer
 
 from wfkit.cli.colours import is_terminal
-from wfkit.cli.engine import reach
+from wfkit.cli.engine import act
 from wfkit.cli.failures import NO, UsageError
 from wfkit.cli.output import note
 from wfkit.cli.statuses import word
-from wfkit.control.client import EngineClient
 from wfkit.control.messages import Done, FindRun, ListRuns, Request
 from wfkit.core.state import RunState
 from wfkit.errors import RunEnded
@@ -62,8 +61,7 @@ def stop(
     """
     if bool(names) == bool(filter):
         raise UsageError("which runs? Name their ids, or give a --filter, and not both")
-    client = reach(store, engine)
-    runs = _by_filter(client, filter) if filter else [client.ask(FindRun(run=name)).run for name in names]
+    runs = _by_filter(filter, store, engine) if filter else [act(FindRun(run=name), store, engine).run for name in names]
     if dry_run:
         for run in runs:
             print(f"{run.id}\t{run.workflow}\t{word(run.detail)}")
@@ -76,7 +74,7 @@ def stop(
         if rate is not None and number:
             time.sleep(1 / rate)
         try:
-            client.ask(request(run.id))
+            act(request(run.id), store, engine)
         except RunEnded:
             if len(runs) == 1:
                 raise
@@ -87,8 +85,8 @@ def stop(
         note(f"{ended:,} had ended already")
 
 
-def _by_filter(client: EngineClient, filter: str) -> list[RunState]:
-    found = client.ask(ListRuns(filter=filter, limit=FOUND_MAX)).runs
+def _by_filter(filter: str, store: Path, engine: Path | None) -> list[RunState]:
+    found = act(ListRuns(filter=filter, limit=FOUND_MAX), store, engine).runs
     return [run for run in found if not run.finished]
 
 
