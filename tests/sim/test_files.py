@@ -112,7 +112,6 @@ def test_it_stays_small_whatever_the_input(tmp_path: Path) -> None:
     assert path.stat().st_size < 20_000
     read = read_failure(path)
     assert read.input is msgspec.UNSET
-    assert read.input_hash != read_failure(written(tmp_path / "other", "y" * 500_000)).input_hash
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

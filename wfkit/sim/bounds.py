@@ -36,11 +36,19 @@ LOOK_SECONDS = 0.2
 IDLE_LOOKS_MAX = 10
 """How often nothing is found to look at before the thread ends."""
 _TASKS = Path("/proc/self/task")
+_ABOUT_LOCKS = "a lock of a module outlives a simulated crash, whose step never releases it: make it a @resource"
 
 _watches: list[_Watch] = []
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
 _exiting = threading.Event()
+
+
+class _Excess(NamedTuple):
+    """What is wrong with a schedule."""
+
+    told: str
+    help: str = "bound it, or look for a loop that never ends"
 
 
 class _Thread(NamedTuple):
@@ -68,8 +76,8 @@ class _Watch:
         """The thread that had the turn, and how many points had been passed, when the schedule was last seen to go on."""
         self._cpu_here = 0.0
 
-    def look(self) -> str:
-        """Return what is wrong; empty while all is well."""
+    def look(self) -> _Excess | None:
+        """Return what is wrong; None while all is well."""
         cpu, memory = time.process_time(), _memory()
         self._looks += 1
         if self._looks == 1:
@@ -82,14 +90,15 @@ class _Watch:
         if here != self._here or _is_within(self.running, "importlib._bootstrap"):
             self._here, self._cpu_here = here, thread.cpu_seconds
         if thread.cpu_seconds - self._cpu_here > STUCK_SECONDS_MAX:
-            return f"has been computing for {STUCK_SECONDS_MAX:g} s, and came no further"
+            return _Excess(f"has been computing for {STUCK_SECONDS_MAX:g} s, and came no further")
         if cpu - self._first_cpu > CPU_SECONDS_MAX:
-            return f"has been computing for {CPU_SECONDS_MAX:g} s"
+            return _Excess(f"has been computing for {CPU_SECONDS_MAX:g} s")
         if memory - self._first_memory > MEMORY_BYTES_MAX:
-            return f"has taken {MEMORY_BYTES_MAX >> 30} GiB of memory"
+            return _Excess(f"has taken {MEMORY_BYTES_MAX >> 30} GiB of memory")
         if self._still > BLOCKED_SECONDS_MAX and not _is_within(self.running, "bdb", "pdb"):
-            return f"has been waiting for {BLOCKED_SECONDS_MAX:g} s of real time, for a lock or a real answer"
-        return ""
+            told = f"has been waiting for {BLOCKED_SECONDS_MAX:g} s of real time, for a lock or a real answer"
+            return _Excess(told, _ABOUT_LOCKS)
+        return None
 
     @property
     def running(self) -> int:
@@ -97,15 +106,13 @@ class _Watch:
         strand = having_turns.get(self.thread)
         return strand.thread if strand is not None else self.thread
 
-    def kill(self, why: str) -> None:
+    def kill(self, excess: _Excess) -> None:
+        """End the schedule: raise in the code that runs, time and again as long as it does not let go."""
         if not self.fired:
             self.fired = True
             frame = user_frame(sys._current_frames().get(self.running))
             where = f", at {location(frame)}" if frame is not None else ""
-            help = "bound it, or look for a loop that never ends"
-            if "waiting" in why:
-                help = "a lock of a module outlives a simulated crash, whose step never releases it: make it a @resource"
-            self.end_with(SimulationBounds(f"a schedule {why}{where}", help=help))
+            self.end_with(SimulationBounds(f"a schedule {excess.told}{where}", help=excess.help))
         elif (strand := having_turns.get(self.thread)) is not None and self._still:
             strand.give_up()  # it is not to be reached
             return
@@ -163,8 +170,8 @@ def _look_around() -> None:
                 atexit.unregister(_end)
                 return
             for watch in _watches:
-                if why := watch.look():
-                    watch.kill(why)
+                if excess := watch.look():
+                    watch.kill(excess)
 
 
 def _end(thread: threading.Thread) -> None:

@@ -78,7 +78,6 @@ class FailureFile(Struct, frozen=True, tag_field="file", tag="wfkit-failure"):
     """When the schedule begins, ISO 8601."""
     trace: str
     """Hash of everything that was written and done in the schedule."""
-    input_hash: str
     input: Json = UNSET
     """The JSON array of the workflow's arguments; UNSET where it is too long to be shown."""
     own_input: bool = False
@@ -121,15 +120,9 @@ def failure_file(
         start=subject.start.isoformat(),
         trace=recording.digest,
         input=input if len(bytes(input)) <= VALUE_BYTES_MAX else UNSET,
-        input_hash=input_hash(subject),
         own_input=own_input,
         deliveries=_shown(recording.deliveries),
     )
-
-
-def input_hash(subject: Subject) -> str:
-    """Return the hash of a subject's input."""
-    return hashlib.blake2b(bytes(subject.workflow.signature.encode(subject.args, {})), digest_size=8).hexdigest()
 
 
 def failure_path(violation: Violation, origin: Mapping[str, Any], folder: Path = FOLDER) -> Path:

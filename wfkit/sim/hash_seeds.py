@@ -111,7 +111,8 @@ _owner = 0
 """The process that started them: one that is forked from it must start its own."""
 
 
-def _all() -> list[_Process]:
+def _running() -> list[_Process]:
+    """Return a process for each seed, started where there is none."""
     global _owner  # noqa: PLW0603  # the processes are shared by all campaigns
     if _owner != os.getpid():
         _processes.clear()
@@ -166,7 +167,7 @@ class HashSeeds:
         if sources:
             self._workflows = {source.name for source in sources}
             start = round(subject.start.timestamp() * 1e6)
-            self._processes = _all()
+            self._processes = _running()
             self._ask(Load(self._campaign, _path(), tuple(sources), start, self._limit_seconds))
             self._end = weakref.finalize(self, _end_campaign, self._campaign, self._processes)
 

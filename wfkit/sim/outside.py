@@ -42,10 +42,14 @@ class Outside:
         self._loop = simulation.loop
         self._early = early
         self._came_early: set[int] = set()
+        """Indexes of deliveries."""
         self._engine: Engine | None = None
         self._up: list[asyncio.Future[None]] = []
-        self._asked: dict[asyncio.Future[bool], None] = {}  # a set would hand them out by their addresses
+        """Told when there is an engine again."""
+        self._asked: dict[asyncio.Future[bool], None] = {}
+        """Told whether a request was answered before the process died. A set would hand them out by their addresses."""
         self._held: Callable[[], Coroutine[Any, Any, object]] | None = None
+        """Makes the delivery that changes places with the next one."""
         self.client = Client(self)
         self.deliveries: list[Delivery] = []
         self.error = ""
@@ -53,16 +57,16 @@ class Outside:
 
     # -- the engine's lives ---------------------------------------------------------------------------------------------
 
-    def is_up(self, engine: Engine) -> None:
-        """The engine has recovered, and takes requests."""
+    def go_on(self, engine: Engine) -> None:
+        """Make requests to an engine: it has recovered. Those come first that found none."""
         self._engine = engine
         waiting, self._up = self._up, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
 
-    def is_down(self) -> None:
-        """The process has died; requests under way have no answer."""
+    def pause(self) -> None:
+        """Make no requests until there is an engine again: the process has died, and those under way have no answer."""
         self._engine = None
         for future in list(self._asked):
             if not future.done():

@@ -190,7 +190,7 @@ class Simulation:
         if old is not None:
             old.evict_code()
         await engine.recover()
-        self.outside.is_up(engine)
+        self.outside.go_on(engine)
 
     def _lived(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Killed):
@@ -205,7 +205,7 @@ class Simulation:
         life.alive = False
         self.disk.crash()
         self.tell("crashed", "", 0, down)
-        self.outside.is_down()
+        self.outside.pause()
         self.loop.call_later(down / 1e6, self._boot, context=self.outer())
 
     def upgrade(self) -> None:
