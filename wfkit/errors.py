@@ -469,6 +469,31 @@ class ReportNotWritten(WfkitError):
     help = "make room, or permit writing: reports go to .wfkit in the working directory"
 
 
+# -- faults in an engine of `wfkit dev` ---------------------------------------------------------------------------------
+
+
+class NoChaos(WfkitError):
+    """A fault was to be injected where that cannot be, or must not.
+
+    Only `wfkit dev` injects faults. It moves the clock forward only with `--ephemeral`: a journal that is kept would hold
+    times that have not come yet, and the next engine would wait for them.
+    """
+
+    code = "WF084"
+    help = "faults are for an engine that you play with: wfkit dev --ephemeral"
+
+
+class ChaosProfileError(WfkitError):
+    """What `wfkit dev --chaos` is to inject was not understood.
+
+    It is `calm`, `rough` or `storm`, or a list of faults, each with the time between two of them on average:
+    `kill:20s,delay:5s,dup:10s,jump:1m`. Either may end with a seed: `rough@7`.
+    """
+
+    code = "WF085"
+    help = "write --chaos calm, rough or storm, or faults and how often: --chaos kill:20s,delay:5s,dup:10s,jump:1m"
+
+
 # -- wfkit's own authors must act ------------------------------------------------------------------------------------
 
 

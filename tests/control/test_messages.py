@@ -32,7 +32,9 @@ REQUESTS = {
     "workflows": ("WorkflowList", "", "workflows"),
     "steps": ("StepList", "", "steps"),
     "code": ("CodeFacts", "", "app workflows steps versions"),
-    "engine": ("EngineFacts", "", "pid wfkit app journal epoch pos started trouble"),
+    "engine": ("EngineFacts", "", "pid wfkit app journal epoch pos started trouble chaos"),
+    "chaos": ("ChaosFacts", "", "profile jumps ahead strikes struck"),
+    "chaos/strike": ("Told", "fault run us", "text"),
     "logs": ("LogLines", "after run limit", "lines"),
     "store": ("StoreFacts", "", "path file_bytes log_bytes records runs format wfkit epoch"),
     "store/backup": ("Done", "file", ""),
@@ -67,5 +69,5 @@ def test_only_requests_that_change_something_say_so() -> None:
     acting = {path for path, request in m.REQUESTS.items() if request.acts}
     assert acting == {
         *("runs/start", "runs/cancel", "runs/terminate"),
-        *("signals/send", "signals/publish", "store/backup"),
+        *("signals/send", "signals/publish", "store/backup", "chaos/strike"),
     }

@@ -97,6 +97,7 @@ class Commands(LazyGroup):
         "start": ("wfkit.cli.start", "Start a run on a running engine."),
         "send": ("wfkit.cli.send", "Send a signal to a run."),
         "publish": ("wfkit.cli.publish", "Publish a signal to whoever waits for it."),
+        "chaos": ("wfkit.cli.chaos", "Inject a fault into an engine of wfkit dev."),
         "verify": ("wfkit.cli.verify", "Break a workflow on purpose; tell what fails."),
         "runs": ("wfkit.cli.runs", "See what ran: list runs, ask about one, stop some."),
         "signals": ("wfkit.cli.signals", "Show signals that came, and waits for some."),

@@ -11,6 +11,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from threading import Event
@@ -28,6 +29,7 @@ from wfkit.control.address import succession
 
 if TYPE_CHECKING:
     from wfkit.dev.supervisor import News, Supervisor
+    from wfkit.dev.chaos import Profile
 
 app = make_app()
 
@@ -44,6 +46,7 @@ _COLOURS: dict[str, Colour] = {
     "blocked": "yellow",
     "died": "red",
 }
+    "chaos": "magenta",
 
 
 @app.command(cls=PlainCommand)
@@ -57,6 +60,16 @@ def dev(
     ] = False,
     no_tui: Annotated[bool, typer.Option("--no-tui", help="Print lines instead of showing screens.")] = False,
     store: Store = DEFAULT_STORE,
+    chaos: Annotated[
+        str,
+        typer.Option(
+            "--chaos",
+            metavar="PROFILE",
+            show_default=False,
+            help="Strike it with faults: calm, rough or storm, or a list such as kill:20s,delay:5s,dup:10s,jump:1m; "
+            "with @SEED the same ones again.",
+        ),
+    ] = "",
 ) -> None:
     """Run an app's workflows while you edit them, until Ctrl-C.
 
@@ -65,6 +78,9 @@ def dev(
     has a process of its own, which is started again when it dies.
 
     What the code prints is printed; what there is to say beside that goes to stderr. Other commands reach the engine as
+    With --chaos that process is killed now and then, results of steps come late, signals come twice, and, if the journal
+    is ephemeral, the clock goes forward: each strike is told, and every run goes on all the same. wfkit chaos strikes now.
+
     they reach that of `wfkit serve`.
     """
     from wfkit.engine.apps import code_folder, find_app
@@ -76,11 +92,29 @@ def dev(
         note(f"found {app}")
     folder = code_folder(app)
     screens = None if no_tui else _find_screens()
-    with _temporary_store() if ephemeral else contextlib.nullcontext(store) as journal, succession(journal.parent):
+    profile = _parse_profile(chaos, ephemeral) if chaos else None
+    with _temporary_store() if ephemeral else contextlib.nullcontext(store) as journal:
         if screens is None:
-            asyncio.run(_dev(app, folder, journal))
+        supervisor = partial(_supervisor, app, folder, journal, profile, ephemeral)
+            asyncio.run(_dev(supervisor, folder))
         else:
-            _dev_beside(screens, app, folder, journal)
+            _dev_beside(screens, supervisor, journal)
+
+
+def _parse_profile(text: str, ephemeral: bool) -> Profile:
+    from wfkit.dev.chaos import parse_profile
+
+    profile = parse_profile(text, jumps=ephemeral)
+    note(f"chaos {profile}: {profile.spelled()}; to have it again: --chaos {profile}")
+    return profile
+
+
+def _supervisor(
+    app: str, folder: Path, store: Path, profile: Profile | None, ephemeral: bool, tell: Callable[[News], None]
+) -> Supervisor:
+    from wfkit.dev.supervisor import Supervisor
+
+    return Supervisor(app, folder, store, tell, profile, jumps=ephemeral)
 
 
 @contextlib.contextmanager
@@ -90,10 +124,8 @@ def _temporary_store() -> Iterator[Path]:
         yield Path(name) / DEFAULT_STORE
 
 
-async def _dev(app: str, folder: Path, store: Path) -> None:
-    from wfkit.dev.supervisor import Supervisor
-
-    supervisor = Supervisor(app, folder, store, _print)
+async def _dev(make: Callable[[Callable[[News], None]], Supervisor], folder: Path) -> None:
+    supervisor = make(_print)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)
@@ -117,7 +149,7 @@ def _find_screens() -> Screens | None:
     return screens
 
 
-def _dev_beside(screens: Screens, app: str, folder: Path, store: Path) -> None:
+def _dev_beside(screens: Screens, make: Callable[[Callable[[News], None]], Supervisor], store: Path) -> None:
     """Supervise in a thread until the user leaves the screens; then tell what was not told while they were shown."""
     told: deque[News] = deque(maxlen=_KEPT)
     settled = Event()  # something runs, or it is known why nothing does
@@ -128,9 +160,7 @@ def _dev_beside(screens: Screens, app: str, folder: Path, store: Path) -> None:
             settled.set()
 
     async def supervise() -> None:
-        from wfkit.dev.supervisor import Supervisor
-
-        supervisor = Supervisor(app, folder, store, tell)
+        supervisor = make(tell)
         running.append((asyncio.get_running_loop(), supervisor))
         await supervisor.run()
 

@@ -36,6 +36,7 @@ STATUSES: dict[type[WfkitError], int] = {
     errors.BadRequest: USAGE,
     errors.SqlRefused: USAGE,
     errors.FaultSyntaxError: USAGE,
+    errors.ChaosProfileError: USAGE,
     errors.UnsimulatedIO: USAGE,
     errors.FailureFileError: NOT_FOUND,
     errors.EngineUnreachable: UNREACHABLE,

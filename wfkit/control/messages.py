@@ -432,6 +432,8 @@ class EngineFacts(Struct, frozen=True):
     started: int
     trouble: Refusal | None
     """Why the journal does not accept anything just now."""
+    chaos: bool = False
+    """Faults may be injected into it: it is the engine of `wfkit dev`."""
 
 
 class GetEngine(Request[EngineFacts], frozen=True, kw_only=True):
@@ -526,6 +528,56 @@ class Sql(Request[Table], frozen=True, kw_only=True):
 
     query: Annotated[str, Meta(max_length=100_000)]
     limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+
+
+# -- faults, in an engine of `wfkit dev` --------------------------------------------------------------------------------
+
+Fault: TypeAlias = Literal["kill", "delay", "dup", "jump"]
+"""The worker is killed; the next result of a step is held; a signal is delivered again; the clock goes forward."""
+
+
+class Struck(Struct, frozen=True):
+    """One line of what chaos did, and of what came of it."""
+
+    number: int
+    """From 1, in one session of `wfkit dev`, whatever becomes of its workers."""
+    t: int
+    text: str
+    fault: Fault | None = None
+    """None: it tells of recovery."""
+
+
+class ChaosFacts(Struct, frozen=True):
+    profile: str
+    """What strikes by itself, with its seed; empty if nothing does."""
+    jumps: bool
+    """The clock may go forward, since the journal does not outlive the session."""
+    ahead: int
+    """How far the clock has gone forward, in microseconds."""
+    strikes: int
+    struck: list[Struck]
+    """The latest, the newest last."""
+
+
+class GetChaos(Request[ChaosFacts], frozen=True, kw_only=True):
+    path: ClassVar[str] = "chaos"
+
+
+class Told(Struct, frozen=True):
+    text: str
+
+
+class Strike(Request[Told], frozen=True, kw_only=True):
+    """Injects a fault now."""
+
+    path: ClassVar[str] = "chaos/strike"
+    acts: ClassVar[bool] = True
+
+    fault: Fault
+    run: str = ""
+    """Of `dup`, whose last signal is meant: a whole id. Otherwise the last signal of all."""
+    us: Annotated[int, Meta(ge=1, le=100 * 366 * 86_400_000_000)] | None = None
+    """How long `delay` holds the result, otherwise 3 s, and how far `jump` goes, otherwise 1 h; in microseconds."""
 
 
 # -- the live feed -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -75,9 +75,24 @@ _DECODERS: dict[str, msgspec.json.Decoder[m.Request[Any]]] = {
 }
 
 
+class Chaos(Protocol):
+    """Injects faults into the engine."""
+
+    def facts(self) -> m.ChaosFacts: ...
+    async def strike(self, request: m.Strike) -> m.Told:
+        """Inject one, and return what there is to say of it. Raises NoChaos: it cannot be."""
+        ...
+
+
 @contextlib.asynccontextmanager
 async def serving(
-    requests: LocalRequests, journal: DuckDBJournal, registry: Registry, logs: KeptLogs, *, app: str
+    requests: LocalRequests,
+    journal: DuckDBJournal,
+    registry: Registry,
+    logs: KeptLogs,
+    *,
+    app: str,
+    chaos: Chaos | None = None,
 ) -> AsyncIterator[Path]:
     """Serve an engine on the socket beside its journal; yields where that is.
 
@@ -87,13 +102,14 @@ async def serving(
         registry: the engine's code.
         logs: what is shown of the process's logs.
         app: where the code is from, for people.
+        chaos: injects faults; None where that is refused.
 
     Raises:
         EngineRunning: another engine serves this folder.
         JournalUnusable: no socket can be made there.
     """
     with bound_socket(journal.path.parent) as (listener, path):
-        control = Control(requests, journal, registry, app, logs)
+        control = Control(requests, journal, registry, app, logs, chaos)
         async with _listening(control.app(), listener):
             try:
                 yield path
@@ -147,12 +163,21 @@ class _Connection(H11Protocol):
 class Control:
     """Answers what clients ask of one engine."""
 
-    def __init__(self, requests: LocalRequests, journal: DuckDBJournal, registry: Registry, app: str, logs: KeptLogs) -> None:
+    def __init__(
+        self,
+        requests: LocalRequests,
+        journal: DuckDBJournal,
+        registry: Registry,
+        app: str,
+        logs: KeptLogs,
+        chaos: Chaos | None,
+    ) -> None:
         self._requests = requests
         self._journal = journal
         self._registry = registry
         self._app = app
         self._logs = logs
+        self._chaos = chaos
         self._started = time.time_ns() // 1000
         self._queries = asyncio.Semaphore(QUERIES_MAX)
         self.closing = asyncio.Event()
@@ -231,6 +256,10 @@ class Control:
                 return await asyncio.to_thread(reports.read_report, self._journal.path.parent, request.name)
             case m.Sql():
                 return await self._query(request)
+            case m.GetChaos() | m.Strike():
+                if self._chaos is None:
+                    raise errors.NoChaos("this engine serves for real: no fault is injected into it")
+                return self._chaos.facts() if isinstance(request, m.GetChaos) else await self._chaos.strike(request)
             case _:
                 raise InternalError(f"nothing answers {type(request).__name__}")
 
@@ -288,6 +317,7 @@ class Control:
             pos=self._journal.last_pos,
             started=self._started,
             trouble=None if trouble is None else _told(trouble),
+            chaos=self._chaos is not None,
         )
 
     # -- the live feed -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import BinaryIO, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
+from wfkit.control.messages import ChaosFacts, Fault, Strike
 from wfkit.errors import WfkitError, by_code
 
 HEAD_BYTES = 4
@@ -51,6 +52,21 @@ class Open(Struct, frozen=True, tag=True):
     store: str
     diverged: tuple[str, ...]
     """Runs that are known not to go on with this code: they are to be blocked at once, and whoever asks knows why."""
+    chaos: ChaosFacts
+    killed: bool
+    """The worker before was killed by chaos, and not by any step."""
+
+
+class Inject(Struct, frozen=True, tag=True):
+    """Inject a fault. What comes of it is `Happened`."""
+
+    strike: Strike
+
+
+class Note(Struct, frozen=True, tag=True):
+    """Take notice of what chaos did, and show it to whoever asks."""
+
+    chaos: ChaosFacts
 
 
 class Stop(Struct, frozen=True, tag=True):
@@ -101,10 +117,30 @@ class Serving(Struct, frozen=True, tag=True):
     socket: str
     notice: str | None
     """What was mended when the journal was opened."""
+    unfinished: int
+    """How many runs it has taken up."""
+    again: int
+    """How many steps run again, since the worker was killed under them."""
 
 
-Order: TypeAlias = Load | GiveHistories | Replay | Open | Stop
-Report: TypeAlias = Loaded | Refused | Histories | Replayed | Serving
+class Happened(Struct, frozen=True, tag=True):
+    """Chaos did something in this worker. Said of its own accord, or after `Inject`."""
+
+    fault: Fault | None
+    """None: what was planned could not be done."""
+    text: str
+    ahead: int | None = None
+    """After `jump`: how far the clock has gone forward by now, in microseconds."""
+
+
+class KillMe(Struct, frozen=True, tag=True):
+    """Somebody has asked the worker that it be killed."""
+
+
+Order: TypeAlias = Load | GiveHistories | Replay | Open | Inject | Note | Stop
+Answer: TypeAlias = Loaded | Refused | Histories | Replayed | Serving
+"""What follows an order."""
+Report: TypeAlias = Answer | Happened | KillMe
 
 encode = msgspec.json.Encoder().encode
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

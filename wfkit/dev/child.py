@@ -11,9 +11,24 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from wfkit.dev.channel import HEAD_BYTES, GiveHistories, Histories, Order, Report, decode_report, framed
+from wfkit.dev.channel import (
+    HEAD_BYTES,
+    Answer,
+    GiveHistories,
+    Happened,
+    Histories,
+    KillMe,
+    Order,
+    Serving,
+    decode_report,
+    framed,
+)
 
 _PIPE_BYTES = 65_536
+_LAST_SECONDS = 0.1
+"""How long the last words of a process that has ended may take."""
+
+Heard = Callable[[Happened | KillMe], None]
 
 
 class ChildEnded(Exception):
@@ -32,16 +47,32 @@ class Child:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         output: list[asyncio.Task[None]],
+        heard: Heard,
     ) -> None:
         self.pid: Final = process.pid
         self.ended = asyncio.ensure_future(_end(process, output))
+        self.serves = False
+        """It has opened the journal."""
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._heard = heard
+        self._answers: asyncio.Queue[Answer | None] = asyncio.Queue(1)
+        """What nobody has taken yet, and None at the end. Of histories there may be more than fit into memory."""
+        self._meant = 0
+        """Number of the order whose histories are wanted."""
+        self._listening = asyncio.ensure_future(self._listen())
 
     @classmethod
-    async def start(cls, module: str, app: str, print_line: Callable[[str, str], None]) -> Child:
-        """Start a module as a process. Each line that it prints is given to `print_line`, with `stdout` or `stderr`."""
+    async def start(cls, module: str, app: str, print_line: Callable[[str, str], None], heard: Heard = lambda _: None) -> Child:
+        """Start a module as a process.
+
+        Args:
+            module: its name.
+            app: what it loads.
+            print_line: is given each line that it prints, with `stdout` or `stderr`.
+            heard: is told what it says of its own accord.
+        """
         ours, theirs = socket.socketpair()
         read, write = zip(os.pipe(), os.pipe(), strict=True)
         with theirs:
@@ -59,7 +90,7 @@ class Child:
             asyncio.ensure_future(_lines(descriptor, name, print_line))
             for descriptor, name in zip(read, ("stdout", "stderr"), strict=True)
         ]
-        return cls(process, *await asyncio.open_unix_connection(sock=ours), output)
+        return cls(process, *await asyncio.open_unix_connection(sock=ours), output, heard)
 
     async def order(self, order: Order) -> None:
         """Give an order.
@@ -67,25 +98,44 @@ class Child:
         Raises:
             ChildEnded: nobody is there to follow it.
         """
+        if isinstance(order, GiveHistories):
+            self._meant = order.number
         try:
             self._writer.write(framed(order))
             await self._writer.drain()
         except OSError:
             raise ChildEnded from None
 
-    async def report(self) -> Report:
-        """Return what the child says next.
+    def tell(self, order: Order) -> None:
+        """Give an order to whoever may be there to follow it."""
+        if not self._writer.transport.is_closing():
+            self._writer.write(framed(order))
+
+    async def report(self) -> Answer:
+        """Return what the child answers next.
 
         Raises:
             ChildEnded: it says nothing any more.
         """
-        try:
-            head = await self._reader.readexactly(HEAD_BYTES)
-            return decode_report(await self._reader.readexactly(int.from_bytes(head, "big")))
-        except (EOFError, OSError):
-            raise ChildEnded from None
+        answer = await self._answers.get()
+        if answer is None:
+            self._answers.put_nowait(None)  # for whoever asks next
+            raise ChildEnded
+        return answer
 
-    async def ask(self, order: Order) -> Report:
+    async def _listen(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                head = await self._reader.readexactly(HEAD_BYTES)
+                report = decode_report(await self._reader.readexactly(int.from_bytes(head, "big")))
+                self.serves |= isinstance(report, Serving)
+                if isinstance(report, Happened | KillMe):
+                    self._heard(report)
+                elif not isinstance(report, Histories) or report.number == self._meant:
+                    await self._answers.put(report)
+        await self._answers.put(None)
+
+    async def ask(self, order: Order) -> Answer:
         """Give an order and return what the child answers. Raises as `order` and `report` do."""
         await self.order(order)
         return await self.report()
@@ -97,6 +147,14 @@ class Child:
             if isinstance(answer, Histories) and answer.number == order.number:
                 return answer
 
+    def forget_histories(self) -> None:
+        """Take no more of the histories that were ordered last: what else the child says would wait behind them."""
+        self._meant = 0
+        for _ in range(self._answers.qsize()):
+            answer = self._answers.get_nowait()
+            if not isinstance(answer, Histories):
+                self._answers.put_nowait(answer)
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
@@ -105,6 +163,8 @@ class Child:
         """Kill it, if need be, and wait for its end."""
         self.kill()
         await self.ended
+        await asyncio.wait([self._listening], timeout=_LAST_SECONDS)
+        self._listening.cancel()
         self._writer.close()
 
 

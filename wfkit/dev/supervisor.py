@@ -18,11 +18,16 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from watchfiles import PythonFilter, awatch
 
+from wfkit.control.messages import Strike
 from wfkit.dev.channel import (
     GiveHistories,
+    Happened,
     Histories,
+    Inject,
+    KillMe,
     Load,
     Loaded,
+    Note,
     Open,
     Problem,
     Refused,
@@ -32,12 +37,13 @@ from wfkit.dev.channel import (
     Stop,
     error_of,
 )
+from wfkit.dev.chaos import Profile, Session
 from wfkit.dev.child import Child, ChildEnded
 from wfkit.errors import AppError
 
 T = TypeVar("T")
 
-Kind: TypeAlias = Literal["stdout", "stderr", "started", "reloaded", "refused", "blocked", "goes on", "died", "note"]
+Kind: TypeAlias = Literal["stdout", "stderr", "started", "reloaded", "refused", "blocked", "goes on", "died", "chaos", "note"]
 
 DEBOUNCE_MS = 50
 """An editor that saves writes, renames and sets times: that is one change."""
@@ -55,6 +61,8 @@ PAUSE_SECONDS_MAX = 5.0
 """Between the deaths of two workers that died soon after their start; it doubles from 0.1 s."""
 _WELL_SECONDS = 10.0
 """A worker that lived this long did not die of its start."""
+_STRIKE_LOOK_SECONDS = 0.05
+"""How often it is looked whether there is a worker again to be struck."""
 _TOLD_MAX = 3
 """So many runs are told with the whole difference; the others are counted."""
 
@@ -85,9 +93,20 @@ class Supervisor:
         folder: where code is that it may import. A change of any Python file in it reloads.
         store: the journal.
         tell: is told what happens.
+        profile: the faults that strike the worker by themselves; others strike when somebody asks the engine for it.
+        jumps: the clock may go forward, since the journal does not outlive `run`.
     """
 
-    def __init__(self, app: str, folder: Path, store: Path, tell: Callable[[News], None]) -> None:
+    def __init__(
+        self,
+        app: str,
+        folder: Path,
+        store: Path,
+        tell: Callable[[News], None],
+        profile: Profile | None = None,
+        *,
+        jumps: bool = False,
+    ) -> None:
         self._app = app
         self._folder = folder
         self._store = str(store)
@@ -106,6 +125,7 @@ class Supervisor:
         self._problems: dict[str, str] = {}
         """What was told of runs that do not go on."""
         self._numbers = itertools.count(1)
+        self._chaos = Session(profile, jumps, lambda text: self._tell(News("chaos", text)))
 
     def stop(self) -> None:
         """Let `run` return. What steps are in flight may end within 2 s; asked a second time, nothing is waited for."""
@@ -120,7 +140,7 @@ class Supervisor:
         Raises:
             JournalLocked, JournalUnusable, JournalCorrupt, ...: the journal cannot be opened at all.
         """
-        watching = asyncio.ensure_future(self._watch())
+        beside = [asyncio.ensure_future(self._watch()), asyncio.ensure_future(self._strike_as_planned())]
         try:
             self._want_worker()
             while not self._stopping:
@@ -128,8 +148,9 @@ class Supervisor:
                 self._woken.clear()
                 await self._next()
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._let_go()
             if self._spare is not None:
                 await _close(self._spare)
@@ -138,7 +159,8 @@ class Supervisor:
         if self._worker is not None and self._worker.ended.done():
             worker, self._worker = self._worker, None
             await worker.close()
-            await self._pause(worker.ended.result())
+            if not self._chaos.killed:
+                await self._pause(worker.ended.result())
             self._want_worker()
         elif self._wanted_since is not None and not self._stopping:
             since, self._wanted_since = self._wanted_since, None
@@ -221,7 +243,8 @@ class Supervisor:
                 async for given in self._given_by(self._worker):
                     yield given
             except (TimeoutError, ChildEnded):
-                self._tell(News("note", "the worker does not answer; it is ended"))
+                if not self._chaos.killed:
+                    self._tell(News("note", "the worker does not answer; it is ended"))
                 stuck, self._worker = self._worker, None
                 await stuck.close()
             else:
@@ -235,24 +258,32 @@ class Supervisor:
     async def _given_by(self, source: Child) -> AsyncGenerator[Histories, None]:
         order = GiveHistories(self._store, next(self._numbers))
         await source.order(order)
-        given = await asyncio.wait_for(source.histories(order), ANSWER_SECONDS)
-        while given.more:
+        try:
+            given = await asyncio.wait_for(source.histories(order), ANSWER_SECONDS)
+            while given.more:
+                yield given
+                given = await asyncio.wait_for(source.histories(order), READ_SECONDS)
             yield given
-            given = await asyncio.wait_for(source.histories(order), READ_SECONDS)
-        yield given
+        finally:
+            source.forget_histories()
 
     async def _open(self, worker: Child, kind: Kind, loaded: Loaded, problems: Sequence[Problem], since: float) -> None:
         """Let the worker before go, and another one open the journal."""
         await self._let_go()
         self._worker, self._since = worker, time.monotonic()
         worker.ended.add_done_callback(lambda _: self._woken.set() if self._worker is worker else None)
+        diverged = tuple(problem.run for problem in problems)
+        killed = self._chaos.take_kill()
         try:
             # What is due is taken up at once, and that is the user's code: it may end the process, or never end itself.
-            answer = await self._unless_woken(worker.ask(Open(self._store, tuple(problem.run for problem in problems))))
+            answer = await self._unless_woken(
+                worker.ask(Open(self._store, diverged, self._chaos.facts(), killed=killed is not None))
+            )
         except ChildEnded:
             return
         if isinstance(answer, Refused):
             self._worker = None
+            self._chaos.give_back(killed)
             self._refused(answer)
         elif isinstance(answer, Serving):
             self._served = True
@@ -262,6 +293,9 @@ class Supervisor:
             names = ", ".join(loaded.workflows)
             runs = f"{self._app} runs ({names}) on {answer.socket}, after {took}"
             self._tell(News(kind, runs if kind == "started" else f"{self._app} reloaded in {took}"))
+            if killed is not None:
+                self._chaos.note_recovery(killed, answer.unfinished, answer.again)
+                worker.tell(Note(self._chaos.facts()))
             self._tell_problems(problems)
 
     def _refused(self, answer: Refused) -> None:
@@ -305,9 +339,49 @@ class Supervisor:
 
     async def _start_spare(self) -> _Spare:
         return _Spare(
-            await Child.start("wfkit.dev.worker", self._app, lambda name, line: self._tell(News(_stream(name), line))),
+            await Child.start(
+                "wfkit.dev.worker", self._app, lambda name, line: self._tell(News(_stream(name), line)), self._heard
+            ),
             await Child.start("wfkit.dev.checker", self._app, lambda _name, _line: None),
         )
+
+    # -- chaos ---------------------------------------------------------------------------------------------------------
+
+    async def _strike_as_planned(self) -> None:
+        if self._chaos.profile is None:
+            return
+        for wait, strike in self._chaos.profile.planned():
+            await asyncio.sleep(wait)
+            while self._target() is None:  # noqa: ASYNC110  # one fault at most waits for the next worker
+                await asyncio.sleep(_STRIKE_LOOK_SECONDS)
+            self._strike(strike)
+
+    def _target(self) -> Child | None:
+        """Return the worker, if it serves and may be struck."""
+        worker = self._worker
+        return worker if worker is not None and worker.serves and not (worker.ended.done() or self._chaos.killed) else None
+
+    def _strike(self, strike: Strike) -> None:
+        worker = self._target()
+        if worker is None:
+            return
+        if strike.fault == "kill":
+            worker.kill()
+            self._chaos.note_kill(worker.pid)
+        else:
+            worker.tell(Inject(strike))
+
+    def _heard(self, report: Happened | KillMe) -> None:
+        match report:
+            case KillMe():
+                self._strike(Strike(fault="kill"))
+            case Happened(fault=None):
+                self._chaos.note_in_vain(report.text)
+            case Happened():
+                self._chaos.ahead = self._chaos.ahead if report.ahead is None else report.ahead
+                self._chaos.note(report.fault, report.text)
+                if self._worker is not None:
+                    self._worker.tell(Note(self._chaos.facts()))
 
     async def _unless_woken(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what something gives, or None if anything else is to be done before it is ready."""

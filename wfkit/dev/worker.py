@@ -13,6 +13,8 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 
 import duckdb
 from msgspec import Raw
@@ -21,21 +23,27 @@ from wfkit.api.registry import Registry
 from wfkit.control import reads
 from wfkit.control.logs import KeptLogs, all_logs
 from wfkit.control.server import serving
-from wfkit.core.state import RunState
+from wfkit.core.state import PendingStep, RunState
 from wfkit.dev.channel import (
     GiveHistories,
     Histories,
     History,
+    Inject,
     Load,
     Loaded,
+    Note,
     Open,
     Serving,
+    Stop,
     Supervisor,
     begin_child,
     refusal,
 )
+from wfkit.dev.faults import Faults, ForwardClock, HoldingRunner, held
 from wfkit.engine.apps import load_app
 from wfkit.engine.engine import Engine, running
+from wfkit.engine.recovery import KILLED
+from wfkit.engine.runner import HostRunner
 from wfkit.errors import WfkitError
 from wfkit.journal.duckdb import open_journal
 from wfkit.journal.views import open_file
@@ -76,14 +84,32 @@ def main() -> None:
 async def _serve(supervisor: Supervisor, app: str, registry: Registry, logs: KeptLogs, order: Open) -> None:
     _log_to_stderr(order.diverged)
     journal = await open_journal(order.store)
-    async with running(journal, registry) as engine, serving(engine.requests, journal, registry, logs, app=app) as path:
-        supervisor.report(Serving(str(path), journal.notice))
+    clock = ForwardClock(order.chaos.ahead) if order.chaos.jumps else None
+    runner = HoldingRunner(HostRunner(asyncio.get_running_loop()), partial(held, supervisor))
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(running(journal, registry, killed=order.killed, clock=clock, runner=runner))
+        faults = Faults(supervisor, engine.requests, journal, clock, runner, order.chaos, killed=order.killed)
+        path = await stack.enter_async_context(serving(engine.requests, journal, registry, logs, app=app, chaos=faults))
+        supervisor.report(Serving(str(path), journal.notice, *_taken_up(engine)))
         blocking = asyncio.ensure_future(_block(engine, order.diverged))
         orders = supervisor.orders()
-        while isinstance(given := await orders.get(), GiveHistories):
-            supervisor.report(Histories(given.number, (), more=True))  # a sign of life, however long reading takes
-            await journal.read_apart(_give, supervisor, given.number)
+        while not isinstance(given := await orders.get(), Stop):
+            match given:
+                case GiveHistories():
+                    supervisor.report(Histories(given.number, (), more=True))  # a sign of life, however long reading takes
+                    await journal.read_apart(_give, supervisor, given.number)
+                case Inject():
+                    faults.inject(given.strike)
+                case Note():
+                    faults.note(given.chaos)
         blocking.cancel()
+
+
+def _taken_up(engine: Engine) -> tuple[int, int]:
+    """Return how many runs have not ended, and how many of their steps run again since the worker was killed."""
+    unfinished = [state for state in engine.states if not state.finished]
+    steps = [step for state in unfinished for step in state.open.values() if isinstance(step, PendingStep)]
+    return len(unfinished), sum(step.error is not None and step.error.type == KILLED for step in steps)
 
 
 async def _block(engine: Engine, diverged: Sequence[str]) -> None:
@@ -97,6 +123,7 @@ def _log_to_stderr(told: Sequence[str]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     handler.addFilter(lambda record: record.name != "wfkit.engine" or getattr(record, "run_id", None) not in told)
+    handler.addFilter(lambda record: record.name != "wfkit.chaos")  # the supervisor tells of that, whatever becomes of us
     logging.getLogger().addHandler(handler)
 
 

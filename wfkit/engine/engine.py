@@ -135,18 +135,21 @@ class Engine(Client):
         self._ready: list[Callable[[], None]] = []
         self._closed = False
         self._recovered = False
+        self._killed = False
         self._left_alone: set[int] = set()
         """Unfinished runs of the journal that do not go on by themselves."""
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
-    async def recover(self, *, all_runs: bool = True) -> None:
+    async def recover(self, *, all_runs: bool = True, killed: bool = False) -> None:
         """Take up the runs of the journal. Called once, before anything else.
 
         Args:
             all_runs: whether unfinished runs go on by themselves; otherwise those do that `take_up` names, and those
                 that others attach to.
+            killed: the process before this one was killed from outside, so that no step is blamed for its death.
         """
+        self._killed = killed
         self._journal.watch(self.requests.note_trouble)
         await load_runs(self._journal, self._runs)
         unfinished = [run for run in self._runs if not run.state.finished]
@@ -185,7 +188,7 @@ class Engine(Client):
 
     def _take_up(self, run: LiveRun) -> None:
         now = self._clock.now()
-        found = deaths(run, now)
+        found = deaths(run, now, killed=self._killed)
         # An activation that killed the process was one of these: of a step's outcome, of a timer that was due, of the inbox.
         run.cautious = bool(found or run.state.inbox) or any(due <= now for due, _ in wake_ups(run))
         for entry in found:
@@ -433,13 +436,16 @@ class Engine(Client):
 
 
 @asynccontextmanager
-async def running(journal: Journal, registry: Registry, *, all_runs: bool = True, **options: Any) -> AsyncIterator[Engine]:
+async def running(
+    journal: Journal, registry: Registry, *, all_runs: bool = True, killed: bool = False, **options: Any
+) -> AsyncIterator[Engine]:
     """Run an engine on an open journal, which it closes at the end.
 
     Args:
         journal: as `open_journal` returns it.
         registry: the code.
         all_runs: whether unfinished runs go on by themselves; see `Engine.recover`.
+        killed: whether the process before this one was killed from outside; see there too.
         options: those of `Engine`.
     """
     interval = sys.getswitchinterval()
@@ -452,7 +458,7 @@ async def running(journal: Journal, registry: Registry, *, all_runs: bool = True
         engine = Engine(journal, registry, **options)
         stack.callback(Watchdog(engine.under_way).close)
         stack.push_async_callback(engine.close)
-        await engine.recover(all_runs=all_runs)
+        await engine.recover(all_runs=all_runs, killed=killed)
         engine.keep_projection()
         yield engine
 

@@ -21,6 +21,9 @@ from wfkit.journal.values import RunValues, is_large
 SUSPECT_DEATHS = DEATHS_MAX - 2
 """What the process died under so many times in a row, steps and activations alike, goes one at a time: one is the cause."""
 
+KILLED = "WorkerKilled"
+"""Type of the failure of an attempt under which the process was killed from outside."""
+
 log = logging.getLogger("wfkit.engine")
 
 
@@ -65,12 +68,17 @@ def _fold(tail: Iterable[Row], runs: Runs) -> list[int]:
     return list(unreadable)
 
 
-def deaths(run: LiveRun, now: int) -> list[AttemptFailed | StepFailed]:
+def deaths(run: LiveRun, now: int, *, killed: bool = False) -> list[AttemptFailed | StepFailed]:
     """Return what to record of a run's steps over which the process died.
 
     A step that the process died under too often is held to be the cause, unless it is to be retried for ever. Deaths are
     counted from the one that makes an attempt write down that it starts: one that was only waiting for its turn is never
     blamed.
+
+    Args:
+        run: one that has not ended.
+        now: the present, microseconds UTC.
+        killed: something outside of the process ended it, which is no step's fault: none is counted against any.
     """
     found: list[AttemptFailed | StepFailed] = []
     t = max(run.state.updated, now)
@@ -84,7 +92,10 @@ def deaths(run: LiveRun, now: int) -> list[AttemptFailed | StepFailed]:
         elif pending.deaths == 0 or pending.started:
             died = pending.deaths + 1
             retry = pending.command.retry
-            if died >= DEATHS_MAX and retry.max_attempts is not None:
+            if killed:
+                error = Failure(KILLED, f"the process was killed while {name}() ran")
+                found.append(AttemptFailed(t=t, n=n, attempt=pending.attempt, error=error, due=t, died=True))
+            elif died >= DEATHS_MAX and retry.max_attempts is not None:
                 error = Failure("WorkerDied", f"the process died {died} times while {name}() ran")
                 found.append(StepFailed(t=t, n=n, error=error, attempt=pending.attempt))
             else:
