@@ -93,8 +93,8 @@ def dev(
     folder = code_folder(app)
     screens = None if no_tui else _find_screens()
     profile = _parse_profile(chaos, ephemeral) if chaos else None
-    with _temporary_store() if ephemeral else contextlib.nullcontext(store) as journal:
-        if screens is None:
+    screens = None if no_tui else _find_screens()
+    with _temporary_store() if ephemeral else contextlib.nullcontext(store) as journal, succession(journal.parent):
         supervisor = partial(_supervisor, app, folder, journal, profile, ephemeral)
             asyncio.run(_dev(supervisor, folder))
         else:
