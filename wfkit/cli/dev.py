@@ -28,8 +28,8 @@ from wfkit.cli.ui import GROUP
 from wfkit.control.address import succession
 
 if TYPE_CHECKING:
-    from wfkit.dev.supervisor import News, Supervisor
     from wfkit.dev.chaos import Profile
+    from wfkit.dev.supervisor import News, Supervisor
 
 app = make_app()
 
@@ -45,8 +45,8 @@ _COLOURS: dict[str, Colour] = {
     "refused": "red",
     "blocked": "yellow",
     "died": "red",
-}
     "chaos": "magenta",
+}
 
 
 @app.command(cls=PlainCommand)
@@ -59,7 +59,6 @@ def dev(
         bool, typer.Option("--ephemeral", help="Keep the journal in a temporary folder, and delete it at the end.")
     ] = False,
     no_tui: Annotated[bool, typer.Option("--no-tui", help="Print lines instead of showing screens.")] = False,
-    store: Store = DEFAULT_STORE,
     chaos: Annotated[
         str,
         typer.Option(
@@ -70,6 +69,7 @@ def dev(
             "with @SEED the same ones again.",
         ),
     ] = "",
+    store: Store = DEFAULT_STORE,
 ) -> None:
     """Run an app's workflows while you edit them, until Ctrl-C.
 
@@ -77,10 +77,10 @@ def dev(
     blocked, and told with the difference. Code that does not load changes nothing: what ran before keeps running. The code
     has a process of its own, which is started again when it dies.
 
-    What the code prints is printed; what there is to say beside that goes to stderr. Other commands reach the engine as
     With --chaos that process is killed now and then, results of steps come late, signals come twice, and, if the journal
     is ephemeral, the clock goes forward: each strike is told, and every run goes on all the same. wfkit chaos strikes now.
 
+    What the code prints is printed; what there is to say beside that goes to stderr. Other commands reach the engine as
     they reach that of `wfkit serve`.
     """
     from wfkit.engine.apps import code_folder, find_app
@@ -91,11 +91,11 @@ def dev(
         app = find_app()
         note(f"found {app}")
     folder = code_folder(app)
-    screens = None if no_tui else _find_screens()
     profile = _parse_profile(chaos, ephemeral) if chaos else None
     screens = None if no_tui else _find_screens()
     with _temporary_store() if ephemeral else contextlib.nullcontext(store) as journal, succession(journal.parent):
         supervisor = partial(_supervisor, app, folder, journal, profile, ephemeral)
+        if screens is None:
             asyncio.run(_dev(supervisor, folder))
         else:
             _dev_beside(screens, supervisor, journal)
