@@ -16,7 +16,7 @@ from wfkit.sim.loop import Killed
 from wfkit.sim.recording import Read
 from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
 from wfkit.sim.strand import strand
-from wfkit.sim.striking import Striking
+from wfkit.sim.striking import Striking, too_large
 
 if TYPE_CHECKING:
     from wfkit.sim.simulation import Simulation
@@ -84,14 +84,17 @@ class Attempts:
         if self._opaque:
             yield from self.reach(None, "call.before", step.name)
 
-    def leaving(self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Calling:
+    def leaving(
+        self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> Calling:
         run, n = now.info.run_id, now.n
         if self._opaque and not self._declaring.get((run, n)):
             key = now.info.idempotency_key if "idempotency_key" in self._read[run, n] else None
             payload = {"args": args, **kwargs} if kwargs else {"args": args}
             self.happened(Effect(self.now(), OPAQUE, step.name, key, payload, run, n), again=False)
             yield from self.reach(None, "call.after", step.name)
-        yield from self.reach(None, "step.effect_done_not_journaled", step.name)
+        fault = yield from self.reach(None, "step.effect_done_not_journaled", step.name)
+        return too_large(step, result) if fault is not None and fault.kind == "big" else result
 
     # -- what services ask ------------------------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ class Attempts:
     def reach(self, service: FakeService | None, phase: str, label: str, late: Callable[[], object] | None = None) -> Calling:
         now = attempt.get()
         if now is None:
-            return  # the script, or the world itself, uses the service
+            return None  # the script, or the world itself, uses the service
         run, n = now.info.run_id, now.n
         known = self._simulation.disk.points.known_of(run, n)
         named = step_phase(phase, compensation=known is not None and known.compensation)
@@ -113,6 +116,7 @@ class Attempts:
             yield from self._striking.strike_step(fault, now, self._steps[run, n], label, late)
         if phase == "call.before":
             self._striking.fail_again(run, n, label, label if service is None else service.name)
+        return fault
 
     def happened(self, effect: Effect, *, again: bool) -> None:
         key = (effect.run, effect.n)

@@ -8,7 +8,7 @@ the occurrence if it is the first, and the number where there is none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -97,6 +97,8 @@ class Kind(NamedTuple):
     """Where it fits, with phases of compensations named as those of steps."""
     default: int = 0
     """Its parameter, where it has one: microseconds, or a number."""
+    is_asked_for: bool = False
+    """Whether a search leaves it out unless it is asked for by name."""
 
 
 _IN_STEP = frozenset({"step.before", "call.before", "call.after", "step.effect_done_not_journaled", "get", "put", "put.after"})
@@ -134,16 +136,17 @@ KINDS: dict[str, Kind] = {
         Kind("freeze", "T", _WAITING | {"step.before"}),
         Kind("skew", "T", _WAITING | {"step.before"}, 2 * HOUR),
         Kind("dst", "T", frozenset({"calendar"})),
-        Kind(DROP, "M", frozenset({"delivery"})),
+        Kind("big", "B", frozenset({"step.effect_done_not_journaled"}), is_asked_for=True),
+        Kind(DROP, "M", frozenset({"delivery"}), is_asked_for=True),
     )
 }
 RANK = {name: rank for rank, name in enumerate(KINDS)}
 
 
-def kinds_at(phase: str) -> list[Kind]:
-    """Return the kinds of faults that fit a phase, by which something goes wrong there."""
+def kinds_at(phase: str, asked: Collection[str] = ()) -> list[Kind]:
+    """Return the kinds of faults that fit a phase; of those that must be asked for by name, the ones that are."""
     phase = plain(phase)
-    return [kind for kind in KINDS.values() if phase in kind.phases and kind.name != DROP]
+    return [kind for kind in KINDS.values() if phase in kind.phases and (not kind.is_asked_for or kind.name in asked)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,10 @@ class StepPoints(Protocol):
         """An attempt begins: return what the step sees of it, and the points to pass."""
         ...
 
-    def leaving(self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Calling:
-        """The function has returned."""
+    def leaving(
+        self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> Calling:
+        """The function has returned: pass the points that follow, and return what the engine is told it returned."""
         ...
 
 
@@ -73,18 +75,16 @@ class SimulatedRunner:
         try:
             await with_pauses(entering)
             result = await step.fn(*args, **kwargs)
-            await with_pauses(self._points.leaving(step, now, args, kwargs))
+            return await with_pauses(self._points.leaving(step, now, args, kwargs, result))
         except SystemExit as exc:
             raise StepExit(f"the step called sys.exit({exc.code!r})") from exc
-        return result
 
     def _call(
         self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], now: Attempt, entering: Calling
     ) -> Any:
         in_thread(entering)
         result = step.fn(*args, **kwargs)
-        in_thread(self._points.leaving(step, now, args, kwargs))
-        return result
+        return in_thread(self._points.leaving(step, now, args, kwargs, result))
 
     def _resume(self, strand: Strand, ended: Ended) -> None:
         strand.resume()

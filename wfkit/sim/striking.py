@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from wfkit.api.attempt import Attempt
 from wfkit.api.definitions import NonRetryable, Step
+from wfkit.core.codec import PAYLOAD_BYTES_MAX
+from wfkit.errors import CodecError
 from wfkit.sim.faults import HOUR, Fault
 from wfkit.sim.services import FOREVER, Calling
 
@@ -138,6 +142,35 @@ class Striking:
         self._refused[call] = self._refused.get(call, 0) + 1
         known = self._simulation.disk.points.known_of(call[0], call[1])
         return known is None or not known.endless or self._refused[call] <= REFUSALS_MAX
+
+
+def too_large(step: Step[..., Any], result: Any) -> Any:
+    """Return a result of a step with a text in it that is longer than can be recorded; as it was, if it has no text."""
+    codec = step.signature.result
+    try:
+        return codec.decode(msgspec.json.encode(_with_long_text(msgspec.json.decode(codec.encode(result)))))
+    except CodecError:
+        return result  # its texts are not free, such as those of an enum
+
+
+def _with_long_text(value: Any) -> Any:
+    """Return a JSON value with its first text made longer."""
+    match value:
+        case str():
+            return value + "." * PAYLOAD_BYTES_MAX
+        case list():
+            values: Iterable[tuple[Any, Any]] = enumerate(value)
+        case dict():
+            values = value.items()
+        case _:
+            return value
+    for key, each in values:
+        longer = _with_long_text(each)
+        if longer is not each:
+            changed = value.copy()
+            changed[key] = longer
+            return changed
+    return value
 
 
 def _business_error(step: Step[..., Any], label: str) -> BaseException:

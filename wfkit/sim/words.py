@@ -57,6 +57,7 @@ _KINDS: dict[str, str] = {
     "jump-": "the clock was set back by {amount} {moment}",
     "freeze": "the clock stood still for 1h {moment}",
     "skew": "worker crashed {moment}; the next one's clock is {amount} behind",
+    "big": "{label}() returned more than can be recorded",
     "drop": "{label} is not delivered",
     "dst": "all of it happens around {label}",
 }

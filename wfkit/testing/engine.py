@@ -124,8 +124,10 @@ class Machine:
     def entering(self, step: Step[..., Any], now: Attempt) -> tuple[Attempt, Calling]:
         return now, _nothing()
 
-    def leaving(self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Calling:
-        return _nothing()
+    def leaving(
+        self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> Calling:
+        return _nothing(result)
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now() / 1e6, UTC)
@@ -207,8 +209,9 @@ class Machine:
 _NOUNS = {"signal": "the signal", "subscription": "the published signal", "step": "the step", "child": "the child"}
 
 
-def _nothing() -> Calling:
+def _nothing(result: Any = None) -> Calling:
     yield from ()
+    return result
 
 
 class _Requests:
