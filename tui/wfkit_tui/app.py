@@ -28,7 +28,7 @@ from wfkit_tui.screens.signals import SignalsScreen
 from wfkit_tui.screens.simulations import SimulationsScreen
 from wfkit_tui.screens.timers import TimersScreen
 
-PAINTS_PER_SECOND = 5
+PAINTS_PER_SECOND = 4
 PAINTS_PER_SECOND_FAR = 3
 """Over ssh."""
 RATE_SECONDS = 5.0

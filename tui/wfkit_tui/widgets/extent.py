@@ -1,4 +1,4 @@
-"""How long the contents of a scrolled widget are."""
+"""How long the contents of a scrolled widget are, and where in them it is."""
 
 from __future__ import annotations
 
@@ -19,4 +19,19 @@ def set_lines(view: ScrollView, lines: int) -> None:
         return
     view.set_reactive(ScrollView.virtual_size, size)
     if view.show_vertical_scrollbar:
-        view.vertical_scrollbar.window_virtual_size = lines
+        move_thumb(view, lines)
+
+
+def move_thumb(view: ScrollView, lines: int) -> None:
+    """Show in the scrollbar where the view is, unless that would not show: all of it is painted when it changes."""
+    bar = view.vertical_scrollbar
+    if _thumb(view, bar.window_virtual_size, bar.position) != _thumb(view, lines, view.scroll_y):
+        bar.window_virtual_size = lines
+        bar.position = view.scroll_y
+
+
+def _thumb(view: ScrollView, lines: int, y: float) -> tuple[int, int]:
+    """Return where the thumb begins and how long it is, in half cells."""
+    height = view.size.height
+    length = max(1.0, height * height / max(lines, height))
+    return round(2 * (height - length) * y / max(lines - height, 1)), round(2 * length)

@@ -16,7 +16,7 @@ from textual.strip import Strip
 from wfkit.cli.output import Column, fit, visible
 from wfkit_tui import keys
 from wfkit_tui.drawing import Line, Piece, fitted, strip_of
-from wfkit_tui.widgets.extent import set_lines
+from wfkit_tui.widgets.extent import move_thumb, set_lines
 
 T = TypeVar("T")
 
@@ -85,13 +85,16 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self.rows = rows
         if empty is not None:
             self._empty = empty
-        self._measure(rows[:MEASURED_MAX])
+        if before is None:
+            self._measure(rows[:MEASURED_MAX])
         set_lines(self, len(rows) + 1)
         self.cursor = 0 if self.follow else self._place(before)
+        top = self.scroll_offset.y
         if not self.follow and before is not None and rows:
             self.scroll_to(y=self.cursor - offset, animate=False, force=True, immediate=True)
         self._reveal()
-        self._refresh_changed()
+        if self.scroll_offset.y == top:  # otherwise it was done when that changed
+            self._refresh_changed()
         after = self.selected
         if (before is None) is not (after is None) or (
             before is not None and after is not None and self._key(before) != self._key(after)
@@ -100,10 +103,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def repaint(self, changed: Collection[Hashable] | None = None) -> None:
         """Draw rows again whose keys are in `changed`, or all that are seen."""
-        top = self.scroll_offset.y
-        seen = range(top, min(top + self.size.height - 1, len(self.rows)))
-        self._measure([self.rows[row] for row in seen if changed is None or self._key(self.rows[row]) in changed])
-        self._refresh_changed()
+        if changed is None or any(self._key(row) in changed for row in self._seen()):
+            self._refresh_changed()
 
     def select(self, row: int) -> None:
         """Select a row by its place; the nearest one if there is none."""
@@ -165,26 +166,27 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     # -- drawing --------------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        strip = self._drawn[y] = self._draw(y)
+        strip = self._drawn[y] = self._draw(y, self.rich_style)
         return strip
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Scroll as every `ScrollView`, but paint only lines that differ: those of a list that grows above stay the same."""
         if self.show_vertical_scrollbar:
-            self.vertical_scrollbar.position = new_value
+            move_thumb(self, len(self.rows) + 1)
         if round(old_value) != round(new_value):
             self._refresh_changed()
 
     def _refresh_changed(self) -> None:
         """Paint the lines that are not as they were painted last: over ssh each of them counts."""
-        lines = [y for y in range(self.size.height) if self._drawn.get(y) != self._draw(y)]
+        self._measure(self._seen())
+        base = self.rich_style  # once, since Textual puts it together anew each time
+        lines = [y for y in range(self.size.height) if self._drawn.get(y) != self._draw(y, base)]
         if lines:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in lines))
 
-    def _draw(self, y: int) -> Strip:
+    def _draw(self, y: int, base: Style) -> Strip:
         width = self.size.width
         room = width - MARKER_CELLS - self.styles.scrollbar_size_vertical
-        base = self.rich_style
         if y == 0:
             return strip_of([Piece(" " * MARKER_CELLS), *self.titles(room)], width, base)
         place = y - 1 + self.scroll_offset.y
@@ -215,6 +217,11 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def _region(self, row: int) -> Region:
         return Region(0, row + 1 - self.scroll_offset.y, self.size.width, 1)
+
+    def _seen(self) -> Sequence[T]:
+        """Return the rows in sight."""
+        top = self.scroll_offset.y
+        return self.rows[top : top + max(self.size.height - 1, 0)]
 
     def _reveal(self) -> None:
         """Scroll as far as it takes to see the selected row."""
