@@ -107,6 +107,7 @@ class Commands(LazyGroup):
         "sql": ("wfkit.cli.sql", "Query the journal with SQL."),
         "store": ("wfkit.cli.store", "Look after the journal file: info, backup, repair."),
         "explain": ("wfkit.cli.explain", "Say what an error means."),
+        "completion": ("wfkit.cli.completion", "Print the completion script of a shell."),
         "version": ("wfkit.cli.version", "Print the versions of wfkit, Python and DuckDB."),
     }
 

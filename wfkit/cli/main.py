@@ -1,7 +1,7 @@
 """The command `wfkit`: what every call passes through, on its way in and on its way out.
 
-`--help` and `--version` are answered here, from a text that was written beforehand, before Typer is imported: that
-takes as long as all the rest. What a command could not do is told here too, and becomes the exit status.
+`--help`, `--version` and a shell that completes a line are answered here, from what was written beforehand, before Typer is
+imported: that takes as long as all the rest. What a command could not do is told here too, and becomes the exit status.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ def _answer(arguments: list[str]) -> int:
             from importlib.metadata import version
 
             print(f"wfkit {version('wfkit')}")
+            return 0
+        case ["--complete", shell, line, *breaks]:
+            from wfkit.cli.completing import answer
+
+            answer(shell, line, *breaks[:1])
             return 0
         case []:
             sys.stderr.write(HELP.read_text(encoding="utf-8"))
