@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from msgspec import UNSET
+
 from tests.quality import bugs
 from tests.quality.outside import RESOURCES, World
-from wfkit.sim.faults import parse_fault
+from wfkit.sim.faults import parse_schedule
 from wfkit.sim.files import read_failure
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
@@ -35,9 +37,10 @@ def traces(folder: Path) -> dict[str, list[tuple[str, str]]]:
 
 def _traces(name: str, file: Path) -> tuple[str, str]:
     case, failure = CASES[name], read_failure(file)
+    faults, dropped = parse_schedule(failure.faults)
     subject = Subject(
         case.workflow,
-        case.args,
+        case.workflow.signature.decode(failure.input) if failure.own_input and failure.input is not UNSET else case.args,
         World,
         RESOURCES,
         case.script,
@@ -45,9 +48,9 @@ def _traces(name: str, file: Path) -> tuple[str, str]:
         expect=case.expect,
         upgrade_from=case.upgrade_from if any(fault.startswith("upgrade") for fault in failure.faults) else None,
         id=case.run_id,
+        dropped=dropped,
     )
     deliveries = Simulation(subject, seed=failure.seed).run().deliveries
-    faults = [parse_fault(fault) for fault in failure.faults]
     return failure.trace, Simulation(subject, faults, seed=failure.seed, early=deliveries).run().digest
 
 
