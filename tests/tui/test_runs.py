@@ -89,7 +89,7 @@ def test_a_run_changes_as_the_engine_goes_on(journal: Path) -> None:
                 await seen.until("◷ waiting")
                 await engine.get(defined.pack, "pack-7").send("order.packed", {"order_id": "7"})
                 await seen.until("✓ completed")
-                await seen.until("SignalReceived")
+                await seen.until("signal order.packed")
 
     asyncio.run(test())
 

@@ -71,7 +71,7 @@ def test_a_signal_is_sent_from_the_wait_and_published_from_the_list(journal: Pat
             await seen.write('{"order_id": "7"}')
             assert "wfkit publish order.packed" in seen.text
             await seen.press("enter")
-            await seen.until("1 wait ")
+            await seen.until("1 waits ")
             await seen.press("e")
             await seen.until("Send a signal to pack-8")
             await seen.write('{"order_id": "8"}\n')

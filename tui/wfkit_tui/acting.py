@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Raw
 
-from wfkit.control.messages import GetHistory, ListRuns, ListWorkflows, WorkflowFacts
-from wfkit.core.entries import RunStarted
+from wfkit.control.messages import GetChaos, GetHistory, ListRuns, ListWorkflows, WorkflowFacts
+from wfkit.core.entries import RunStarted, SignalReceived
 from wfkit.core.state import PendingWait, RunState
 from wfkit.errors import WfkitError
+from wfkit_tui.dialogs.chaos import ChaosDialog
 from wfkit_tui.dialogs.pick import PickDialog
 from wfkit_tui.dialogs.send import SendDialog
 from wfkit_tui.dialogs.start import StartDialog
@@ -64,6 +65,28 @@ async def _start(screen: Frame) -> None:
             screen.app.push_screen(StartDialog(screen.backend, facts, await _last_input(screen, facts.name)))
     except WfkitError as error:
         screen.notify(str(error), severity="error", markup=False)
+
+
+def chaos(screen: Frame) -> None:
+    """Ask which fault is to strike."""
+    screen.run_worker(_chaos(screen))
+
+
+async def _chaos(screen: Frame) -> None:
+    try:
+        facts = await screen.backend.ask(GetChaos())
+        run = screen.run_at()
+        if run and not await _has_signal(screen, run):
+            run = ""
+        screen.app.push_screen(ChaosDialog(screen.backend, facts, run))
+    except WfkitError as error:
+        screen.notify(str(error), severity="error", markup=False)
+
+
+async def _has_signal(screen: Frame, run: str) -> bool:
+    """Whether a run has got a signal that may come again."""
+    records = (await screen.backend.ask(GetHistory(run=run))).records
+    return any(isinstance(record.entry, SignalReceived) and record.entry.dedupe is not None for record in records)
 
 
 async def _last_input(screen: Frame, workflow: str) -> Raw | None:

@@ -8,14 +8,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 from textual.app import App, SystemCommand
 from textual.filter import NoColor
 from textual.screen import Screen
 from textual.signal import Signal
 
-from wfkit.control.messages import FeedEvent, GetStore
-from wfkit_tui import keys
+from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, Struck
+from wfkit.dev.supervisor import News
+from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend, Found, Lost
 from wfkit_tui.dialogs.help import HelpDialog
 from wfkit_tui.drawing import Ascii
@@ -27,6 +29,7 @@ from wfkit_tui.screens.runs import RunsScreen
 from wfkit_tui.screens.signals import SignalsScreen
 from wfkit_tui.screens.simulations import SimulationsScreen
 from wfkit_tui.screens.timers import TimersScreen
+from wfkit_tui.supervision import Supervision
 
 PAINTS_PER_SECOND = 4
 PAINTS_PER_SECOND_FAR = 3
@@ -53,6 +56,7 @@ class WfkitApp(App[None]):
         backend: answers.
         ascii: show no character that is not ASCII.
         theme: `dark` or `light`, as the terminal is: the colours are its own.
+        supervision: what `wfkit dev` tells of the code.
     """
 
     TITLE = "wfkit"
@@ -62,7 +66,9 @@ class WfkitApp(App[None]):
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
 
-    def __init__(self, backend: Backend, *, ascii: bool = False, theme: str = "dark") -> None:
+    def __init__(
+        self, backend: Backend, *, ascii: bool = False, theme: str = "dark", supervision: Supervision | None = None
+    ) -> None:
         # Textual would answer NO_COLOR with shades of grey, of which a terminal of few colours makes black on black.
         plain = bool(os.environ.pop("NO_COLOR", ""))
         super().__init__()
@@ -71,19 +77,26 @@ class WfkitApp(App[None]):
             self.no_color = True
             self._filters.append(NoColor())
         self.backend = backend
+        self.supervision = supervision
         self.counts: dict[str, int] = {}
         """Runs by status."""
         self.rate = 0.0
         """Entries a second, lately."""
         self.news: Signal[list[FeedEvent]] = Signal(self, "news")
+        self.told: Signal[list[News]] = Signal(self, "told")
+        """A supervisor has told something."""
         self.standing: Signal[None] = Signal(self, "standing")
         """Another engine answers, or none any more."""
         self.tallied: Signal[None] = Signal(self, "tallied")
         """Runs were counted anew."""
         self.ticks: Signal[None] = Signal(self, "ticks")
+        self.chaos: ChaosFacts | None = None
+        """What chaos does to the engine, if it is that of `wfkit dev`."""
+        self.struck: Signal[list[Struck]] = Signal(self, "struck")
         self._arrived: list[FeedEvent] = []
         self._counted = 0
         self._count = Refresher(self, self._read_counts, pause=1.0, tell=lambda _: None)
+        self._strikes = Refresher(self, self._read_chaos, pause=0.5, tell=lambda _: None)
         for name, screen in SCREENS.items():
             self.add_mode(name, partial(screen, backend))
         if ascii:
@@ -129,6 +142,15 @@ class WfkitApp(App[None]):
         assert isinstance(screen, RunsScreen)
         screen.use_filter(filter)
 
+    def action_chaos(self) -> None:
+        """Ask which fault is to strike the engine."""
+        if isinstance(self.screen, Frame):
+            acting.chaos(self.screen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what works: faults are for the engine of `wfkit dev`."""
+        return action != "chaos" or (self.backend.facts is not None and self.backend.facts.chaos)
+
     def action_help(self) -> None:
         """Tell the keys of the screen and of the pane that has the focus."""
         if not isinstance(self.screen, HelpDialog):
@@ -144,6 +166,8 @@ class WfkitApp(App[None]):
 
     def _hand_on(self) -> None:
         """Hand on what has arrived since the last time: so many entries, one painting."""
+        if self.supervision is not None and (told := self.supervision.take()):
+            self.told.publish(told)
         if self._arrived:
             arrived, self._arrived = self._arrived, []
             self._counted += len(arrived)
@@ -156,13 +180,28 @@ class WfkitApp(App[None]):
         if self.rate < 0.5 / RATE_SECONDS:
             self.rate = 0.0
         self.ticks.publish(None)
+        if self.backend.facts is not None:
+            if self.backend.facts.chaos:
+                self._strikes.ask()
+            else:
+                self.chaos, self.backend.ahead = None, 0
+
+    async def _read_chaos(self) -> None:
+        """Read what chaos did, and hand on what is new since the last time."""
+        before, now = self.chaos, await self.backend.ask(GetChaos())
+        self.chaos, self.backend.ahead = now, now.ahead
+        if before is None or before == now:
+            return
+        last = before.struck[-1].number if before.struck and before.strikes <= now.strikes else 0
+        self.struck.publish([one for one in now.struck if one.number > last])
+        self.tallied.publish(None)
 
     async def _read_counts(self) -> None:
         self.counts = (await self.backend.ask(GetStore())).runs
         self.tallied.publish(None)
 
 
-def main(store: Path, engine: Path | None, *, ascii: bool, theme: str) -> int:
+def main(store: Path, engine: Path | None, *, ascii: bool, theme: str, news: SimpleQueue[News] | None = None) -> int:
     """Show the screens until the user leaves them. Returns 0, or another number after a bug, which has been told.
 
     Args:
@@ -170,9 +209,11 @@ def main(store: Path, engine: Path | None, *, ascii: bool, theme: str) -> int:
         engine: the engine to ask instead.
         ascii: show no character that is not ASCII.
         theme: `dark` or `light`, as the terminal is; empty to guess.
+        news: what the supervisor of `wfkit dev` tells, from its thread.
     """
     theme = theme or guessed_theme(os.environ.get("COLORFGBG", ""))
-    app = WfkitApp(Backend(store, engine), ascii=ascii or not _can_show_all(), theme=theme)
+    supervision = Supervision(news) if news is not None else None
+    app = WfkitApp(Backend(store, engine), ascii=ascii or not _can_show_all(), theme=theme, supervision=supervision)
     app.run()
     return app.return_code or 0
 

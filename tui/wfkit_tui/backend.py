@@ -42,12 +42,18 @@ class Backend:
 
     def __init__(self, store: Path, engine: Path | None = None, clock: Callable[[], int] = now) -> None:
         self.store = store
-        self.clock = clock
+        self.ahead = 0
+        """How far the engine's clock is put forward, in microseconds."""
         self.facts: EngineFacts | None = None
         """Of the engine that answers; None while none does."""
         self.trouble = ""
         """Why no engine answers."""
+        self._clock = clock
         self._engine = engine
+
+    def clock(self) -> int:
+        """Return the present as the engine sees it, microseconds UTC."""
+        return self._clock() + self.ahead
 
     @property
     def live(self) -> bool:

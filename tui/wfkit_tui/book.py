@@ -65,6 +65,10 @@ class RunBook:
         if listed - shown or (told - listed) & shown or self._sort != "started":
             self._arrange()
 
+    def state_of(self, run: int) -> RunState | None:
+        """Return a run by its number, if it is known."""
+        return self._known.get(run)
+
     def _lists(self, run: int) -> bool:
         return run in self._known and self._wanted.accepts(self._known[run])
 

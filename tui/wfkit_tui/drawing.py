@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
@@ -26,6 +28,10 @@ class Piece(NamedTuple):
 
 
 Line: TypeAlias = Sequence[Piece]
+
+
+_NAME = re.compile(r' *"(?:[^"\\]|\\.)*"(?=: )')
+"""The name of a member in JSON that has a line of its own."""
 
 
 def strip_of(line: Line, width: int, base: Style) -> Strip:
@@ -59,14 +65,15 @@ def clock_time(us: int) -> str:
     return f"{datetime.fromtimestamp(us / 1e6).astimezone():%H:%M:%S}"
 
 
-def counted(number: int, noun: str, *, more: bool = False) -> str:
+def moment(us: int, present: int) -> str:
+    """Return the time of day here; of another day, the day as well."""
+    then, now = (datetime.fromtimestamp(one / 1e6).astimezone() for one in (us, present))
+    return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%b %d %H:%M}"
+
+
+def counted(number: int, noun: str, nouns: str = "", *, more: bool = False) -> str:
     """Return `1 run`, `2 runs`, or `500+ runs` if there are more."""
-    return f"{number:,}{'+' if more else ''} {noun}{'' if number == 1 and not more else 's'}"
-
-
-def heading(text: str, width: int) -> Line:
-    """Return a rule with a title in it."""
-    return [Piece(f"─ {text} ", "bold"), Piece("─" * max(width - cell_len(text) - 3, 0), "dim")]
+    return f"{number:,}{'+' if more else ''} {noun if number == 1 and not more else nouns or noun + 's'}"
 
 
 def fact_lines(facts: Sequence[Fact], width: int) -> Iterator[Line]:
@@ -77,6 +84,17 @@ def fact_lines(facts: Sequence[Fact], width: int) -> Iterator[Line]:
         for number, text in enumerate(lines([Fact("", fact.text)], max(width - label_width - 2, 1))):
             label = fact.label if number == 0 else ""
             yield [Piece(f" {label:<{label_width}}", "dim"), Piece(text[1:], fact.colour or "")]
+
+
+def json_lines(value: msgspec.Raw, indent: str) -> Sequence[Line]:
+    """Return the lines of a JSON value."""
+    text = msgspec.json.format(bytes(value), indent=2).decode()
+    return [_member(indent, line) for line in text.splitlines()]
+
+
+def _member(indent: str, line: str) -> Line:
+    name = _NAME.match(line)
+    return [Piece(indent + line)] if name is None else [Piece(indent + name[0], "cyan"), Piece(line[name.end() :])]
 
 
 class Ascii(LineFilter):

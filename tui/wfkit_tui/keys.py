@@ -27,6 +27,7 @@ SCREENS = [
 EVERYWHERE: Keys = [
     *(_hidden(key, f"go('{name}')", title) for key, name, title in SCREENS),
     Binding("question_mark", "help", "Help", key_display="?"),
+    Binding("exclamation_mark", "chaos", "Chaos: strike the engine", key_display="!", show=False),
     _hidden("ctrl+p,colon", "command_palette", "Palette"),
     _hidden("q", "quit", "Quit; the engine goes on"),
 ]
@@ -52,6 +53,13 @@ MOVES: Keys = [
 
 TABLE: Keys = [*MOVES, Binding("enter", "open", "Open", key_display="Enter")]
 
+FINDING: Keys = [
+    Binding("slash", "filter", "Filter", key_display="/"),
+    _hidden("o", "sort", "Sort in another way"),
+    _hidden("escape", "unfilter", "Take the filter off, then back"),
+]
+"""Of a screen whose rows are all at hand."""
+
 RUNS: Keys = [
     Binding("slash", "filter", "Filter", key_display="/"),
     Binding("s", "start", "Start"),
@@ -71,7 +79,8 @@ DETAIL: Keys = [
     _hidden("right_square_bracket", "failure(1)", "Next failure"),
     Binding("e", "send", "Send"),
     Binding("c", "cancel", "Cancel"),
-    Binding("X", "terminate", "Terminate"),
+    _hidden("X", "terminate", "Terminate"),
+    Binding("L", "logs", "Logs"),
     _hidden("F", "follow", "To the end, where new entries come"),
 ]
 
@@ -81,6 +90,13 @@ REPORT: Keys = [
     *BACK,
     Binding("n", "finding(1)", "Next finding"),
     _hidden("N", "finding(-1)", "Previous finding"),
+]
+
+CHAOS: Keys = [
+    Binding("k", "strike('kill')", "Kill the worker"),
+    Binding("h", "strike('delay')", "Hold the next result of a step"),
+    Binding("d", "strike('dup')", "Deliver a signal again"),
+    Binding("j", "strike('jump')", "Put the clock forward"),
 ]
 
 LOGS: Keys = [Binding("F", "follow", "Follow")]

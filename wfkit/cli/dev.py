@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -152,10 +153,12 @@ def _find_screens() -> Screens | None:
 def _dev_beside(screens: Screens, make: Callable[[Callable[[News], None]], Supervisor], store: Path) -> None:
     """Supervise in a thread until the user leaves the screens; then tell what was not told while they were shown."""
     told: deque[News] = deque(maxlen=_KEPT)
+    shown: SimpleQueue[News] = SimpleQueue()
     settled = Event()  # something runs, or it is known why nothing does
 
     def tell(news: News) -> None:
         told.append(news)
+        shown.put(news)
         if news.kind in ("started", "refused"):
             settled.set()
 
@@ -170,7 +173,7 @@ def _dev_beside(screens: Screens, make: Callable[[Callable[[News], None]], Super
         supervising.add_done_callback(lambda _: settled.set())
         settled.wait()
         try:
-            if not supervising.done() and (status := screens(store, None, ascii=False, theme="")):
+            if not supervising.done() and (status := screens(store, None, ascii=False, theme="", news=shown)):
                 raise typer.Exit(status)
         finally:
             if not supervising.done():

@@ -13,10 +13,9 @@ from wfkit.core.commands import CancelRun, CompleteRun, FailRun
 from wfkit.core.entries import Blocked, RunStarted, RunTerminated, Unblocked
 from wfkit.core.state import RunState
 from wfkit.replay.explain import now_at
-from wfkit_tui.drawing import Piece
 from wfkit_tui.screens.detail import DetailScreen
 from wfkit_tui.screens.frame import Frame
-from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.widgets.bar import Rule
 from wfkit_tui.widgets.table import Table
 
 
@@ -27,16 +26,16 @@ class CodeScreen(Frame):
     tab = "code"
 
     def body(self) -> ComposeResult:
-        yield Bar(id="code-title")
+        yield Rule(id="code-title")
         yield Table(
             TABLE, lambda row: row, empty="without an engine no code is known; wfkit workflows APP reads an app", id="code"
         )
-        yield Bar(id="blocked-title")
+        yield Rule(id="blocked-title")
         yield Table(self._blocked(), lambda run: run.run, empty="no run is blocked", id="blocked")
 
     def on_mount(self) -> None:
         self._list = self.refresher(self._read)
-        self.query_one("#blocked-title", Bar).show([Piece("─ blocked runs ", "bold")])
+        self.query_one("#blocked-title", Rule).title("blocked runs", "Enter opens one")
         self.query_one("#code").focus()
 
     def reload(self) -> None:
@@ -55,8 +54,8 @@ class CodeScreen(Frame):
 
     async def _read(self) -> None:
         found = await self.backend.ask(GetCode())
-        app = found.app or "no engine runs"
-        self.query_one("#code-title", Bar).show([Piece(f"─ {app} ", "bold")])
+        app = near(found.app) if found.app else "no engine runs"
+        self.query_one("#code-title", Rule).title(app)
         self.query_one("#code", Table).show([row._replace(where=near(row.where)) for row in rows_of(found)])
         self.query_one("#blocked", Table).show([run for version in found.versions for run in version.blocked])
 

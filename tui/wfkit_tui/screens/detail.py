@@ -28,15 +28,19 @@ from wfkit.replay.explain import error_text, explain, now_at, spell, until
 from wfkit.replay.timeline import Span, fold, spans
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend
-from wfkit_tui.drawing import Line, Piece, cells, clock_time, fact_lines, fitted, status
+from wfkit_tui.disagreement import blocked_lines
+from wfkit_tui.drawing import Line, Piece, cells, clock_time, counted, fact_lines, fitted, json_lines, status
 from wfkit_tui.screens.frame import Frame
-from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.screens.logs import LogsScreen
+from wfkit_tui.widgets.bar import Bar, Rule
 from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.table import Table
 from wfkit_tui.widgets.timeline import Timeline
 
 VIEWS = ("timeline", "compact", "all", "json")
 VIEW_TITLES = {"timeline": "timeline", "compact": "compact", "all": "all entries", "json": "JSON"}
+_ELSEWHERE = ("result", "more")
+"""Facts that name a command for what stands here anyway."""
 _FAILED_ENTRIES = ("StepFailed", "AttemptFailed", "Blocked", "→ FailRun")
 
 
@@ -66,19 +70,21 @@ class DetailScreen(Frame):
             with Container(id="views"):
                 yield Timeline(clock, id="timeline")
                 yield Table[Span](compact(0, 0), _span_key, id="compact")
-                yield Table[Row](ALL, lambda row: row, id="all")
+                yield Table[Row](ALL, _row_key, id="all")
                 yield Page(id="json")
+                yield Rule(id="entries-title")
+                yield Table[Row](ALL, _row_key, id="entries")
             with Container(id="panes"):
                 with Vertical(id="part-box"):
-                    yield Bar(id="part-title")
+                    yield Rule(id="part-title")
                     yield Page(id="part")
                 with Vertical(id="run-box"):
-                    yield Bar(id="run-title")
+                    yield Rule(id="run-title")
                     yield Page(id="run")
 
     def on_mount(self) -> None:
         self._history = self.refresher(self._read, pause=0.5)
-        self.query_one("#run-title", Bar).show([Piece(" the run", "bold")])
+        self.query_one("#run-title", Rule).title("the run")
         self._show_view()
 
     # -- what the frame asks -------------------------------------------------------------------------------------------
@@ -101,6 +107,9 @@ class DetailScreen(Frame):
             self._draw_run()
 
     def value(self) -> str:
+        return self._run_id
+
+    def run_at(self) -> str:
         return self._run_id
 
     def command(self) -> str:
@@ -135,7 +144,10 @@ class DetailScreen(Frame):
         table = self.query_one("#compact", Table)
         table.columns = [column for column in compact(started, self.backend.clock()) if column.only != "pipe"]
         table.show(told)
-        self.query_one("#all", Table).show(rows_of(page.records, 0, started))
+        rows = rows_of(page.records, 0, started)
+        for id in ("all", "entries"):
+            self.query_one(f"#{id}", Table).show(rows)
+        self.query_one("#entries-title", Rule).title(counted(len(page.records), "entry", "entries"), "of the span above")
         self.query_one("#json", Page).show(_json_writer(page))
         self._draw_title()
         self._draw_part()
@@ -166,7 +178,7 @@ class DetailScreen(Frame):
             return
         write = self._span_writer(page, selected) if isinstance(selected, Span) else _row_writer(page, selected)
         name = name_of(selected) if isinstance(selected, Span) else f"#{selected.seq} {selected.what}"
-        self.query_one("#part-title", Bar).show([Piece(f" {name}", "bold")])
+        self.query_one("#part-title", Rule).title(name)
         self.query_one("#part", Page).show(write, top=True)
 
     def _draw_run(self) -> None:
@@ -176,14 +188,19 @@ class DetailScreen(Frame):
             return
         present = self.backend.clock()
         children = {child.id: child for child in page.children}
-        why = [list(facts) for facts in about(explain(page.records), children, self.backend.store, present)]
+        why = [
+            [fact for fact in facts if fact.label not in _ELSEWHERE]
+            for facts in about(explain(page.records), children, self.backend.store, present)
+        ]
         self._draw_blocked(why.pop(0) if page.run.blocked is not None else [])
-        whole = facts_of(page, present)
+        whole = [fact for fact in facts_of(page, present) if fact.label not in _ELSEWHERE]
 
         def write(width: int) -> list[Line]:
             lines: list[Line] = []
             for facts in why:
-                lines += [*fact_lines(facts, width), []]
+                lines += [*fact_lines(facts, width), []] if any(fact.text for fact in facts) else []
+            if page.result is not UNSET:
+                lines += [[Piece(" result", "dim")], *json_lines(page.result, "   "), []]
             return lines + list(fact_lines(whole, width))
 
         self.query_one("#run", Page).show(write)
@@ -192,8 +209,8 @@ class DetailScreen(Frame):
         """Tell what blocks the run across the whole width, so that recorded and requested stand side by side."""
         page = self.query_one("#blocked", Page)
         page.display = bool(facts)
-        page.styles.height = len(list(fact_lines(facts, self.size.width)))
-        page.show(lambda width: list(fact_lines(facts, width)))
+        page.styles.height = len(list(blocked_lines(facts, self.size.width)))
+        page.show(lambda width: list(blocked_lines(facts, width)))
 
     def _span_writer(self, page: RunPage, span: Span) -> Callable[[int], list[Line]]:
         began = page.records[0].entry.t
@@ -240,7 +257,7 @@ class DetailScreen(Frame):
             lines = list(fact_lines(facts, width))
             for title, value in values:
                 if value is not UNSET:
-                    lines += [[Piece(f" {title}", "dim")], *_json_lines(value, "   ")]
+                    lines += [[Piece(f" {title}", "dim")], *json_lines(value, "   ")]
             return lines
 
         return write
@@ -250,6 +267,21 @@ class DetailScreen(Frame):
     def on_table_selected(self, event: Table.Selected) -> None:
         if event.table.id == self._view:
             self._draw_part()
+            self._go_to_entry()
+        elif event.table.id == "entries" and event.table.has_focus:
+            self._draw_part()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Tell of what is selected in the list that one goes to."""
+        if event.widget.id in ("entries", self._view):
+            self._draw_part()
+
+    def _go_to_entry(self) -> None:
+        """Select the entry that the selected span began with."""
+        selected, entries = self._selected(), self.query_one("#entries", Table)
+        if isinstance(selected, Span) and not entries.has_focus:
+            seq = selected.records[0]
+            entries.select(next((place for place, row in enumerate(entries.rows) if row.seq == seq), 0))
 
     def on_table_opened(self, event: Table.Opened) -> None:
         """A child's row leads to the child."""
@@ -258,12 +290,6 @@ class DetailScreen(Frame):
             self.app.push_screen(DetailScreen(self.backend, row.name))
         else:
             self.query_one("#part", Page).focus()
-
-    def action_back(self) -> None:
-        if self.maximized is not None:
-            self.minimize()
-        else:
-            self.dismiss(None)
 
     def action_view(self) -> None:
         self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
@@ -289,6 +315,10 @@ class DetailScreen(Frame):
         if isinstance(view, Table | Page):
             view.action_last()
 
+    def action_logs(self) -> None:
+        """Show what this run logged."""
+        self.app.push_screen(LogsScreen(self.backend, self._run_id))
+
     def action_send(self) -> None:
         if self._page is not None:
             acting.send(self, self._page.run)
@@ -307,6 +337,7 @@ class DetailScreen(Frame):
             widget = self.query_one(f"#{view}")
             widget.display = view == self._view
             shown = widget if view == self._view else shown
+        self.set_class(self._view in ("timeline", "compact"), "-folded")
         if shown is not None:
             shown.focus()
 
@@ -315,8 +346,14 @@ class DetailScreen(Frame):
         return view if isinstance(view, Table) else None
 
     def _selected(self) -> Span | Row | None:
-        table = self._table()
+        """What is told of: a row of the view, or of the entries below it."""
+        entries = self.query_one("#entries", Table)
+        table = entries if entries.has_focus else self._table()
         return table.selected if table is not None else None
+
+
+def _row_key(row: Row) -> Row:
+    return row
 
 
 def _span_key(span: Span) -> tuple[str, str, int, int | None]:
@@ -332,15 +369,10 @@ def _is_failure(row: Span | Row) -> bool:
 def _row_writer(page: RunPage, row: Row) -> Callable[[int], list[Line]]:
     """Return what writes a record as JSON, with the commands that it caused."""
     record = page.records[row.seq - 1]
-    return lambda _width: list(_json_lines(msgspec.Raw(msgspec.json.encode(record)), " "))
+    return lambda _width: list(json_lines(msgspec.Raw(msgspec.json.encode(record)), " "))
 
 
 def _json_writer(page: RunPage) -> Callable[[int], list[Line]]:
     records = msgspec.Raw(msgspec.json.encode(list(record_members(page.records, 0))))
-    lines = list(_json_lines(records, " "))
+    lines = list(json_lines(records, " "))
     return lambda _width: lines
-
-
-def _json_lines(value: msgspec.Raw, indent: str) -> Sequence[Line]:
-    text = msgspec.json.format(bytes(value), indent=2).decode()
-    return [[Piece(indent + line)] for line in text.splitlines()]

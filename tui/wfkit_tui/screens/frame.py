@@ -17,12 +17,14 @@ from wfkit.cli.output import near
 from wfkit.cli.statuses import LOOKS, word
 from wfkit.control.messages import FeedEvent
 from wfkit.errors import WfkitError
+from wfkit.replay.explain import spell
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece
 from wfkit_tui.refresher import Refresher
 from wfkit_tui.widgets.bar import Bar
 from wfkit_tui.widgets.page import Page
+from wfkit_tui.widgets.tabs import Tabs
 
 if TYPE_CHECKING:
     from wfkit_tui.app import WfkitApp
@@ -74,6 +76,10 @@ class Frame(Screen[None]):
         """Return the command line that shows what this screen shows."""
         return ""
 
+    def run_at(self) -> str:
+        """Return the id of the run that the user is at; empty if it is none."""
+        return ""
+
     # -- the frame -----------------------------------------------------------------------------------------------------
 
     @property
@@ -82,7 +88,7 @@ class Frame(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Bar(id="header")
-        yield Bar(id="tabs")
+        yield Tabs(id="tabs")
         yield Bar(id="trouble")
         yield from self.body()
         yield Footer(compact=True)
@@ -121,10 +127,10 @@ class Frame(Screen[None]):
             return
         wide = self.size.width >= COLUMNS_MIN + 40
         header.show(*self._header(wide))
-        tabs.show([*self._tabs(wide)], self.about())
-        told = self._trouble()
+        tabs.show(list(self._tabs(wide)), self.about())
+        told, colour = self._trouble()
         trouble.display = bool(told)
-        trouble.show([Piece(f" {told}", "bold reverse red")])
+        trouble.show([Piece(f" {told}".ljust(self.size.width), f"bold reverse {colour}")])
 
     def _standing(self) -> None:
         self.draw_frame()
@@ -138,14 +144,18 @@ class Frame(Screen[None]):
             self.tick()
 
     def _header(self, wide: bool) -> tuple[Line, Line]:
-        facts = self.backend.facts
-        if facts is None:
+        facts, code = self.backend.facts, self.ui.supervision
+        if facts is None and code is not None:
+            state, app = Piece("○ no worker", "bold red"), ""
+        elif facts is None:
             state, app = Piece("○ no engine", "bold yellow"), ""
         elif facts.trouble is not None:
             state, app = Piece("● trouble", "bold red"), facts.app
         else:
             state, app = Piece("● live", "bold green"), facts.app
         left = [Piece(" wfkit ", "bold"), state, Piece(f"  {near(app)}" if app else "")]
+        if app and code is not None and code.version:
+            left.append(Piece(f" v{code.version}"))
         for status in _COUNTED:
             if count := self.ui.counts.get(status):
                 left += [
@@ -153,25 +163,43 @@ class Frame(Screen[None]):
                     Piece(LOOKS[status].sign, f"bold {LOOKS[status].colour}"),
                     Piece(f" {count:,}" + (f" {word(status)}" if wide or status in ("running", "failed", "blocked") else "")),
                 ]
+        left += self._struck(wide)
         right = [Piece(f"   {self.ui.rate:.0f} entries/s ", "dim")] if facts is not None else []
         if wide:
             right.append(Piece(f"  {_short(self.backend.store)} ", "dim"))
         return left, right
 
+    def _struck(self, wide: bool) -> Iterator[Piece]:
+        """Yield how often chaos has struck, and how far it has put the clock forward."""
+        chaos = self.ui.chaos
+        if chaos is not None and chaos.strikes and self.backend.facts is not None:
+            strikes = (" strike" if chaos.strikes == 1 else " strikes") if wide else ""
+            yield Piece("   ⚡", "bold magenta")
+            yield Piece(f" {chaos.strikes:,}{strikes}")
+            if chaos.ahead:
+                yield Piece(f"   clock +{spell(chaos.ahead)}" if wide else f" +{spell(chaos.ahead)}", "magenta")
+
     def _tabs(self, wide: bool) -> Iterator[Piece]:
         for key, name, title in keys.SCREENS:
             yield Piece(f" {key} {title}{' ' if wide else ''}", "bold reverse" if name == self.tab else "")
 
-    def _trouble(self) -> str:
+    def _trouble(self) -> tuple[str, str]:
+        """Return what there is to say above the screen, and in which colour."""
+        facts, code = self.backend.facts, self.ui.supervision
+        if code is not None and code.down:
+            return f"✗ {code.down}", "red"
+        if code is not None and code.refused:
+            goes_on = f"still running v{code.version}; fix and save" if facts is not None else "nothing runs; fix and save"
+            return f"▲ reload failed, {goes_on} (6 tells all): {code.refused}", "yellow"
         if self._problem is not None:
             help = f"  ({self._problem.help})" if self._problem.help else ""
-            return f"{self._problem}{help}"
-        facts = self.backend.facts
+            return f"✗ {self._problem}{help}", "red"
         if facts is not None and facts.trouble is not None:
-            return f"{facts.trouble.message}  ({facts.trouble.help})" if facts.trouble.help else facts.trouble.message
-        if facts is None and self.backend.trouble:
-            return f"no engine: this is what the journal holds. {self.backend.trouble}"
-        return ""
+            help = f"  ({facts.trouble.help})" if facts.trouble.help else ""
+            return f"✗ {facts.trouble.message}{help}", "red"
+        if facts is None and self.backend.trouble and code is None:
+            return f"no engine: this is what the journal holds. {self.backend.trouble}", "yellow"
+        return "", ""
 
     # -- keys of all screens -------------------------------------------------------------------------------------------
 
@@ -186,6 +214,13 @@ class Frame(Screen[None]):
             self.minimize()
         elif self.focused is not None:
             self.maximize(self.focused, container=False)
+
+    def action_back(self) -> None:
+        """Leave a zoomed pane, or a screen that was opened from another one."""
+        if self.maximized is not None:
+            self.minimize()
+        elif len(self.app.screen_stack) > 1:
+            self.dismiss(None)
 
     def copy(self, text: str) -> None:
         """Put a text on the clipboard of the terminal, and say so."""

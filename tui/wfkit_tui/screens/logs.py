@@ -1,38 +1,69 @@
-"""Logs: the latest records of the engine's process, the newest last."""
+"""Logs: the latest records of the engine's process, and what it printed, the newest last."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from textual.app import ComposeResult
 
+from wfkit.cli.output import with_near_paths
 from wfkit.control.messages import GetLogs, LogLine
+from wfkit.dev.supervisor import News
 from wfkit_tui import keys
+from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece, clock_time
-from wfkit_tui.screens.frame import Frame
+from wfkit_tui.screens.finding import FindingFrame
+from wfkit_tui.widgets.bar import Rule
 from wfkit_tui.widgets.page import Page
 
 KEPT = 5_000
 """As many as the engine keeps."""
-_COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red", "DEBUG": "dim"}
+_COLOURS = {
+    "WARNING": "yellow",
+    "ERROR": "red",
+    "CRITICAL": "bold red",
+    "DEBUG": "dim",
+    "stderr": "yellow",
+    "refused": "yellow",
+    "blocked": "red",
+    "died": "red",
+}
 
 
-class LogsScreen(Frame):
-    """What the engine's process logged. Another engine begins another list."""
+class LogsScreen(FindingFrame):
+    """What the engine's process logged and printed, or what one run logged.
+
+    Args:
+        backend: answers.
+        run: the run's id; empty for all that there is.
+    """
 
     CSS_PATH = "logs.tcss"
     BINDINGS = keys.LOGS
+    PLACEHOLDER = "words that a line contains: a run, a level, a text"
     tab = "logs"
 
+    def __init__(self, backend: Backend, run: str = "") -> None:
+        super().__init__(backend)
+        self._run_id = run
+        self._pid: int | None = None
+        self._after = 0
+        self._records: deque[LogLine] = deque(maxlen=KEPT)
+
     def body(self) -> ComposeResult:
+        yield self.field()
+        yield Rule(id="of")
         yield Page(ends=True, id="lines")
 
     def on_mount(self) -> None:
-        self._pid: int | None = None
-        self._after = 0
-        self._lines: deque[Line] = deque(maxlen=KEPT)
         self._list = self.refresher(self._read, pause=0.5)
+        self.query_one("#of", Rule).title(f"‹ logs of {self._run_id}")
+        self.query_one("#of").display = bool(self._run_id)
+        if not self._run_id:
+            self.ui.told.subscribe(self, self._hear)
         self._page.focus()
+        self._draw()
 
     @property
     def _page(self) -> Page:
@@ -48,7 +79,7 @@ class LogsScreen(Frame):
         return [Piece("follows " if self.is_mounted and self._page.follow else "")]
 
     def command(self) -> str:
-        return "wfkit runs logs @last"
+        return f"wfkit runs logs {self._run_id or '@last'}"
 
     def action_follow(self) -> None:
         self._page.follow = not self._page.follow
@@ -56,23 +87,46 @@ class LogsScreen(Frame):
             self._page.action_last()
         self.draw_frame()
 
+    def find(self, text: str) -> None:
+        self._draw()
+
     async def _read(self) -> None:
         facts = self.backend.facts
         if facts is None:
-            if not self._lines:
-                self._page.show(lambda _width: [[], [Piece("  logs are of an engine that runs, and none does", "dim")]])
             return
         if facts.pid != self._pid:
             self._pid, self._after = facts.pid, 0
-            self._lines.clear()
-        found = (await self.backend.ask(GetLogs(after=self._after, limit=KEPT))).lines
+        found = (await self.backend.ask(GetLogs(after=self._after, limit=KEPT, run=self._run_id))).lines
         if found:
             self._after = found[-1].number
-        for line in found:
-            self._lines += _drawn(line)
-        lines: list[Line] = list(self._lines) or [[], [Piece("  nothing was logged yet", "dim")]]
-        if found or not self._lines:
-            self._page.show(lambda _width: lines)
+            self._add(found)
+
+    def _hear(self, told: Sequence[News]) -> None:
+        """Show what the code printed, and what became of it."""
+        now = self.backend.clock()
+        self._add([LogLine(number=0, t=now, level=news.kind, logger="", text=with_near_paths(news.text)) for news in told])
+
+    def _add(self, lines: Sequence[LogLine]) -> None:
+        self._records.extend(lines)
+        self._records = deque(sorted(self._records, key=lambda line: line.t), maxlen=KEPT)
+        self._draw()
+
+    def _draw(self) -> None:
+        words = self.sought.casefold().split()
+        lines = [drawn for one in self._records if all(word in _text(one) for word in words) for drawn in _drawn(one)]
+        if not lines:
+            if words:
+                nothing = f"no line contains: {self.sought}"
+            elif self.backend.live:
+                nothing = "nothing was logged yet"
+            else:
+                nothing = "logs are of an engine that runs, and none does"
+            lines = [[], [Piece(f"  {nothing}", "dim")]]
+        self._page.show(lambda _width: lines)
+
+
+def _text(line: LogLine) -> str:
+    return f"{line.level} {line.run or ''} {line.step or line.logger} {line.text}".casefold()
 
 
 def _drawn(line: LogLine) -> list[Line]:
@@ -80,8 +134,8 @@ def _drawn(line: LogLine) -> list[Line]:
     of = " ".join(filter(None, (line.run, line.step))) or line.logger
     head: Line = [
         Piece(f" {clock_time(line.t)}  ", "dim"),
-        Piece(f"{line.level:<8}", _COLOURS.get(line.level, "")),
-        Piece(f" {of}  ", "bold"),
+        Piece(f"{line.level:<9}", _COLOURS.get(line.level, "")),
+        Piece(f"{of}  " if of else "", "bold"),
         Piece(first),
     ]
     return [head, *([Piece(" " * 20 + text)] for text in more)]

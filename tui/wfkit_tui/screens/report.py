@@ -14,7 +14,7 @@ from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece, counted, fitted
 from wfkit_tui.reports import Finding, Matrix, ReportFile, matrix_of
 from wfkit_tui.screens.frame import Frame
-from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.widgets.bar import Bar, Rule
 from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.table import Table
 
@@ -42,7 +42,7 @@ class ReportScreen(Frame):
                 yield Page(id="matrix")
                 yield Table(_COLUMNS, lambda finding: finding, empty="nothing was found", id="findings")
             with Vertical(id="right"):
-                yield Bar(id="story-title")
+                yield Rule(id="story-title")
                 yield Page(id="story")
 
     def on_mount(self) -> None:
@@ -74,12 +74,6 @@ class ReportScreen(Frame):
     def action_copy_command(self) -> None:
         self.copy(self.command())
 
-    def action_back(self) -> None:
-        if self.maximized is not None:
-            self.minimize()
-        else:
-            self.dismiss(None)
-
     def action_finding(self, step: int) -> None:
         self.table.select(self.table.cursor + step)
 
@@ -94,13 +88,12 @@ class ReportScreen(Frame):
         matrix = list(_matrix_lines(self._matrix, finding))
         self.query_one("#matrix", Page).show(lambda _width: matrix)
         self.query_one("#matrix").styles.height = len(matrix)
-        told = (
+        title = (
             f"finding {self.table.cursor + 1} of {len(self._report.findings)}" if finding is not None else "what was looked at"
         )
-        self.query_one("#story-title", Bar).show([Piece(f"─ {told} ", "bold")])
-        coverage = list(_coverage_lines(self._report))
-        story = list(_story_lines(finding)) if finding is not None else []
-        self.query_one("#story", Page).show(lambda width: [*_wrapped(story, width), *coverage], top=True)
+        self.query_one("#story-title", Rule).title(title, "n next" if len(self._report.findings) > 1 else "")
+        told = [*(story_lines(finding) if finding is not None else ()), *coverage_lines(self._report)]
+        self.query_one("#story", Page).show(lambda width: list(wrapped(told, width)), top=True)
 
 
 def _matrix_lines(matrix: Matrix, selected: Finding | None) -> Iterator[Line]:
@@ -120,7 +113,8 @@ def _matrix_lines(matrix: Matrix, selected: Finding | None) -> Iterator[Line]:
         yield line
 
 
-def _story_lines(finding: Finding) -> Iterator[tuple[str, str]]:
+def story_lines(finding: Finding) -> Iterator[tuple[str, str]]:
+    """Yield a finding's story, as lines and their styles."""
     first, *rest = (finding.story or f"{finding.code}  {finding.title}").split("\n")
     yield first, "bold"
     for line in rest:
@@ -137,7 +131,7 @@ def _style(line: str) -> str:
     return "yellow" if "crashed" in line or "requested" in line else ""
 
 
-def _wrapped(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
+def wrapped(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
     """Yield lines; one that is too long goes on with its own indentation and two cells more."""
     for text, style in lines:
         indent = " " * (len(text) - len(text.lstrip()) + 3)
@@ -150,12 +144,13 @@ def _wrapped(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
         yield [Piece(rest, style)]
 
 
-def _coverage_lines(report: ReportFile) -> Iterator[Line]:
+def coverage_lines(report: ReportFile) -> Iterator[tuple[str, str]]:
+    """Yield what was looked at, as lines and their styles."""
     from wfkit.sim.report import coverage_text
 
-    yield []
+    yield "", ""
     for line in coverage_text(report.workflow, report.coverage).split("\n"):
-        yield [Piece(f" {line}", "dim")]
+        yield line, "dim"
 
 
 _COLUMNS: list[Column[Finding]] = [

@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import shlex
-from collections import deque
 from collections.abc import Sequence
 from typing import get_args
 
 from textual.app import ComposeResult
-from textual.containers import Container, Vertical
+from textual.containers import Container
 from textual.widgets import Input
 
-from wfkit.cli.output import Column
-from wfkit.cli.runs.get import facts_of
-from wfkit.cli.runs.history import CROWD
+from wfkit.cli.colours import Colour
+from wfkit.cli.output import Column, with_near_paths
 from wfkit.cli.runs.ls import tries
 from wfkit.cli.runs.reading import lasted
-from wfkit.cli.runs.records import rows_of
 from wfkit.cli.statuses import LOOKS, word
-from wfkit.control.messages import FeedEvent, GetRun, ListRuns, Sort
-from wfkit.core.entries import Record
+from wfkit.control.messages import FeedEvent, ListRuns, Sort, Struck
 from wfkit.core.state import RunState
-from wfkit.errors import FilterError, UnknownRun
+from wfkit.dev.supervisor import News
+from wfkit.errors import FilterError
 from wfkit.journal.filters import parse
 from wfkit.replay.explain import now_at, spell
-from wfkit.replay.timeline import fold, spans
 from wfkit_tui import acting, keys
 from wfkit_tui.book import RunBook
-from wfkit_tui.drawing import Line, Piece, clock_time, counted, fact_lines, heading
+from wfkit_tui.drawing import Line, Piece, clock_time, counted, moment
+from wfkit_tui.happenings import Happenings
+from wfkit_tui.looking import Look
 from wfkit_tui.screens.detail import DetailScreen
 from wfkit_tui.screens.frame import Frame
-from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.widgets.bar import Bar, Rule
+from wfkit_tui.widgets.glance import Glance
 from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.table import Table
-from wfkit_tui.widgets.timeline import Timeline
 
 LIMIT = 500
 """So many runs are listed at first; twice as many each time that somebody comes to the end of them."""
 LIMIT_MAX = 64_000
 FEED_MAX = 200
 SORTS: tuple[Sort, ...] = get_args(Sort)
+_CODE_COLOURS: dict[str, Colour] = {
+    "started": "green",
+    "reloaded": "green",
+    "goes on": "green",
+    "refused": "yellow",
+    "blocked": "red",
+    "died": "red",
+}
+"""What a supervisor tells that belongs among the entries."""
 NOTHING = "No runs yet. Press s to start one, or: wfkit start WORKFLOW '{...}'"
 
 
@@ -56,14 +63,9 @@ class RunsScreen(Frame):
         )
         yield Bar(id="wrong")
         with Container(id="columns"):
-            with Vertical(id="left"):
-                yield Table(self._columns(), lambda run: run.run, empty="reading ...", id="runs")
-            with Vertical(id="preview-box"):
-                yield Bar(id="preview-title")
-                yield Timeline(self.backend.clock, id="preview")
-                yield Bar(id="facts-title")
-                yield Page(id="facts")
-        yield Bar(id="feed-title")
+            yield Table(self._columns(), lambda run: run.run, empty="reading ...", id="runs")
+            yield Glance(self.backend.clock)
+        yield Rule(id="feed-title")
         yield Page(ends=True, id="feed")
 
     def on_mount(self) -> None:
@@ -72,10 +74,13 @@ class RunsScreen(Frame):
         self._limit = LIMIT
         self._more = False
         self._book = self._new_book()
-        self._lines: deque[Line] = deque(maxlen=FEED_MAX)
+        self._feed = Happenings(FEED_MAX)
         self._list = self.refresher(self._read, pause=1.0)
-        self._look = self.refresher(self._read_preview, pause=0.5)
-        self.query_one("#feed-title", Bar).show([Piece("─ entries ", "bold")], [Piece("as they come ", "dim")])
+        self._look = Look(self, lambda: self.table.selected.id if self.table.selected is not None else None)
+        self.query_one("#feed-title", Rule).title("entries", "as they come")
+        self._draw_feed()
+        self.ui.told.subscribe(self, self._hear)
+        self.ui.struck.subscribe(self, self._tell_strikes)
         self.table.focus()
 
     @property
@@ -95,8 +100,8 @@ class RunsScreen(Frame):
         self._list.ask(hurry=True)
 
     def happened(self, events: Sequence[FeedEvent]) -> None:
+        self._feed.add(events, self._book.state_of)
         self._book.apply(events)
-        self._lines += [line for event in events if (line := _told(event))]
         if self._book.stale:
             self._list.ask()
         if self.is_current:
@@ -104,8 +109,7 @@ class RunsScreen(Frame):
 
     def tick(self) -> None:
         self.table.repaint({run.run for run in self.table.rows[:1000] if not run.finished})
-        if (run := self.table.selected) is not None and not run.finished:
-            self.query_one(Timeline).repaint()
+        self._look.tick()
 
     def about(self) -> Line:
         if not self.is_mounted:
@@ -117,6 +121,9 @@ class RunsScreen(Frame):
 
     def value(self) -> str:
         return "\n".join(run.id for run in self.meant)
+
+    def run_at(self) -> str:
+        return self.table.selected.id if self.table.selected is not None else ""
 
     def command(self) -> str:
         sort = f" --sort {self._sort}" if self._sort != "started" else ""
@@ -158,26 +165,27 @@ class RunsScreen(Frame):
         run = table.selected
         if run is not None and (told is None or run.run in told):
             self._look.ask()
-        lines = list(self._lines)
+        self._draw_feed()
+
+    def _draw_feed(self) -> None:
+        lines = list(self._feed.lines) or [[Piece(" nothing has happened since these screens were opened", "dim")]]
         self.query_one("#feed", Page).show(lambda _width: lines)
 
-    async def _read_preview(self) -> None:
-        run = self.table.selected
-        timeline, facts = self.query_one(Timeline), self.query_one("#facts", Page)
-        if run is None:
-            timeline.show([])
-            facts.show(lambda _width: ())
-            self.query_one("#preview-title", Bar).show(heading("preview", self.size.width))
-            return
-        try:
-            found = await self.backend.ask(GetRun(run=run.id))
-        except UnknownRun:
-            return  # it was only just started
-        title = Piece(f"─ {run.id} {run.workflow} ", "bold")
-        self.query_one("#preview-title", Bar).show([title], [Piece("Enter opens it ", "dim")])
-        self.query_one("#facts-title", Bar).show([Piece("─ about it ", "bold")])
-        timeline.show(fold(spans(found.records), CROWD))
-        facts.show(lambda width: list(fact_lines(facts_of(found, self.backend.clock()), width)))
+    def _hear(self, told: Sequence[News]) -> None:
+        """Tell among the entries what became of the code: what ran before a save, and what after."""
+        for news in told:
+            if news.kind in _CODE_COLOURS:
+                first = with_near_paths(news.text).partition("\n")[0]
+                time = Piece(f" {clock_time(self.backend.clock())}  ", "dim")
+                self._feed.lines.append([time, Piece("code  ", "bold"), Piece(first, _CODE_COLOURS[news.kind])])
+        self._draw_feed()
+
+    def _tell_strikes(self, struck: Sequence[Struck]) -> None:
+        """Tell among the entries what chaos did to the engine, and how that recovered."""
+        for one in struck:
+            time = Piece(f" {clock_time(one.t)}  ", "dim")
+            self._feed.lines.append([time, Piece("chaos  ", "bold"), Piece(f"⚡ {one.text}", "magenta")])
+        self._draw_feed()
 
     # -- the list ------------------------------------------------------------------------------------------------------
 
@@ -299,18 +307,6 @@ class RunsScreen(Frame):
             ),
             Column("TIME", lambda run: spell(lasted(run, clock())), right=True, rank=2),
             Column("TRY", tries, right=True, rank=4),
-            Column("STARTED", lambda run: clock_time(run.started), right=True, rank=3),
+            Column("STARTED", lambda run: moment(run.started, clock()), right=True, rank=3),
             Column("NOW AT", lambda run: now_at(run, clock()), cut=True),
         ]
-
-
-def _told(event: FeedEvent) -> Line:
-    row, *commands = rows_of([Record(event.entry, event.commands)], event.seq - 1, event.entry.t)
-    asked = "".join(f"  {command.what} {command.detail}" for command in commands)
-    return [
-        Piece(f" {clock_time(row.t)}  ", "dim"),
-        Piece(f"{event.id or 'published'}  "),
-        Piece(row.what, "bold"),
-        Piece(f" {row.detail}"),
-        Piece(asked, "dim"),
-    ]

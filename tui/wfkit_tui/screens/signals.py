@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
+from textual import events
 from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.widget import Widget
 
 from wfkit.cli.output import Column
 from wfkit.cli.signals import json_text, receiver
@@ -14,35 +18,61 @@ from wfkit.core.entries import SignalPublished, SignalReceived
 from wfkit.errors import WfkitError
 from wfkit.replay.explain import spell
 from wfkit_tui import acting, keys
-from wfkit_tui.drawing import Line, Piece, clock_time
+from wfkit_tui.drawing import Piece, json_lines, moment
+from wfkit_tui.looking import Look
 from wfkit_tui.screens.detail import DetailScreen
-from wfkit_tui.screens.frame import Frame
-from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.screens.finding import FindingFrame
+from wfkit_tui.widgets.bar import Rule
+from wfkit_tui.widgets.glance import Glance
+from wfkit_tui.widgets.listing import Listing, Order
+from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.table import Table
 
 LIMIT = 200
 
 
-class SignalsScreen(Frame):
-    """Waits above, arrivals below; the latest arrival first, the longest wait first."""
+class SignalsScreen(FindingFrame):
+    """Waits above, the longest first; arrivals below, the latest first. Where there is room, what they carry stands beside."""
 
     CSS_PATH = "signals.tcss"
     BINDINGS = keys.SIGNALS
     tab = "signals"
 
     def body(self) -> ComposeResult:
-        yield Bar(id="waits-title")
-        yield Table(
-            self._waits(), lambda wait: (wait.run, wait.name, wait.since), empty="no run waits for a signal", id="waits"
-        )
-        yield Bar(id="seen-title")
-        yield Table(self._seen(), lambda signal: (signal.pos, signal.run), empty="no signal yet", id="seen")
+        yield self.field()
+        with Container(id="columns"):
+            with Vertical(id="left"):
+                yield Rule(id="waits-title")
+                yield Listing(self._waits(), _wait_key, _WAIT_ORDERS, empty="no run waits for a signal", id="waits")
+                yield Rule(id="seen-title")
+                yield Listing(self._seen(), _seen_key, _SEEN_ORDERS, empty="no signal yet", id="seen")
+            with Vertical(id="right"):
+                yield Rule(id="payload-title")
+                yield Page(id="payload")
+                yield Glance(self.backend.clock)
 
     def on_mount(self) -> None:
+        self._meant: Widget | None = None
         self._list = self.refresher(self._read)
-        self.query_one("#waits-title", Bar).show([Piece("─ who waits ", "bold")])
-        self.query_one("#seen-title", Bar).show([Piece("─ what came ", "bold")], [Piece("the latest first ", "dim")])
-        self.query_one("#waits").focus()
+        self._look = Look(self, lambda: self._selected.run if self._selected is not None else None)
+        self.waits.focus()
+
+    @property
+    def waits(self) -> Listing[SignalAwaited]:
+        return self.query_one("#waits", Listing)
+
+    @property
+    def seen(self) -> Listing[SignalSeen]:
+        return self.query_one("#seen", Listing)
+
+    @property
+    def _selected(self) -> SignalAwaited | SignalSeen | None:
+        """The selected row of the list that has, or had, the focus."""
+        if self.focused in (self.waits, self.seen):
+            self._meant = self.focused
+        row = (self.seen if self._meant is self.seen else self.waits).selected
+        assert row is None or isinstance(row, SignalAwaited | SignalSeen)
+        return row
 
     def reload(self) -> None:
         self._list.ask(hurry=True)
@@ -50,24 +80,27 @@ class SignalsScreen(Frame):
     def happened(self, events: Sequence[FeedEvent]) -> None:
         if self.is_current and any(map(_concerns, events)):
             self._list.ask()
+        if self.is_current:
+            self._look.happened(events)
 
     def tick(self) -> None:
-        self.query_one("#waits", Table).repaint()
+        self.waits.repaint()
+        self._look.tick()
 
-    def about(self) -> Line:
-        if not self.is_mounted:
-            return ()
-        return [Piece(f"{len(self.query_one('#waits', Table).rows):,} wait ")]
+    def draw_frame(self) -> None:
+        super().draw_frame()
+        if self.is_mounted:
+            self.query_one("#waits-title", Rule).title("who waits", self.waits.told("waits", "wait"))
+            self.query_one("#seen-title", Rule).title("what came", self.seen.told("signal", "signals"))
 
     def value(self) -> str:
-        table = self.focused
-        row = table.selected if isinstance(table, Table) else None
+        row = self._selected
         if isinstance(row, SignalSeen):
             return json_text(row.payload)
-        return row.name if isinstance(row, SignalAwaited) else ""
+        return row.name if row is not None else ""
 
     def command(self) -> str:
-        return "wfkit signals" + (" --waits" if self.focused is self.query_one("#waits") else "")
+        return "wfkit signals" + (" --waits" if self.focused is self.waits else "")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what works: nothing is sent without an engine."""
@@ -75,9 +108,29 @@ class SignalsScreen(Frame):
 
     async def _read(self) -> None:
         found = await self.backend.ask(ListSignals(limit=LIMIT))
-        self.query_one("#waits", Table).show(found.awaited)
-        self.query_one("#seen", Table).show(found.signals)
+        self.waits.fill(found.awaited)
+        self.seen.fill(found.signals)
+        self._draw_payload()
+        self._look.ask()
         self.draw_frame()
+
+    def _draw_payload(self) -> None:
+        row = self._selected
+        asks = isinstance(row, SignalAwaited)
+        value = UNSET if row is None else row.where if isinstance(row, SignalAwaited) else row.payload
+        lines = json_lines(value, " ") if value is not UNSET else [[Piece(" any" if asks else "", "dim")]]
+        name = row.name if row is not None else "no signal"
+        self.query_one("#payload-title", Rule).title(f"{name} {'with these fields' if asks else ''}".strip())
+        self.query_one("#payload", Page).show(lambda _width: lines, top=True)
+
+    def on_table_selected(self, event: Table.Selected) -> None:
+        self._draw_payload()
+        self._look.ask(hurry=True)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Another list is meant from here on."""
+        self._draw_payload()
+        self._look.ask(hurry=True)
 
     def on_table_opened(self, event: Table.Opened) -> None:
         row = event.table.selected
@@ -85,17 +138,15 @@ class SignalsScreen(Frame):
             self.app.push_screen(DetailScreen(self.backend, row.run))
 
     def action_send(self) -> None:
-        table = self.focused
-        row = table.selected if isinstance(table, Table) else None
-        if isinstance(row, SignalAwaited | SignalSeen) and row.run is not None:
+        row = self._selected
+        if row is not None and row.run is not None:
             self.run_worker(self._send(row.run, row.name))
         else:
             self.notify("select a run that waits", severity="warning")
 
     def action_publish(self) -> None:
-        table = self.focused
-        row = table.selected if isinstance(table, Table) else None
-        acting.publish(self, row.name if isinstance(row, SignalAwaited | SignalSeen) else "")
+        row = self._selected
+        acting.publish(self, row.name if row is not None else "")
 
     async def _send(self, run: str, signal: str) -> None:
         try:
@@ -114,12 +165,33 @@ class SignalsScreen(Frame):
 
     def _seen(self) -> list[Column[SignalSeen]]:
         return [
-            Column("AT", lambda signal: clock_time(signal.t), right=True),
+            Column("AT", lambda signal: moment(signal.t, self.backend.clock()), right=True),
             Column("SIGNAL", lambda signal: signal.name),
             Column("TO", receiver),
             Column("PAYLOAD", lambda signal: json_text(signal.payload), cut=True),
             Column("DEDUPE", lambda signal: signal.dedupe or "", cut=True, rank=2),
         ]
+
+
+def _wait_key(wait: SignalAwaited) -> tuple[str, str, int]:
+    return wait.run, wait.name, wait.since
+
+
+def _seen_key(signal: SignalSeen) -> tuple[int, str | None]:
+    return signal.pos, signal.run
+
+
+_WAIT_ORDERS = [
+    Order("longest wait"),
+    Order("signal", lambda wait: wait.name),
+    Order("run", lambda wait: wait.run),
+    Order("workflow", lambda wait: wait.workflow),
+]
+_SEEN_ORDERS = [
+    Order("latest"),
+    Order("signal", lambda signal: signal.name),
+    Order("receiver", lambda signal: signal.run or ""),
+]
 
 
 def _concerns(event: FeedEvent) -> bool:

@@ -5,38 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
+from textual.containers import Container
 
 from wfkit.cli.output import Column
 from wfkit.cli.timers import what
 from wfkit.control.messages import FeedEvent, ListTimers, Timer
 from wfkit.replay.explain import spell, until
-from wfkit_tui.drawing import Line, Piece, clock_time
+from wfkit_tui.drawing import Line, Piece, moment
+from wfkit_tui.looking import Look
 from wfkit_tui.screens.detail import DetailScreen
-from wfkit_tui.screens.frame import Frame
+from wfkit_tui.screens.finding import FindingFrame
+from wfkit_tui.widgets.glance import Glance
+from wfkit_tui.widgets.listing import Listing, Order
 from wfkit_tui.widgets.table import Table
 
 LIMIT = 500
 
 
-class TimersScreen(Frame):
+class TimersScreen(FindingFrame):
     """Sleeps, retries and timeouts of unfinished runs, the next one first."""
 
     CSS_PATH = "timers.tcss"
     tab = "timers"
 
     def body(self) -> ComposeResult:
-        yield Table(
-            self._columns(), lambda timer: (timer.run, timer.kind, timer.name, timer.due), empty="nothing is due", id="timers"
-        )
+        yield self.field()
+        with Container(id="columns"):
+            yield Listing(self._columns(), _key, _ORDERS, empty="nothing is due", id="timers")
+            yield Glance(self.backend.clock)
 
     def on_mount(self) -> None:
         self._more = False
         self._list = self.refresher(self._read)
+        self._look = Look(self, lambda: self.table.selected.run if self.table.selected is not None else None)
         self.table.focus()
 
     @property
-    def table(self) -> Table[Timer]:
-        return self.query_one("#timers", Table)
+    def table(self) -> Listing[Timer]:
+        return self.query_one("#timers", Listing)
 
     def reload(self) -> None:
         self._list.ask(hurry=True)
@@ -44,12 +50,14 @@ class TimersScreen(Frame):
     def happened(self, events: Sequence[FeedEvent]) -> None:
         if self.is_current:
             self._list.ask()
+            self._look.happened(events)
 
     def tick(self) -> None:
         self.table.repaint()
+        self._look.tick()
 
     def about(self) -> Line:
-        return [Piece(f"{len(self.table.rows):,}{'+' if self._more else ''} due ")] if self.is_mounted else ()
+        return [Piece(f"{self.table.told('due', 'due', more=self._more)} ")] if self.is_mounted else ()
 
     def value(self) -> str:
         return self.table.selected.run if self.table.selected is not None else ""
@@ -60,20 +68,38 @@ class TimersScreen(Frame):
     async def _read(self) -> None:
         found = await self.backend.ask(ListTimers(limit=LIMIT))
         self._more = found.more
-        self.table.show(found.timers)
+        self.table.fill(found.timers)
+        self._look.ask()
         self.draw_frame()
 
+    def on_table_selected(self, event: Table.Selected) -> None:
+        if event.table is self.table:
+            self._look.ask(hurry=True)
+
     def on_table_opened(self, event: Table.Opened) -> None:
-        if (timer := self.table.selected) is not None:
+        if event.table is self.table and (timer := self.table.selected) is not None:
             self.app.push_screen(DetailScreen(self.backend, timer.run))
 
     def _columns(self) -> list[Column[Timer]]:
         clock = self.backend.clock
         return [
             Column("DUE", lambda timer: until(timer.due, clock()), right=True),
-            Column("AT", lambda timer: clock_time(timer.due), right=True, rank=3),
+            Column("AT", lambda timer: moment(timer.due, clock()), right=True, rank=3),
             Column("RUN", lambda timer: timer.run),
             Column("WORKFLOW", lambda timer: timer.workflow, cut=True, rank=1),
-            Column("WHAT", what, cut=True),
+            Column("WHAT", what),
             Column("SET", lambda timer: f"{spell(clock() - timer.since)} ago", right=True, rank=2),
         ]
+
+
+def _key(timer: Timer) -> tuple[str, str, str, int]:
+    return timer.run, timer.kind, timer.name, timer.due
+
+
+_ORDERS = [
+    Order("due"),
+    Order("age", lambda timer: timer.since),
+    Order("run", lambda timer: timer.run),
+    Order("workflow", lambda timer: timer.workflow),
+    Order("kind", lambda timer: timer.kind),
+]

@@ -12,26 +12,38 @@ class Bar(Widget):
     """Pieces from the left, and pieces to the right edge; of these the last are left out where there is no room."""
 
     DEFAULT_CSS = "Bar { height: 1; }"
+    FILL = " "
+    """What is between left and right."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._left: Line = ()
+        self.left: Line = ()
         self._right: Line = ()
 
     def show(self, left: Line, right: Line = ()) -> None:
         """Show these pieces."""
-        if (left, right) != (self._left, self._right):
-            self._left, self._right = left, right
+        if (left, right) != (self.left, self._right):
+            self.left, self._right = left, right
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        left = cells(self._left)
+        left = cells(self.left)
         right = list(self._right)
         while right and left + cells(right) > width:
             right.pop()
-        gap = Piece(" " * (width - left - cells(right)))
-        if left <= width or not self._left:
-            return strip_of([*self._left, gap, *right], width, self.rich_style)
-        *kept, last = self._left
+        gap = Piece(self.FILL * (width - left - cells(right)), "dim")
+        if left <= width or not self.left:
+            return strip_of([*self.left, gap, *right], width, self.rich_style)
+        *kept, last = self.left
         return strip_of([*kept, Piece(fitted(last.text, width - cells(kept)), last.style)], width, self.rich_style)
+
+
+class Rule(Bar):
+    """A line across, with a title in it and perhaps a hint at its end."""
+
+    FILL = "─"
+
+    def title(self, text: str, hint: str = "", style: str = "bold") -> None:
+        """Show a title and a hint."""
+        self.show([Piece("─ ", "dim"), Piece(f"{text} ", style)], [Piece(f" {hint} ─", "dim")] if hint else ())

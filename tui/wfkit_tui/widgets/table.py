@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from wfkit.cli.output import Column, fit, visible
 from wfkit_tui import keys
-from wfkit_tui.drawing import Line, Piece, fitted, strip_of
+from wfkit_tui.drawing import Line, Piece, cells, fitted, strip_of
 from wfkit_tui.widgets.extent import move_thumb, set_lines
 
 T = TypeVar("T")
@@ -23,7 +23,6 @@ T = TypeVar("T")
 GAP = 2
 MEASURED_MAX = 200
 """So many rows decide how wide the columns are; a longer cell that comes later widens its column."""
-CURSOR = Style(reverse=True)
 MARKER_CELLS = 2
 
 
@@ -131,6 +130,10 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             pieces += [Piece(fitted(column.shown(row), size, right=column.right), colour or ""), Piece(" " * GAP)]
         return pieces
 
+    def lit(self, line: Line) -> Line:
+        """Return a line as it is drawn under the cursor: in one colour, so that it is read on any background."""
+        return [Piece(text, "reverse") for text, _ in line]
+
     # -- keys and mouse -------------------------------------------------------------------------------------------------
 
     def action_move(self, rows: int) -> None:
@@ -197,8 +200,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         line = [Piece(mark + ("*" if self._key(row) in self.marked else " "), "bold"), *self.line(row, room)]
         if place != self.cursor:
             return strip_of(line, width, base)
-        if self.has_focus:  # in one colour, so that it is read on any background
-            return strip_of([Piece(piece.text) for piece in line], width, base + CURSOR)
+        if self.has_focus:
+            return strip_of(self.lit([*line, Piece(" " * (width - cells(line)))]), width, base)
         return strip_of([Piece(text, f"bold {style}") for text, style in line], width, base)
 
     def on_resize(self) -> None:

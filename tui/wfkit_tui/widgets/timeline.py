@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator
 
 from rich.cells import cell_len
 
@@ -15,6 +16,8 @@ from wfkit_tui.widgets.table import Table
 
 NAME_CELLS = (12, 32)
 TAIL_CELLS = 12
+_CROWD = re.compile(r"(.* ×[\d,]+): (.*)")
+"""The name of many spans that are told as one: name, and how they ended."""
 
 
 class Timeline(Table[Span]):
@@ -32,15 +35,20 @@ class Timeline(Table[Span]):
     def line(self, row: Span, width: int) -> Line:
         name, bars = self._cells(width)
         look = LOOKS[row.outcome]
+        shown, counts = _name_of(row)
         drawn = bar(row, *self._between(), self._clock(), bars)
         tail = f"{tries_of(row):>4} {length_of(row, self._clock()):>7}"
-        shown = ("  " if row.compensation else "") + name_of(row)
         return [
             Piece(look.sign, look.colour),
-            Piece(f" {fitted(shown, name)} "),
-            Piece(f"{drawn:<{bars}}", look.colour),
+            Piece(f" {fitted('  ' * row.compensation + shown, name)} "),
+            *(_counted(drawn.ljust(bars), counts, look.colour) if counts else _marked(drawn.ljust(bars), look.colour)),
             Piece(tail.rjust(TAIL_CELLS)),
         ]
+
+    def lit(self, line: Line) -> Line:
+        """Reverse all but the bars: a reversed bar is a hole."""
+        marker, sign, name, *bars, tail, rest = line
+        return [*super().lit([marker, sign, name]), *bars, *super().lit([tail, rest])]
 
     def _between(self) -> tuple[int, int]:
         if not self.rows:
@@ -50,11 +58,28 @@ class Timeline(Table[Span]):
 
     def _cells(self, width: int) -> tuple[int, int]:
         least, most = NAME_CELLS
-        longest = max((cell_len(visible(name_of(span))) + 2 * span.compensation for span in self.rows), default=least)
+        longest = max((cell_len(visible(_name_of(span)[0])) + 2 * span.compensation for span in self.rows), default=least)
         name = max(min(longest, max(most, width // 4), width // 3), least)
         return name, max(width - name - 3 - TAIL_CELLS - 1, 1)
 
 
-def failed(rows: Sequence[Span]) -> list[int]:
-    """Return the places of spans in which something failed."""
-    return [place for place, span in enumerate(rows) if span.attempts or span.outcome in ("failed", "timed_out", "blocked")]
+def _name_of(span: Span) -> tuple[str, str]:
+    """Return a span's name, and of a crowd how many of it ended in which way."""
+    crowd = _CROWD.fullmatch(name_of(span))
+    return (crowd[1], crowd[2]) if crowd is not None else (name_of(span), "")
+
+
+def _marked(drawn: str, colour: str) -> Iterator[Piece]:
+    """Yield a bar with its failures in red."""
+    for text in re.split("(✗)", drawn):
+        yield Piece(text, "bold red" if text == "✗" else colour)
+
+
+def _counted(drawn: str, counts: str, colour: str) -> Iterator[Piece]:
+    """Yield a crowd's bar with its counts: beside it, or on it where there is no room."""
+    end = len(drawn.rstrip())
+    if end + len(counts) < len(drawn):
+        yield from [Piece(drawn[:end], colour), Piece(f" {counts}".ljust(len(drawn) - end))]
+    else:
+        text = fitted(f" {counts} ", min(len(counts) + 2, len(drawn)))
+        yield from [Piece(drawn[: len(drawn) - len(text)], colour), Piece(text, f"bold reverse {colour}")]

@@ -1,0 +1,56 @@
+"""What the supervisor of `wfkit dev` tells: whether the code as it was saved is what runs, and what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+
+from wfkit.dev.supervisor import News
+
+
+class Supervision:
+    """Folds what a supervisor tells into what holds now.
+
+    Args:
+        news: what it tells, from its thread.
+    """
+
+    def __init__(self, news: SimpleQueue[News]) -> None:
+        self._news = news
+        self._last_error = ""
+        self.version = 0
+        """Counts the code that has run: a save that loads makes another one."""
+        self.down = ""
+        """How the process that runs the code ended; empty while there is one."""
+        self.refused = ""
+        """Why the code as it was saved is not what runs; empty if it is."""
+
+    def take(self) -> list[News]:
+        """Take over what was told since the last time, and return it."""
+        taken = list(self._waiting())
+        for news in taken:
+            self._fold(news)
+        return taken
+
+    def _waiting(self) -> Iterator[News]:
+        while True:
+            try:
+                yield self._news.get_nowait()
+            except Empty:
+                return
+
+    def _fold(self, news: News) -> None:
+        first = news.text.partition("\n")[0]
+        match news.kind:
+            case "started" | "reloaded":
+                if self.version == 0 or news.kind == "reloaded":
+                    self.version += 1
+                self.down = self.refused = self._last_error = ""
+            case "refused":
+                self.refused = first
+            case "died":
+                self.down = f"{first}: {self._last_error}" if self._last_error else first
+            case "stderr" if news.text.strip():
+                self._last_error = news.text.strip()
+            case _:
+                pass
