@@ -49,6 +49,8 @@ class Case:
     expect: tuple[Declaration, ...] = ()
     upgrade_from: Workflow[..., Any] | None = None
     run_id: str | Callable[[], str] | None = None
+    workflows: tuple[Workflow[..., Any], ...] = ()
+    until: str | None = None
 
     @property
     def name(self) -> str:
@@ -65,6 +67,8 @@ class Case:
             expect=self.expect,
             upgrade_from=self.upgrade_from,
             id=self.run_id,
+            workflows=self.workflows,
+            until=self.until,
             budget="0.3s",
         )
 

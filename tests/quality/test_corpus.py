@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.quality import bugs, others, suspicious
+from tests.quality import bugs, others, shapes, suspicious
 from tests.quality.case import Case, Found
 from wfkit.sim.faults import is_drop
 from wfkit.testing import Finding, Report
 
-CASES = (*bugs.CASES, *suspicious.CASES, *others.CASES)
+CASES = (*bugs.CASES, *suspicious.CASES, *others.CASES, *shapes.CASES)
 
 each_bug = pytest.mark.parametrize("case", [case for case in CASES if case.found is not None], ids=lambda case: case.name)
 each_correct = pytest.mark.parametrize("case", [case for case in CASES if case.found is None], ids=lambda case: case.name)

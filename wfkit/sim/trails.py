@@ -74,8 +74,8 @@ class Trail:
         self.closed: set[int] = set()
         """Numbers of the waits that took a signal."""
         self.undos: list[tuple[int, RegisterUndo]] = []
-        self.released: set[int] = set()
-        """Numbers of the steps whose undo was released: what they did is final."""
+        self.released: dict[int, int] = {}
+        """The steps whose undo was released, by number, and the record that did it: what they did is final."""
         self.releases: list[int] = []
         """The records that released undos."""
         self.cancel: CancelRequested | None = None
@@ -199,7 +199,7 @@ class Trail:
             if found is not None:
                 self._unreleased.remove(found)
                 if found.of is not None:
-                    self.released.add(found.of)
+                    self.released[found.of] = seq
 
 
 class Trails:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from wfkit.sim.drawn import differing, masked, unordered
 from wfkit.sim.faults import KINDS
 from wfkit.sim.findings import Violation
-from wfkit.sim.oracles.schedule import INTERLEAVED, Schedule
+from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
 from wfkit.sim.oracles.words import short, times
 from wfkit.sim.reference import Outcome, RunEnd
 from wfkit.sim.services import canonical
@@ -196,12 +196,20 @@ def _first(schedule: Schedule, outcome: Outcome) -> _Difference | None:
         return _ended_otherwise(*results[0])
     if by_effect is not None:
         return by_effect
+    if new and not missing and schedule.kinds & DUPLICATING and _repeat(new, base):
+        new = []  # what was asked for twice ran twice, and that came to nothing more
     if new:
         return _Difference(new[0].workflow, f"one more {new[0].workflow} was started", (f"this run: {_end(new[0])}",))
     if missing:
         gone = missing[0].workflow
         return _Difference(gone, f"{gone} was not started", (f"fault-free: {_end(missing[0])}",))
     return _of_states(schedule, outcome, base)
+
+
+def _repeat(new: Sequence[RunEnd], base: Outcome) -> bool:
+    """Whether runs only did once more what another run does without faults."""
+    known = {end._replace(label="") for end in base.runs}
+    return all(end._replace(label="") in known for end in new)
 
 
 def _ended_otherwise(usual: RunEnd, end: RunEnd) -> _Difference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed, times
 from wfkit.sim.reference import Reference, Told, happened
 from wfkit.sim.services import OPAQUE, Effect
-from wfkit.sim.trails import Trail
+from wfkit.sim.trails import Trail, Trails
 
 _REGISTER_FIRST = "let a saga do it: async with saga() as s: await s.do(step, ..., undo=...) registers the undo before the step"
 _GIVES_UP = ("failed", "cancelled", "timed_out")
@@ -37,7 +38,10 @@ class Done(NamedTuple):
 def saga(schedule: Schedule) -> Iterator[Violation]:
     """Judge every run that ended: those that gave up must be undone, those that did not must be complete."""
     ledger = _Ledger(schedule)
+    may_lack = schedule.cls != "T" and (schedule.failure_reached or schedule.was_cancelled)
     for trail in schedule.trails:
+        if trail.status == "completed" and may_lack:
+            yield from _must_be_complete(ledger, trail)
         if not ledger.has_undos(trail):
             continue
         yield from _undone_more_than_once(ledger, trail)
@@ -45,8 +49,7 @@ def saga(schedule: Schedule) -> Iterator[Violation]:
             yield from _must_be_undone(ledger, trail)
             yield from _undone_forward(ledger, trail)
             yield from _left_without_undo(ledger, trail)
-        elif trail.status == "completed" and schedule.cls != "T" and (schedule.failure_reached or schedule.was_cancelled):
-            yield from _must_be_complete(ledger, trail)
+            yield from _left_by_inner_saga(ledger, trail)
 
 
 class _Ledger:
@@ -99,8 +102,17 @@ class _Ledger:
     def has_undone(self, trail: Trail) -> bool:
         return any(map(self.reference.is_undo, trail.steps.values()))
 
-    def forward(self, trail: Trail) -> list[Done]:
-        return [done for done in self.done if done.trail is trail and not self.reference.is_undo(done.step)]
+    def forward(self, *trails: Trail) -> list[Done]:
+        return [done for done in self.done if done.trail in trails and not self.reference.is_undo(done.step)]
+
+    @functools.cached_property
+    def completed(self) -> frozenset[str]:
+        return frozenset(trail.id for trail in self.schedule.trails if trail.status == "completed")
+
+    @functools.cached_property
+    def usual(self) -> _Ledger:
+        """The same of the schedule without faults."""
+        return _Ledger(Schedule(self.reference, self.reference.base))
 
     def undos_of(self, done: Done, within: Trail) -> list[int]:
         """Return the numbers of the commands of a run that undo a step call."""
@@ -231,10 +243,14 @@ def _must_be_undone(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
     if not left:
         return
     names = listed(done.name for done in left)
+    under_way = _under_way(ledger, trail, left[0])
+    came = f"and {names} {'was' if len({d.name for d in left}) == 1 else 'were'} not undone"
+    if under_way:
+        came = f"while {under_way} was still under way"
     yield ledger.tell(
         left[0],
         "info" if _was_interrupted(ledger, trail) else "error",
-        f"{trail.workflow} {_ended(trail)}, and {names} {'was' if len({d.name for d in left}) == 1 else 'were'} not undone",
+        f"{trail.workflow} {_ended(trail)}, {came}",
         [*(f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}" for done in left[:4])],
         *_why_left(ledger, trail, left[0]),
     )
@@ -264,6 +280,11 @@ def _why_left(ledger: _Ledger, trail: Trail, done: Done) -> tuple[str, str]:
             why,
             f"register what undoes {done.trail.workflow} in the saga of {trail.workflow}, before it is started: s.undo(...)",
         )
+    under_way = _under_way(ledger, trail, done)
+    if under_way:
+        return f"{under_way} was still under way when {trail.workflow} ended, which cut it short", (
+            "await all that undoes: an asyncio.TaskGroup waits for every task, asyncio.gather not for those that are left over"
+        )
     if ledger.undos_of(done, trail):
         return f"{done.step.name} was under way when undoing began, and took effect after its undo", (
             "await all that was begun before undoing; a saga does so by itself"
@@ -276,6 +297,11 @@ def _why_left(ledger: _Ledger, trail: Trail, done: Done) -> tuple[str, str]:
         why = f"{done.step.name} took effect but did not return, and its undo was not registered by then"
         return why, _REGISTER_FIRST
     return f"nothing undid {done.step.name}", _REGISTER_FIRST
+
+
+def _under_way(ledger: _Ledger, trail: Trail, done: Done) -> str:
+    """Return the name of the step that was undoing a step call when its run ended; empty if none was."""
+    return next((trail.steps[n].name for n in ledger.undos_of(done, trail) if n not in trail.ends), "")
 
 
 def _completed_children(ledger: _Ledger, trail: Trail) -> Iterator[Trail]:
@@ -361,6 +387,27 @@ def _left_without_undo(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
             return
 
 
+def _left_by_inner_saga(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
+    """What a saga within a saga did stays when the outer one gives up: the inner one was over by then."""
+    undone = {n for _, undo in trail.undos if (n := undo.of) is not None and n not in trail.released}
+    opened = {undo.of: seq for seq, undo in trail.undos}
+    for done in ledger.forward(trail):
+        over = trail.released.get(done.n)
+        if over is None or ledger.is_residue(done) or ledger.is_undone(done, trail):
+            continue
+        around = [n for n in undone if opened[n] < opened[done.n] and trail.follows(done.n, n)]
+        if around:
+            yield ledger.tell(
+                done,
+                "warning",
+                f"{done.name} stays although the saga around it was undone",
+                [f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}"],
+                f"the saga within the saga was over when {trail.workflow} {_ended(trail)}: its undos were released",
+                f"use one saga for both, or say that it stays: expect=[residue({done.name!r}, 'reason')]",
+            )
+            return
+
+
 def _ended(trail: Trail) -> str:
     return "timed out" if trail.status == "timed_out" else "was cancelled" if trail.status == "cancelled" else "failed"
 
@@ -372,17 +419,22 @@ def _must_be_complete(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
     base = ledger.reference.trails.newest(trail.id)
     if base is None or base.status != "completed":
         return
-    usual = _Ledger(Schedule(ledger.reference, ledger.reference.base))
-    kept = [done for done in ledger.forward(trail) if not ledger.is_undone(done, trail)]
-    kept = [done for done in kept if not ledger.is_residue(done)]
-    expected = [done for done in usual.forward(base) if usual.can_be_undone(base, done.n) and not usual.is_undone(done, base)]
-    here, there = _told(ledger.reference, kept), _told(ledger.reference, usual.forward(base))
+    own = _answered_for(ledger.schedule.trails, trail, ledger.completed)
+    if not any(map(ledger.has_undos, own)):
+        return
+    usual = ledger.usual
+    kept = [done for done in ledger.forward(*own) if not ledger.is_undone(done, done.trail) and not ledger.is_residue(done)]
+    kept = [done for done in kept if done.trail is trail or not ledger.is_undone(done, trail)]
+    done_there = usual.forward(*_answered_for(ledger.reference.trails, base, ledger.completed))
+    expected = [done for done in done_there if usual.can_be_undone(done.trail, done.n)]
+    expected = [done for done in expected if not usual.is_undone(done, done.trail) and not usual.is_undone(done, base)]
+    here, there = _told(ledger.reference, kept), _told(ledger.reference, done_there)
     missing = _told(ledger.reference, expected) - here
     if not missing or here - there:
         return  # complete, or another way was taken
     has_same_result = _result(ledger.reference, trail) == _result(ledger.reference, base)
-    undid = ledger.has_undone(trail)
-    held = [done for done in kept if ledger.can_be_undone(trail, done.n)]
+    undid = any(map(ledger.has_undone, own))
+    held = [done for done in kept if ledger.can_be_undone(done.trail, done.n)]
     if has_same_result:
         if undid and _result(ledger.reference, trail) == "null":
             return  # it tells nothing, and has dealt with the failure
@@ -407,6 +459,16 @@ def _must_be_complete(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
         else f"the {cause} was taken for an answer",
         "let the exception leave the block, or undo what was done and return a result that tells of it",
     )
+
+
+def _answered_for(trails: Trails, trail: Trail, completed: frozenset[str]) -> list[Trail]:
+    """Return a run, and with it the children that it awaited, but for those that say themselves that they are complete."""
+    found = [trail]
+    for command in trail.children.values():
+        child = trails.newest(command.id)
+        if command.awaited and child is not None and child.id not in completed:
+            found += _answered_for(trails, child, completed)
+    return found
 
 
 def _told(reference: Reference, dones: Sequence[Done]) -> Counter[Told]:

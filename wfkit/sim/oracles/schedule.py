@@ -133,7 +133,7 @@ class Schedule:
         How far such a step comes is a matter of time, since nobody waits for it.
         """
         acted = {(effect.run, effect.n) for effect in (*self.reference.base.effects, *self.recording.effects)}
-        return any((trail.id, n) in acted for trail in self.trails for n in trail.cut)
+        return any((trail.id, n) in acted for trail in self.trails for n in trail.cut if n in trail.steps)
 
     @functools.cached_property
     def came_less(self) -> frozenset[str]:
