@@ -287,6 +287,18 @@ def test_a_run_is_started_and_signalled_by_curl(served: Wfkit, folder: Path) -> 
     assert curl("runs/start", '{"workflow": "pakc"}')["error"]["code"] == "WF013"
 
 
+def test_workflows_are_those_of_the_engine_that_runs(served: Wfkit, folder: Path) -> None:
+    """As long as no app is named; and both are told in the same way."""
+    (folder / "other.py").write_text("from wfkit import workflow\n\n\n@workflow\nasync def other() -> None: ...\n")
+    mine = served("workflows")
+    assert {"pay", "nap"} < {row[0] for row in mine.rows}
+    assert mine.rows == served("workflows", "app.py").rows
+    assert [row[0] for row in served("workflows", "other.py").rows] == ["other"]
+    assert [row[0] for row in served("workflows", "--engine", ".wfkit").rows] == [row[0] for row in mine.rows]
+    both = served("workflows", "app.py", "--engine", ".wfkit")
+    assert (both.status, "not both" in both.err) == (2, True)
+
+
 def test_waiting_for_a_run_has_an_end(served: Wfkit) -> None:
     """The exit status tells that the time was over, and the run goes on; one that ends in time is told as ever."""
     late = served("start", "nap", '"2 days"', "--id", "sleeper", "--wait", "--timeout", "200ms")

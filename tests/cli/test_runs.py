@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wfkit
+from wfkit.core.entries import RunStarted
 from wfkit.journal.files import import_lines, read_file
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -32,6 +33,38 @@ def test_a_list_in_a_pipe_is_tab_separated_and_cut_nowhere(filled: Wfkit) -> Non
 def test_runs_ls_is_the_same_as_runs(filled: Wfkit) -> None:
     """The command is only left out."""
     assert filled("runs", "ls", "-q").out == filled("runs", "-q").out
+
+
+def test_a_list_goes_on_where_the_last_page_ended(filled: Wfkit) -> None:
+    """Pages put together are the list."""
+    whole = filled("runs").rows
+    pages = [filled("runs", "--limit", "4", "--offset", str(start)) for start in range(0, len(whole), 4)]
+    assert [row[0] for page in pages for row in page.rows] == [row[0] for row in whole]
+    assert "there are more than 8" in pages[1].err
+    assert filled("runs", "--offset", str(len(whole))).out == ""
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_each_generation_of_a_run_is_shown(filled: Wfkit, generation: int) -> None:
+    """By every command that shows one run; the newest unless told otherwise."""
+    chosen = ("pay-1x", "--generation", str(generation), "--json")
+    run = filled("runs", "get", *chosen).json["run"]
+    assert (run["generation"], run["status"]) == (generation, "completed")
+    assert filled("runs", "history", *chosen).json["run"]["started"] == run["started"]
+    assert filled("runs", "result", *chosen).json["run"]["started"] == run["started"]
+    exported = filled("runs", "export", "pay-1x", "--generation", str(generation)).out
+    first = import_lines(exported.encode().splitlines(keepends=True)).records[0].entry
+    assert isinstance(first, RunStarted)
+    assert first.generation == generation
+    assert (filled("runs", "get", "pay-1x", "--json").json["run"] == run) == (generation == 2)
+
+
+def test_a_generation_that_is_not_there_is_not_found(filled: Wfkit) -> None:
+    """Nor is one of a run that is named by its place."""
+    for name in ("pay-1x", "@last"):
+        answer = filled("runs", "get", name, "--generation", "3")
+        assert (answer.status, "has no generation 3" in answer.err) == (3, True)
+    assert filled("runs", "get", "pay-1x", "--generation", "0").status == 2
 
 
 def test_quiet_prints_each_id_once_newest_first(filled: Wfkit) -> None:

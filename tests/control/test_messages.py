@@ -10,14 +10,14 @@ from msgspec import Struct, inspect
 from wfkit.control import messages as m
 
 REQUESTS = {
-    "runs": ("RunList", "filter sort limit", "runs more"),
+    "runs": ("RunList", "filter sort limit offset", "runs more"),
     "runs/groups": ("RunGroups", "by filter", "groups"),
     "runs/find": ("RunFound", "run", "run"),
-    "runs/get": ("RunPage", "run", "run records children result"),
-    "runs/history": ("RunHistory", "run after", "run records"),
+    "runs/get": ("RunPage", "run generation", "run records children result"),
+    "runs/history": ("RunHistory", "run after generation", "run records"),
     "runs/why": ("RunFamily", "run", "run records children top"),
     "runs/tree": ("RunTree", "run", "run children"),
-    "runs/result": ("RunResult", "run", "run result"),
+    "runs/result": ("RunResult", "run generation", "run result"),
     "runs/start": ("Started", "workflow input id if_finished send", "run"),
     "runs/cancel": ("Done", "run reason", ""),
     "runs/terminate": ("Done", "run reason", ""),

@@ -26,10 +26,10 @@ class Row(NamedTuple):
 
 @app.command(cls=PlainCommand)
 def code(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
-    """Show the definitions that an engine runs, and how many unfinished runs began on which version of the source.
+    """Show what code an engine runs, and how many unfinished runs began on which version of a workflow.
 
-    Without an engine only the runs' versions are known; `wfkit workflows APP` reads an app. In a pipe: kind, name, version
-    (a hash of the source, empty for a step), unfinished runs, blocked runs, file:line.
+    Without an engine only the runs' versions are known. What may be started, and with what, tells `wfkit workflows`. In a
+    pipe: kind, name, version (a hash of the source, empty for a step), unfinished runs, blocked runs, file:line.
     """
     found = ask(GetCode(), store, engine)
     if as_json:

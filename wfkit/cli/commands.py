@@ -102,8 +102,8 @@ class Commands(LazyGroup):
         "runs": ("wfkit.cli.runs", "See what ran: list runs, ask about one, stop some."),
         "signals": ("wfkit.cli.signals", "Show signals that came, and waits for some."),
         "timers": ("wfkit.cli.timers", "Show what is due, and when."),
-        "code": ("wfkit.cli.code", "Show what an engine runs, and runs by version."),
-        "workflows": ("wfkit.cli.workflows", "List the workflows of an app."),
+        "code": ("wfkit.cli.code", "Show the code that runs, and runs by version."),
+        "workflows": ("wfkit.cli.workflows", "List what may be started, with its parameters."),
         "sql": ("wfkit.cli.sql", "Query the journal with SQL."),
         "store": ("wfkit.cli.store", "Look after the journal file: info, backup, repair."),
         "explain": ("wfkit.cli.explain", "Say what an error means."),
@@ -128,7 +128,7 @@ Durable workflows on one machine and one file.
   prove that a workflow survives          wfkit verify app.py:order '{"id": 7}'
   see what ran                            wfkit runs
   learn why a run does not go on          wfkit runs why ID
-  see what an app defines                 wfkit workflows app.py
+  see what may be started                 wfkit workflows
   learn what an error means               wfkit explain WF021
 """
 

@@ -34,6 +34,10 @@ Limit: TypeAlias = Annotated[
     int,
     typer.Option("--limit", "-n", min=1, max=1_000_000, metavar="N", help="At most so many, otherwise 50.", show_default=False),
 ]
+Generation: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--generation", min=1, metavar="N", help="One of its generations, otherwise the newest.", show_default=False),
+]
 SignalName: TypeAlias = Annotated[str, typer.Argument(metavar="SIGNAL", help="Its name.", show_default=False)]
 Payload: TypeAlias = Annotated[
     str,

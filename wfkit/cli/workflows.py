@@ -1,17 +1,20 @@
-"""`wfkit workflows`: what an app defines."""
+"""`wfkit workflows`: what may be started, on the engine that runs or of an app."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from wfkit.cli.apps import load
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.options import Json
+from wfkit.cli.engine import act, is_live
+from wfkit.cli.failures import UsageError
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Store
 from wfkit.cli.output import Column, near, show_json, show_table
 from wfkit.control.code import spell, workflow_facts
-from wfkit.control.messages import WorkflowFacts
+from wfkit.control.messages import ListWorkflows, WorkflowFacts
 from wfkit.core.durations import display
 
 app = make_app()
@@ -23,22 +26,35 @@ def workflows(
         str,
         typer.Argument(
             metavar="APP",
-            help="file.py or package.module. Otherwise `[tool.wfkit] app` in pyproject.toml, or the only file here that "
-            "defines workflows.",
+            help="file.py or package.module. Otherwise the engine that runs is asked; without one, the app is read that "
+            "pyproject.toml names by `[tool.wfkit] app`, or the only file here that defines workflows.",
             show_default=False,
         ),
     ] = "",
     as_json: Json = False,
+    store: Store = DEFAULT_STORE,
+    engine: Engine = None,
 ) -> None:
-    """List the workflows of an app, with their parameters and their place in the code.
+    """List the workflows that an engine runs, or that an app defines, with their parameters and their place in the code.
 
-    In a pipe: name, parameters, signal that starts it, timeout, file:line.
+    In a pipe: name, parameters, signal that starts it, timeout, file:line. `wfkit code` shows the steps as well, and which
+    runs began on which version of the code.
     """
-    found = workflow_facts(load(app))
+    found = _found(app, store, engine)
     if as_json:
         show_json("workflows", {"workflows": [_members(workflow) for workflow in found]})
     else:
         show_table(found, _TABLE)
+
+
+def _found(app: str, store: Path, engine: Path | None) -> list[WorkflowFacts]:
+    if app and engine is None:
+        return workflow_facts(load(app))
+    if app:
+        raise UsageError("an app or an engine, and not both", "leave out APP, or --engine")
+    if engine is not None or is_live(store, engine):
+        return act(ListWorkflows(), store, engine).workflows
+    return workflow_facts(load())
 
 
 def _place(where: str) -> str:

@@ -75,6 +75,8 @@ class ListRuns(Request[RunList], frozen=True, kw_only=True):
     """In the language of the command line; as one text, or split into terms as a shell does."""
     sort: Sort = "started"
     limit: Count = 50
+    offset: Position = 0
+    """So many are left out first."""
 
 
 class RunGroup(Struct, frozen=True):
@@ -122,6 +124,8 @@ class GetRun(Request[RunPage], frozen=True, kw_only=True):
     path: ClassVar[str] = "runs/get"
 
     run: Name
+    generation: Count | None = None
+    """Here and in the other requests that have it: the newest unless given."""
 
 
 class RunHistory(Struct, frozen=True):
@@ -135,6 +139,7 @@ class GetHistory(Request[RunHistory], frozen=True, kw_only=True):
 
     run: Name
     after: Position = 0
+    generation: Count | None = None
 
 
 class RunFamily(Struct, frozen=True):
@@ -175,6 +180,7 @@ class GetResult(Request[RunResult], frozen=True, kw_only=True):
     path: ClassVar[str] = "runs/result"
 
     run: Name
+    generation: Count | None = None
 
 
 # -- runs, of a live engine ----------------------------------------------------------------------------------------------

@@ -58,8 +58,10 @@ from wfkit.replay.explain import error_text
 def runs(connection: Connection, request: ListRuns) -> RunList:
     wanted = parse(request.filter, _now())
     descending = request.sort in ("started", "updated")
-    found = views.list_runs(connection, wanted, sort=request.sort, descending=descending, limit=request.limit + 1)
-    return RunList([_listed(run) for run in found[: request.limit]], len(found) > request.limit)
+    end = request.offset + request.limit
+    found = views.list_runs(connection, wanted, sort=request.sort, descending=descending, limit=end + 1)
+    found, more = found[request.offset : end], len(found) > end
+    return RunList([_listed(run) for run in found], more)
 
 
 def groups(connection: Connection, request: GroupRuns) -> RunGroups:
@@ -89,13 +91,13 @@ def found(connection: Connection, request: FindRun) -> RunFound:
 
 
 def page(connection: Connection, request: GetRun) -> RunPage:
-    run = views.get_run(connection, request.run)
+    run = views.get_run(connection, request.run, request.generation)
     records = views.history(connection, run.run)
     return RunPage(run, records, views.children(connection, run.run), _result(connection, run))
 
 
 def history(connection: Connection, request: GetHistory) -> RunHistory:
-    run = views.get_run(connection, request.run)
+    run = views.get_run(connection, request.run, request.generation)
     return RunHistory(run, views.history(connection, run.run)[request.after :])
 
 
@@ -120,7 +122,7 @@ def _tree(connection: Connection, run: RunState) -> RunTree:
 
 
 def result(connection: Connection, request: GetResult) -> RunResult:
-    run = views.get_run(connection, request.run)
+    run = views.get_run(connection, request.run, request.generation)
     return RunResult(run, _result(connection, run))
 
 

@@ -117,22 +117,23 @@ def list_runs(
     return found[:limit]
 
 
-def get_run(connection: Connection, name: str) -> RunState:
-    """Return the newest generation of a run.
+def get_run(connection: Connection, name: str, generation: int | None = None) -> RunState:
+    """Return a generation of a run.
 
     Args:
         connection: to a journal.
         name: a run id, the beginning of exactly one, `@last` (started last) or `@failed` (failed last).
+        generation: the one that is meant; the newest unless given.
 
     Raises:
-        UnknownRun: no run has this name, or several have; the message says which come near.
+        UnknownRun: no run has this name, or several have, and the message says which come near; or it has no such generation.
     """
     if name in ("@last", "@failed"):
         statuses: frozenset[Status] | None = frozenset({"failed"}) if name == "@failed" else None
         found = list_runs(connection, RunFilter(statuses), sort="started" if name == "@last" else "updated", limit=1)
         if not found:
             raise UnknownRun("no run has failed" if name == "@failed" else "there is no run yet")
-        return _complete(connection, found[0])
+        return get_run(connection, found[0].id, generation) if generation is not None else _complete(connection, found[0])
     tail = tail_states(connection)
     matches = {state.id for state in tail.values() if state.id.startswith(name)}
     query = "SELECT DISTINCT id FROM runs WHERE starts_with(id, ?) ORDER BY id <> ?, id LIMIT ?"
@@ -141,8 +142,15 @@ def get_run(connection: Connection, name: str) -> RunState:
         raise UnknownRun(_several(name, matches) if matches else _none(connection, name, tail))
     id = name if name in matches else matches.pop()
     generations = [state for state in tail.values() if state.id == id]
-    stored = connection.execute("SELECT state FROM runs WHERE id = ? ORDER BY generation DESC LIMIT 1", [id]).fetchall()
+    stored = connection.execute(
+        "SELECT state FROM runs WHERE id = ? AND generation = coalesce(?, generation) ORDER BY generation DESC LIMIT 1",
+        [id, generation],
+    ).fetchall()
     generations += [state for (encoded,) in stored if (state := decode_state(encoded)).run not in tail]
+    if generation is not None:
+        generations = [state for state in generations if state.generation == generation]
+        if not generations:
+            raise UnknownRun(f"run {id!r} has no generation {generation}")
     return _complete(connection, max(generations, key=lambda state: state.generation))
 
 

@@ -11,7 +11,7 @@ import typer
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
 from wfkit.cli.failures import UsageError
-from wfkit.cli.options import DEFAULT_STORE, Engine, RunName, Store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Generation, RunName, Store
 from wfkit.cli.output import note
 from wfkit.control.messages import GetHistory
 from wfkit.journal.files import export_lines, write_file
@@ -25,11 +25,12 @@ def export(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Otherwise stdout.", show_default=False)
     ] = None,
+    generation: Generation = None,
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
     """Write the history of a run as JSON lines: a header, then one record a line."""
-    found = ask(GetHistory(run=run), store, engine)
+    found = ask(GetHistory(run=run, generation=generation), store, engine)
     state, records = found.run, found.records
     if output is None:
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
 from wfkit.cli.facts import Fact, show_facts
-from wfkit.cli.options import DEFAULT_STORE, Engine, Json, RunName, Store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Generation, Json, RunName, Store
 from wfkit.cli.output import ago, moment, now, rfc3339, show_json
 from wfkit.cli.runs.reading import lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
@@ -22,10 +22,12 @@ app = make_app()
 
 
 @app.command(cls=PlainCommand)
-def get(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
+def get(
+    run: RunName, generation: Generation = None, as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None
+) -> None:
     """Show one run: its workflow, status, input, state, result or error."""
     present = now()
-    found = ask(GetRun(run=run), store, engine)
+    found = ask(GetRun(run=run, generation=generation), store, engine)
     if as_json:
         show_json("run", {"run": _members(found, present)})
     else:
@@ -55,7 +57,8 @@ def _members(found: RunPage, present: int) -> dict[str, Any]:
 def facts_of(found: RunPage, present: int) -> list[Fact]:
     state, started = found.run, _started(found)
     facts = [
-        Fact("run", state.id + (f" (generation {state.generation})" if state.generation > 1 else ""), state.id),
+        Fact("run", state.id),
+        Fact("generation", str(state.generation) if state.generation > 1 else ""),
         Fact("workflow", state.workflow),
         Fact("status", shown(state.detail), word(state.detail), colour(state.detail)),
         Fact("now at", "" if state.finished else now_at(state, present)),

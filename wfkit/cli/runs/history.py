@@ -14,7 +14,7 @@ from msgspec import Raw
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
 from wfkit.cli.failures import UsageError
-from wfkit.cli.options import DEFAULT_STORE, Engine, Json, NdJson, RunName, Store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Generation, Json, NdJson, RunName, Store
 from wfkit.cli.output import Column, moment, now, on_terminal, rfc3339, show_json, show_lines, show_table, visible
 from wfkit.cli.runs.bars import draw
 from wfkit.cli.runs.reading import failure_members, run_members
@@ -50,6 +50,7 @@ def history(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show every record, and go on until the run has ended.")
     ] = False,
+    generation: Generation = None,
     as_json: Json = False,
     as_lines: NdJson = False,
     store: Store = DEFAULT_STORE,
@@ -62,9 +63,9 @@ def history(
     if follow:
         if as_json:
             raise UsageError("--follow goes on, and --json is one document", "stream objects: --follow --ndjson")
-        _follow(run, store, engine, as_lines=as_lines)
+        _follow(run, generation, store, engine, as_lines=as_lines)
         return
-    found = ask(GetHistory(run=run), store, engine)
+    found = ask(GetHistory(run=run, generation=generation), store, engine)
     state, records = found.run, found.records
     present = now()
     if view == "all":
@@ -86,9 +87,9 @@ def history(
         show_table(fold(told, CROWD) if on_terminal() else told, compact(told[0].since, present))
 
 
-def _follow(run: str, store: Path, engine: Path | None, *, as_lines: bool) -> None:
-    """Show the records of a run as they come."""
-    found = ask(GetHistory(run=run), store, engine)
+def _follow(run: str, generation: int | None, store: Path, engine: Path | None, *, as_lines: bool) -> None:
+    """Show the records of a generation of a run as they come."""
+    found = ask(GetHistory(run=run, generation=generation), store, engine)
     after = 0
     started = found.records[0].entry.t
     while True:
@@ -102,7 +103,7 @@ def _follow(run: str, store: Path, engine: Path | None, *, as_lines: bool) -> No
         if found.run.finished:
             return
         time.sleep(FOLLOW_SECONDS)
-        found = ask(GetHistory(run=found.run.id, after=after), store, engine)
+        found = ask(GetHistory(run=found.run.id, generation=found.run.generation, after=after), store, engine)
 
 
 # -- spans ---------------------------------------------------------------------------------------------------------------

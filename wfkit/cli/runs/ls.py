@@ -38,6 +38,9 @@ def ls(
         ),
     ] = None,
     limit: Limit = LIMIT,
+    offset: Annotated[
+        int, typer.Option("--offset", min=0, metavar="N", help="Leave out so many first.", show_default=False)
+    ] = 0,
     sort: Annotated[
         Sort,
         typer.Option(
@@ -71,7 +74,7 @@ def ls(
     if by is not None:
         _show_groups(ask(GroupRuns(by=by, filter=terms), store, engine).groups[:limit], as_json=as_json, as_lines=as_lines)
         return
-    request = ListRuns(filter=terms, sort=sort, limit=limit)
+    request = ListRuns(filter=terms, sort=sort, limit=limit, offset=offset)
     if watch:
         _watch(request, store, engine, as_lines=as_lines, quiet=quiet)
     present = now()
@@ -88,7 +91,7 @@ def ls(
         if found:
             show_table(found, _table(found, present))
         if more:
-            note(f"there are more than {limit}: --limit N shows them, a FILTER finds them")
+            note(f"there are more than {offset + limit}: --limit and --offset show them, a FILTER finds them")
         elif not found:
             note(_nothing(filter, store))
 

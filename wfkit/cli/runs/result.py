@@ -10,7 +10,7 @@ from msgspec import UNSET
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
 from wfkit.cli.failures import Refused
-from wfkit.cli.options import DEFAULT_STORE, Engine, Json, RunName, Store, with_store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Generation, Json, RunName, Store, with_store
 from wfkit.cli.output import now, show_json, show_value
 from wfkit.cli.runs.reading import run_members
 from wfkit.control.messages import GetResult, RunResult
@@ -22,9 +22,11 @@ app = make_app()
 
 
 @app.command(cls=PlainCommand)
-def result(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
+def result(
+    run: RunName, generation: Generation = None, as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None
+) -> None:
     """Print what a run returned. The exit status is 1 if it has not completed; then stderr says why."""
-    show_result(ask(GetResult(run=run), store, engine), store, as_json=as_json)
+    show_result(ask(GetResult(run=run, generation=generation), store, engine), store, as_json=as_json)
 
 
 def show_result(found: RunResult, store: Path, *, as_json: bool) -> None:
