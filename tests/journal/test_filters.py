@@ -186,9 +186,14 @@ def test_an_engine_finds_its_runs_by_filter_on_either_journal(kind: str, tmp_pat
         "status:waiting,failed": ["sleeper", "waiter", "declined"],
         "step:ship": ["order-77"],
         "step:*": ["declined", "order-77"],
+        "step:*f*s*": ["declined"],
+        "step:[!r]*": ["order-77"],
         "step:ship error:503": ["order-77"],
         "input.order.id:77": ["order-77"],
         "input.order.lines.0:tea": ["declined"],
+        "input.order.price:1.5": ["declined"],
+        'input.order.note:"a \\"great\\" caf[èé]*"': ["declined"],
+        'input.order.note:"*\n"': ["declined"],
         "input.item:tea": ["waiter"],
         "input:3": ["waiter"],
         "input.order.id:78": [],
@@ -199,7 +204,9 @@ def test_an_engine_finds_its_runs_by_filter_on_either_journal(kind: str, tmp_pat
         registry = Registry([shipped, refused, waiting, asleep])
         async with running(await open(), registry) as engine:
             await engine.start(shipped, {"id": 77, "text": "x" * 5000}, id="order-77")
-            run = await engine.start(refused, {"id": 5, "lines": ["tea"]}, id="declined")
+            run = await engine.start(
+                refused, {"id": 5, "lines": ["tea"], "price": 1.50, "note": 'a "great" café\n'}, id="declined"
+            )
             with pytest.raises(Exception, match="failed"):
                 await run.result()
             await engine.start(waiting, "tea", 3, id="waiter")
@@ -272,5 +279,31 @@ def test_a_run_that_was_left_alone_goes_on_when_another_attaches_to_it() -> None
         async with running(disk.open(), registry, all_runs=False) as engine:
             await (await engine.start(user)).result()
             assert await engine.get(shared, "the-shared-one").result() == "shared"
+
+    asyncio.run(scenario())
+
+
+@workflow
+async def noted(order: dict[str, Any]) -> None:
+    await wait_signal("never")
+
+
+def test_a_run_is_found_behind_many_that_come_near(tmp_path: Path) -> None:
+    """The value stands in every input, and only in two of them where it is asked for; the limit counts those."""
+
+    async def check(engine: Engine) -> None:
+        assert await ids(engine, "input.order.id:7") == ["near-1", "near-0"]
+        assert [run.id for run in await engine.runs("input.order.id:7", limit=1)] == ["near-1"]
+        assert len(await engine.runs("input.order.part:7", limit=1_000)) == 340
+
+    async def scenario() -> None:
+        path = tmp_path / "journal.duckdb"
+        async with running(await open_journal(path), Registry([noted])) as engine:
+            for number in range(2):
+                await engine.start(noted, {"id": 7}, id=f"near-{number}")
+            await asyncio.gather(*(engine.start(noted, {"id": number, "part": 7}) for number in range(10, 350)))
+            await check(engine)
+        async with running(await open_journal(path), Registry([noted])) as engine:
+            await check(engine)
 
     asyncio.run(scenario())

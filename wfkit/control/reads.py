@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from wfkit.control.messages import (
 )
 from wfkit.core.commands import Json
 from wfkit.core.entries import BUS, KINDS, SignalPublished, SignalReceived
-from wfkit.core.state import UNFINISHED, PendingChild, PendingStep, PendingTimer, PendingWait, RunState
+from wfkit.core.state import STATUSES, UNFINISHED, PendingChild, PendingStep, PendingTimer, PendingWait, RunState
 from wfkit.errors import UnknownRun
 from wfkit.journal import views
 from wfkit.journal.filters import RunFilter, parse
@@ -66,7 +67,10 @@ def runs(connection: Connection, request: ListRuns) -> RunList:
 
 def groups(connection: Connection, request: GroupRuns) -> RunGroups:
     members: dict[str, list[RunState]] = defaultdict(list)
-    for run in views.list_runs(connection, parse(request.filter, _now())):
+    wanted = parse(request.filter, _now())
+    if request.by != "workflow":  # what has completed is in no group: it need not be read
+        wanted = replace(wanted, statuses=(wanted.statuses or frozenset(STATUSES)) - {"completed"})
+    for run in views.list_runs(connection, wanted):
         for key in _keys(run, request.by):
             members[key].append(run)
     found = [

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, cast
 
 import msgspec
+from msgspec import Struct
 
 from wfkit.core.commands import Failure, RunStep
 from wfkit.core.durations import microseconds
@@ -35,8 +36,10 @@ class RecordTest:
     """Asks for a record in a run's history."""
 
     text: str
-    """What stands in the record as it is stored: a quick test that may let wrong ones pass."""
+    """What stands in the record, or in its large values, as JSON: a quick test that may let wrong ones pass."""
     accepts: Callable[[Record], bool]
+    entry: type[Struct] | None = None
+    """Only a record of such an entry passes; None: of any."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class _Wanted:
             case "text":
                 self._where.append(partial(_mentions, value.casefold()))
             case "input":
-                self._holds.append(RecordTest('"kind":"RunStarted"', partial(_has_input, path.split(".")[1:], value)))
+                self._holds.append(RecordTest(_literal(value), partial(_has_input, path.split(".")[1:], value), RunStarted))
             case _ if path:
                 raise self._unknown(key + path, term)
             case "status":
@@ -151,7 +154,7 @@ class _Wanted:
             case "before":
                 self._set("started_before", self._moment(value), term)
             case "step":
-                self._holds.append(RecordTest('"do":"RunStep"', partial(_calls, value)))
+                self._holds.append(RecordTest(_literal(value), partial(_calls, value)))
             case "error":
                 self._where.append(partial(_failed_with, value.casefold()))
             case _:
@@ -226,6 +229,11 @@ def _failed_with(text: str, state: RunState) -> bool:
 
 def _mentions(text: str, state: RunState) -> bool:
     return text in state.id.casefold() or text in state.workflow.casefold() or _failed_with(text, state)
+
+
+def _literal(pattern: str) -> str:
+    """Return what stands in every text that fits a pattern, also where that is written as JSON."""
+    return max(re.findall(r"[A-Za-z0-9_.-]+", pattern.partition("[")[0]), key=len, default="")
 
 
 def _calls(pattern: str, record: Record) -> bool:

@@ -25,7 +25,8 @@ LARGE_BYTES = 4096
 """A payload longer than this is cut into blocks of this length; a body that is not longer holds none."""
 _HASH_BYTES = 12
 _NULL = Raw(b"null")
-_FRAME = b'{"blocks"'
+FRAME = b'{"blocks"'
+"""How a body begins that holds large values."""
 
 _Path: TypeAlias = list[str | int]
 T = TypeVar("T", bound=Struct)
@@ -43,7 +44,7 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 
 def is_large(body: bytes) -> bool:
     """Whether a stored body refers to blocks, so that `RunValues` must decode it."""
-    return body.startswith(_FRAME)
+    return body.startswith(FRAME)
 
 
 def outline(body: bytes) -> Record:

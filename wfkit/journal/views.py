@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from wfkit.journal import schema, wal
 from wfkit.journal.filters import RecordTest, RunFilter
 from wfkit.journal.lock import lock_for_reading
 from wfkit.journal.store import check_format, explain
-from wfkit.journal.values import RunValues, outline
+from wfkit.journal.values import FRAME, RunValues, outline
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 Sort: TypeAlias = Literal["started", "updated", "id", "workflow", "status", "wake_at"]
@@ -38,6 +38,10 @@ _SORTED_BY: dict[Sort, str] = {
 }
 _CANDIDATES_MAX = 5
 _SIMILAR_AMONG = 5_000
+_FROM_CANDIDATES = "FROM entries WHERE coalesce(kind = ?, true) AND (contains(decode(body), ?) OR starts_with(decode(body), ?))"
+"""The rows whose records may pass a test. What a large value holds is not seen here."""
+_HISTORIES_AT_ONCE = 100
+"""At first; twice as many each time, since a search through the journal costs as much for a few runs as for many."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,8 @@ def list_runs(
     """Return the runs that a filter accepts, newest first unless said otherwise. Runs without a value sort last."""
     wanted = wanted or RunFilter()
     tail = tail_states(connection)
-    among = _holding(connection, wanted.holds)
-    found = [state for state in tail.values() if (among is None or state.run in among) and wanted.accepts(state)]
-    found += _projected(connection, wanted, among, tail, sort, descending, limit)
+    found = list(_holders(connection, filter(wanted.accepts, tail.values()), wanted.holds))
+    found += _projected(connection, wanted, tail, sort, descending, limit)
     found.sort(key=lambda state: state.run, reverse=descending)
     found.sort(key=lambda state: _sort_key(getattr(state, sort), descending), reverse=descending)
     return found[:limit]
@@ -234,16 +237,23 @@ def _complete(connection: Connection, state: RunState) -> RunState:
     return complete
 
 
-def _holding(connection: Connection, tests: Sequence[RecordTest]) -> frozenset[int] | None:
-    """Return the runs whose histories pass every test; None if there is no test."""
-    runs: frozenset[int] | None = None
-    for test in tests:
-        rows = connection.execute(
-            "SELECT run, body FROM entries WHERE run <> ? AND contains(decode(body), ?)", [BUS, test.text]
-        ).fetchall()
-        passed = frozenset(run for run, body in rows if test.accepts(_readable(body)))
-        runs = passed if runs is None else runs & passed
-    return runs
+def _holders(connection: Connection, states: Iterable[RunState], tests: Sequence[RecordTest]) -> Iterator[RunState]:
+    """Yield the runs whose histories pass every test. No more histories are read than it takes to go on."""
+    remaining = iter(states)
+    count = _HISTORIES_AT_ONCE
+    while chunk := list(islice(remaining, count)):
+        passed = {state.run for state in chunk}
+        for test in tests:
+            query = f"SELECT run, body {_FROM_CANDIDATES} AND run IN (SELECT unnest(?::BIGINT[]))"
+            rows = connection.execute(query, [*_asked_by(test), list(passed)]).fetchall()
+            passed = {run for run, body in rows if test.accepts(_readable(body))}
+        yield from (state for state in chunk if state.run in passed)
+        count *= 2
+
+
+def _asked_by(test: RecordTest) -> list[object]:
+    """Return the parameters of `_FROM_CANDIDATES`."""
+    return [KINDS[test.entry] if test.entry is not None else None, test.text, FRAME.decode()]
 
 
 def _readable(body: bytes) -> Record:
@@ -257,15 +267,12 @@ def _readable(body: bytes) -> Record:
 def _projected(
     connection: Connection,
     wanted: RunFilter,
-    among: frozenset[int] | None,
     tail: Mapping[int, RunState],
     sort: Sort,
     descending: bool,
     limit: int | None,
 ) -> list[RunState]:
-    conditions: list[tuple[str, Any]] = [("run <> ?", BUS), ("run NOT IN (SELECT unnest(?::BIGINT[]))", list(tail))]
-    if among is not None:
-        conditions.append(("run IN (SELECT unnest(?::BIGINT[]))", sorted(among)))
+    conditions: list[tuple[Any, ...]] = [("run <> ?", BUS), ("run NOT IN (SELECT unnest(?::BIGINT[]))", list(tail))]
     if wanted.statuses is not None:
         conditions.append(("status IN (SELECT unnest(?::VARCHAR[]))", sorted(wanted.statuses)))
     if wanted.workflow is not None:
@@ -276,17 +283,20 @@ def _projected(
         conditions.append(("started >= ?", wanted.started_from))
     if wanted.started_before is not None:
         conditions.append(("started < ?", wanted.started_before))
+    conditions += [(f"run IN (SELECT run {_FROM_CANDIDATES})", *_asked_by(test)) for test in wanted.holds]
+    at_once = wanted.where is None and not wanted.holds
     query = " ".join(
         [
             "SELECT state FROM runs WHERE",
-            " AND ".join(condition for condition, _ in conditions),
+            " AND ".join(condition for condition, *_ in conditions),
             _SORTED_BY[sort].format(direction="DESC" if descending else "ASC"),
-            f"LIMIT {limit}" if limit is not None and wanted.where is None else "",
+            f"LIMIT {limit}" if limit is not None and at_once else "",
         ]
     )
-    rows = connection.execute(query, [parameter for _, parameter in conditions]).fetchall()
+    rows = connection.execute(query, [parameter for _, *parameters in conditions for parameter in parameters]).fetchall()
     found = (decode_state(encoded) for (encoded,) in rows)
-    return list(islice((state for state in found if wanted.where is None or wanted.where(state)), limit))
+    fitting = (state for state in found if wanted.where is None or wanted.where(state))
+    return list(islice(_holders(connection, fitting, wanted.holds), limit))
 
 
 def _stored(connection: Connection, run: int) -> RunState:
