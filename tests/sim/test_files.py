@@ -158,6 +158,15 @@ def test_the_first_event_that_differs_is_named(tmp_path: Path) -> None:
     assert first_difference(path, history) == 3
 
 
+@pytest.mark.parametrize("name", ["", ".fault-free"])
+def test_a_history_is_told_from_the_failure_file_beside_it(tmp_path: Path, name: str) -> None:
+    """Its name is nearly the same, and nothing is damaged."""
+    path = written(tmp_path)
+    with pytest.raises(FailureFileError, match="is a history, and no failure file") as caught:
+        read_failure(history_path(path, name))
+    assert caught.value.help.endswith(str(path))
+
+
 def test_an_edit_alone_is_no_difference(tmp_path: Path) -> None:
     """An edit alone is no difference."""
     path = written(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from wfkit import DefinitionError, FaultSyntaxError, LedgerFinding, resource, step, step_info, workflow
-from wfkit.testing import FakeService, averify, replace, simulate, verify
+from wfkit.testing import FakeService, averify, ignores, replace, simulate, verify
 from wfkit.testing.caller import Caller, Replayed, calling
 
 
@@ -42,6 +43,16 @@ async def careless(amount: int) -> str:
 @step
 async def print_it() -> None:
     pass
+
+
+@step
+async def tell(amount: int) -> int:
+    return amount
+
+
+@workflow
+async def may_tell_twice(amount: int) -> int:
+    return await tell(amount)
 
 
 @workflow
@@ -129,6 +140,22 @@ def test_a_fault_that_never_strikes_is_named() -> None:
         simulate(sound, 7, **SHOP, faults="crash@1:step.before:chrage")
     report = verify(sound, 7, **SHOP, faults=["crash@1:step.before:chrage", "crash@1:step.before:charge"])
     assert report.coverage["not_run"] == ["crash@1:step.before:chrage: the schedule never comes to that point"]
+
+
+def test_the_line_of_a_test_can_be_pasted() -> None:
+    """All that has a name is written out; what has none is left out, and said to be."""
+    known = {**globals(), "simulate": simulate}
+    finding = verify(
+        may_tell_twice, 3, until="2 days", id="r-1", expect=[ignores("late", "old news")], faults="crash"
+    ).findings[0]
+    (line,) = re.findall(r"test: +(.*)", finding.story)
+    told = "3, expect=[ignores('late', reason='old news')], until=172800, id='r-1', faults=\"crash@1:"
+    assert line.startswith(f"simulate(may_tell_twice, {told}")
+    with pytest.raises(LedgerFinding):
+        eval(line, known)
+    (line,) = re.findall(r"test: +(.*)", verify(careless, 7, **SHOP, faults="crash").findings[0].story)
+    assert line.startswith("simulate(careless, ..., faults=")
+    assert line.endswith("# ...: what else verify is given")
 
 
 def test_a_world_that_no_step_calls_proves_little() -> None:

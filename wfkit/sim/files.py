@@ -38,6 +38,7 @@ VALUE_BYTES_MAX = 4_000
 """What it shows of the input, and of the payloads of deliveries, has at most so many bytes."""
 DELIVERIES_MAX = 40
 """So many deliveries are shown."""
+_HISTORY = ".history.jsonl"
 
 
 class Code(Struct, frozen=True):
@@ -157,7 +158,7 @@ def write_failure(path: Path, failure: FailureFile, failing: Sequence[Record] = 
 
 def history_path(path: Path, name: str = "") -> Path:
     """Return where the history of a failure file lies; that of the run without faults has the name `.fault-free`."""
-    return path.with_name(f"{path.stem}{name}.history.jsonl")
+    return path.with_name(f"{path.stem}{name}{_HISTORY}")
 
 
 def read_failure(path: Path) -> FailureFile:
@@ -170,6 +171,9 @@ def read_failure(path: Path) -> FailureFile:
         text = path.read_bytes()
     except OSError as error:
         raise FailureFileError(f"{path} cannot be read: {error.strerror}", help="name a file in .wfkit/failures") from None
+    if path.name.endswith(_HISTORY):
+        failure = path.with_name(path.name.removesuffix(_HISTORY).removesuffix(".fault-free") + ".json")
+        raise FailureFileError(f"{path} is a history, and no failure file", help=f"replay the file beside it: {failure}")
     try:
         version = msgspec.json.decode(text, type=_Version)
         if version.format > FORMAT:

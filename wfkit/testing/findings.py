@@ -13,19 +13,21 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from wfkit.errors import HarnessLeak, ReportNotWritten
+from wfkit.sim.campaign import Campaign, Found
 from wfkit.sim.cause import find_cause
-from wfkit.sim.explore import Campaign, Explored, Found
+from wfkit.sim.explore import Explored
 from wfkit.sim.faults import DROP, Fault
 from wfkit.sim.files import failure_file, failure_path, write_failure
 from wfkit.sim.findings import ERRORS, Finding, Violation
 from wfkit.sim.narrow import narrow
 from wfkit.sim.oracles import judge
+from wfkit.sim.passes.fault_free import fault_free
 from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.shrink import shrink
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.story import tell
-from wfkit.sim.subject import Subject
+from wfkit.sim.subject import START, Declaration, Subject
 
 Plan = tuple[Fault, ...]
 
@@ -83,7 +85,7 @@ class Case:
     def _droppable(self) -> list[Delivery]:
         """Return the deliveries that the main run can begin without, and that no fault is about."""
         deliveries = [each for each in self.recording.deliveries if each.kind != "dropped"]
-        began = next(each for each in deliveries if each.kind == "start" and each.run == self.recording.main)
+        began = next((each for each in deliveries if each.kind == "start" and each.run == self.recording.main), None)
         struck = {fault.point for fault in self.faults}
         return [each for each in deliveries if each is not began and each.point not in struck]
 
@@ -107,7 +109,7 @@ class Case:
                 return None
             if self._seen_in(recording, Reference.of(subject, base)) is None:  # and so not beside a better reference
                 return None
-            reference = Campaign(subject, seed=seed).fault_free()
+            reference = fault_free(Campaign(subject, seed=seed))
         except Exception:  # noqa: BLE001  # the world or the script cannot do without what was left out
             return None
         violation = self._seen_in(recording, reference)
@@ -160,7 +162,7 @@ class Case:
         try:
             write_failure(file, failure, *histories)
         except ReportNotWritten as error:
-            log.warning("%s", error)
+            log.warning("%s: %s", error.code, error)
             return None
         return file
 
@@ -194,9 +196,46 @@ class Case:
             return ""
         schedule = [str(fault) for fault in self._schedule]
         told = repr(schedule[0] if len(schedule) == 1 else schedule).replace("'", '"')
-        input = "".join(f"{literal(value)}, " for value in self.subject.args) if self._has_own_input else ""
-        seed = f", seed={self.seed}" if self.seed else ""
-        return f"simulate({self.subject.workflow.fn.__name__}, {input}..., faults={told}{seed}).assert_ok()"
+        options = _options(self.subject)
+        input = [literal(value) for value in self.subject.args] if options is not None or self._has_own_input else []
+        seed = [f"seed={self.seed}"] if self.seed else []
+        given = [self.subject.workflow.fn.__name__, *input, *(["..."] if options is None else options), f"faults={told}", *seed]
+        left_out = "  # ...: what else verify is given" if options is None else ""
+        return f"simulate({', '.join(given)}).assert_ok(){left_out}"
+
+
+def _options(subject: Subject) -> list[str] | None:
+    """Return the code of a subject's options, as a test of the same module may hold it; None if one has none."""
+    if subject.resources or subject.runs or subject.upgrade_from is not None or subject.start != START:
+        return None
+    if "<" in "".join(map(literal, subject.args)):
+        return None
+    named: list[tuple[str, Any]] = [("world", subject.world), ("script", subject.script)]
+    several = [("invariants", subject.invariants), ("workflows", [workflow.fn for workflow in subject.workflows])]
+    if any("<" in _name(each) for each in (subject.world, subject.script, *several[0][1], *several[1][1]) if each is not None):
+        return None
+    found = [f"{option}={_name(value)}" for option, value in named if value is not None]
+    found += [f"{option}=[{', '.join(map(_name, values))}]" for option, values in several if values]
+    if subject.expect:
+        found.append(f"expect=[{', '.join(map(_declared, subject.expect))}]")
+    if subject.until is not None:
+        found.append(f"until={subject.until / 1e6:g}")
+    if isinstance(subject.id, str):
+        found.append(f"id={subject.id!r}")
+    if subject.io != "refuse":
+        found.append(f"io={subject.io!r}")
+    return None if callable(subject.id) else found
+
+
+def _name(thing: Any) -> str:
+    """Return by which name of its module a function or class is reached; with a `<` if by none."""
+    return "<made>" if hasattr(thing, "__wrapped__") else str(getattr(thing, "__qualname__", "<none>"))
+
+
+def _declared(each: Declaration) -> str:
+    values = {"outcome": ("fault", "value"), "extra": ("fault", "reason"), "ignores": ("reason",), "residue": ("reason",)}
+    name = [repr(each.name)] if each.name else []
+    return f"{each.what}({', '.join([*name, *(f'{key}={literal(getattr(each, key))}' for key in values[each.what])])})"
 
 
 def literal(value: object) -> str:

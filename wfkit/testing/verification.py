@@ -195,7 +195,7 @@ def explore(
         try:
             write_report(report, str(origin.get("pytest", name)), caller.folder)
         except ReportNotWritten as error:
-            log.warning("%s", error)
+            log.warning("%s: %s", error.code, error)
     return report
 
 
