@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from wfkit.api.definitions import where_defined
 from wfkit.sim.code import registry_of
 from wfkit.sim.findings import Violation
-from wfkit.sim.recording import Recording
+from wfkit.sim.recording import Read, Recording
 from wfkit.sim.story import place
 from wfkit.sim.subject import Subject
 
@@ -56,31 +56,30 @@ def find_cause(
         return again.faults == recording.faults and is_clean(again)  # otherwise it went another way, which shows nothing
 
     drawn: tuple[tuple[Held, tuple[str, ...]], ...] = (("random", _CHANCE), ("time", _CLOCK))
-    for held, read in drawn:
-        lines = _lines(recording, violation, read)
-        if lines and vanishes(held):
-            return _drawn(recording, violation, held, *lines[0])
+    for held, begins in drawn:
+        reads = _reads(recording, violation, begins)
+        if reads and vanishes(held):
+            return _drawn(recording, violation, held, reads[0])
     if any(event.kind == "attempt" and event.data[1] > 1 for event in recording.events) and vanishes("attempt"):
         return _attempt(subject, recording, violation)
     return own
 
 
-def _lines(recording: Recording[Any], violation: Violation, begins: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return what user code read of a kind, and where: first what the command in question read."""
-    reads = [read for read in recording.reads if read.what.startswith(begins)]
-    reads.sort(key=lambda read: (read.run, read.n) != (violation.run, violation.n))
-    return [(read.what, read.line) for read in reads]
+def _reads(recording: Recording[Any], violation: Violation, begins: tuple[str, ...]) -> list[Read]:
+    """Return what user code read of a kind: first what the command in question read."""
+    reads = (read for read in recording.reads if read.what.startswith(begins))
+    return sorted(reads, key=lambda read: (read.run, read.n) != (violation.run, violation.n))
 
 
-def _drawn(recording: Recording[Any], violation: Violation, held: Held, what: str, line: str) -> Cause:
-    source = what if what.endswith(")") else f"{what}()"
+def _drawn(recording: Recording[Any], violation: Violation, held: Held, read: Read) -> Cause:
+    source = read.what if read.what.endswith(")") else f"{read.what}()"
     if _keys_differ(recording, violation):
         return Cause(
-            f"the key is made by {source} at {place(line)}, inside the step; each execution makes another one", _USE_KEY
+            f"the key is made by {source} at {place(read.line)}, inside the step; each execution makes another one", _USE_KEY
         )
     which = "another value" if held == "random" else "another time"
     return Cause(
-        f"{source} at {place(line)} is read inside the step; each execution gets {which}",
+        f"{source} at {place(read.line)} is read inside the step; each execution gets {which}",
         f"read it in a step of its own and pass the result on, or {_USE_KEY}",
     )
 
