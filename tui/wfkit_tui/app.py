@@ -190,11 +190,10 @@ class WfkitApp(App[None]):
         """Read what chaos did, and hand on what is new since the last time."""
         before, now = self.chaos, await self.backend.ask(GetChaos())
         self.chaos, self.backend.ahead = now, now.ahead
-        if before is None or before == now:
-            return
-        last = before.struck[-1].number if before.struck and before.strikes <= now.strikes else 0
-        self.struck.publish([one for one in now.struck if one.number > last])
-        self.tallied.publish(None)
+        if before != now:
+            known = before.struck if before is not None and before.strikes <= now.strikes else []  # else: another session
+            self.struck.publish([one for one in now.struck if one not in known])
+            self.tallied.publish(None)
 
     async def _read_counts(self) -> None:
         self.counts = (await self.backend.ask(GetStore())).runs

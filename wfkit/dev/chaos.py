@@ -15,6 +15,7 @@ from typing import NamedTuple, get_args
 from wfkit.control.messages import ChaosFacts, Fault, Strike, Struck
 from wfkit.core.durations import display, microseconds
 from wfkit.errors import ChaosProfileError
+from wfkit.replay.explain import spell
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 PROFILES = {
@@ -172,7 +173,7 @@ class Session:
         self._killed = killed
 
     def note_recovery(self, killed: float, unfinished: int, again: int) -> Struck:
-        took = f"{(time.monotonic() - killed) * 1e3:.0f} ms"
-        runs = f"{unfinished:,} unfinished run{'s go' if unfinished != 1 else ' goes'} on"
+        took = spell(round((time.monotonic() - killed) * 1e6))
+        runs = f"{unfinished:,} run{'s go' if unfinished != 1 else ' goes'} on"
         steps = f", {again:,} step{'s run' if again != 1 else ' runs'} again" if again else ""
-        return self.note(None, f"another worker took over {took} later: {runs}{steps}")
+        return self.note(None, f"recovered {took} later: {runs}{steps}")

@@ -48,6 +48,18 @@ class ForwardClock:
         return time.time_ns() // 1000 + self.ahead
 
 
+def stamp_logs(clock: ForwardClock) -> None:
+    """Let what this process logs have the times of a clock, as the journal has."""
+    make = logging.getLogRecordFactory()
+
+    def stamped(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        record.created += clock.ahead / 1e6
+        return record
+
+    logging.setLogRecordFactory(stamped)
+
+
 class HoldingRunner:
     """Runs steps as another runner does, and holds some of their results.
 
@@ -179,9 +191,9 @@ class Faults:
             await self._requests.publish_signal(signal.name, signal.payload, signal.dedupe)
         else:
             await self._requests.send_signal(signal.run, signal.name, signal.payload, signal.dedupe)
-        came = "ignored, since the id is known" if await self._arrivals(signal) == before else "IT WAS TAKEN FOR ANOTHER ONE"
+        came = "ignored, its id is known" if await self._arrivals(signal) == before else "IT WAS TAKEN FOR ANOTHER ONE"
         where = "published" if signal.run is None else f"sent to {signal.run}"
-        text = f"{signal.name} ({signal.dedupe}) was {where} again: {came}"
+        text = f"{signal.name} ({signal.dedupe}) {where} again: {came}"
         self._supervisor.report(Happened("dup", text))
         return Told(text)
 

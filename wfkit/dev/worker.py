@@ -39,7 +39,7 @@ from wfkit.dev.channel import (
     begin_child,
     refusal,
 )
-from wfkit.dev.faults import Faults, ForwardClock, HoldingRunner, held
+from wfkit.dev.faults import Faults, ForwardClock, HoldingRunner, held, stamp_logs
 from wfkit.engine.apps import load_app
 from wfkit.engine.engine import Engine, running
 from wfkit.engine.recovery import KILLED
@@ -85,6 +85,8 @@ async def _serve(supervisor: Supervisor, app: str, registry: Registry, logs: Kep
     _log_to_stderr(order.diverged)
     journal = await open_journal(order.store)
     clock = ForwardClock(order.chaos.ahead) if order.chaos.jumps else None
+    if clock is not None:
+        stamp_logs(clock)
     runner = HoldingRunner(HostRunner(asyncio.get_running_loop()), partial(held, supervisor))
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(running(journal, registry, killed=order.killed, clock=clock, runner=runner))

@@ -172,7 +172,7 @@ class Frame(Screen[None]):
     def _struck(self, wide: bool) -> Iterator[Piece]:
         """Yield how often chaos has struck, and how far it has put the clock forward."""
         chaos = self.ui.chaos
-        if chaos is not None and chaos.strikes and self.backend.facts is not None:
+        if chaos is not None and chaos.strikes:
             strikes = (" strike" if chaos.strikes == 1 else " strikes") if wide else ""
             yield Piece("   ⚡", "bold magenta")
             yield Piece(f" {chaos.strikes:,}{strikes}")
