@@ -8,10 +8,10 @@ install := $(python) -m pip install --quiet --disable-pip-version-check
 pyright := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(venv)/bin/pyright
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench torture pins clean
+.PHONY: help setup demo test check bench torture screenshots pins clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{printf "%-18s %s\n", $$1, $$2}'
 
 setup: $(venv)/.dev  ## install all that tests and checks need
 
@@ -33,6 +33,9 @@ bench: $(venv)/.dev  ## one JSON line per figure
 
 torture: $(venv)/.dev  ## the tests marked `torture`: hundreds of kills, many minutes
 	$(python) -m pytest -m torture
+
+screenshots: $(venv)/.dev  ## take the pictures of the README again, by Chromium
+	@$(python) -m tests.screenshots
 
 pins: $(venv)/.dev  ## resolve .ci/requirements*.txt again, to the newest versions
 	.ci/pin

@@ -1,5 +1,6 @@
 """What the README shows is what happens: its commands, their output, and its snippets."""
 
+import json
 import os
 import re
 import shlex
@@ -8,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.dev.developing import developing
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -50,6 +54,69 @@ def test_the_first_workflow_goes_on_after_a_kill_as_shown(tmp_path: Path) -> Non
     assert "charge" in wfkit("runs", "history", "order-7", folder=tmp_path)
 
 
+@pytest.fixture
+def approvals(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder where `wfkit serve approvals.py` runs, as the README shows it."""
+    (tmp_path / "approvals.py").write_text(snippet("approvals.py"))
+    assert "$ wfkit serve approvals.py &\n" in README
+    command = [*WFKIT, "serve", "approvals.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as served:
+        try:
+            assert served.stdout is not None
+            assert served.stdout.readline().startswith("serving approvals.py")
+            yield tmp_path
+        finally:
+            served.terminate()
+
+
+def test_what_is_outside_starts_and_signals_runs_as_shown(approvals: Path) -> None:
+    """By nothing but curl and the socket."""
+    (console,) = [text for text in consoles() if "curl" in text]
+    calls = re.findall(r"^\$ (curl|wfkit) (.*[^&])\n((?:[^$].*\n)*)", console, re.MULTILINE)
+    assert [program for program, _, _ in calls] == ["curl", "curl", "wfkit"]
+    for program, arguments, output in calls:
+        command = [*(WFKIT if program == "wfkit" else ("curl", "-sS")), *shlex.split(arguments)]
+        done = subprocess.run(command, cwd=approvals, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.rstrip("\n") == output.rstrip("\n")
+
+
+def test_the_commands_do_the_same(approvals: Path) -> None:
+    """Those that stand beside the calls of curl."""
+    start, send = re.findall(r"`wfkit ((?:start article|send approved) [^`]*)`", README)
+    wfkit(*shlex.split(start), folder=approvals)
+    wfkit(*shlex.split(send), folder=approvals)
+    assert wfkit("runs", "result", "draft-7", folder=approvals) == '"Lamps, approved by Ada"\n'
+
+
+def test_an_edit_too_many_is_told_as_shown(tmp_path: Path) -> None:
+    """Line by line, except for times; and the mended code goes on."""
+    (console,) = [text for text in consoles() if text.startswith("$ wfkit dev ")]
+    app = snippet("app.py")
+    edited = app.replace('    await sleep("20s")', '    await mail(order, "thank you")\n    await sleep("20s")')
+    with developing(tmp_path, app=app) as developer:
+        developer.wfkit("start", "purchase", '["order-7", 4900]', "--id", "order-7")
+        developer.wait_for_status("order-7", "waiting")
+        developer.edit(app, edited, told="likely")
+        developer.edit(edited, app, told="no longer blocked")
+        told = [without_times(line) for line in developer.err.all]
+        assert [line for line in console.splitlines()[1:] if without_times(line) not in told] == []
+
+
+def without_times(line: str) -> str:
+    return re.sub(r"\d+ ms", "some ms", line.rstrip())
+
+
+def test_the_query_gives_what_is_shown(tmp_path: Path) -> None:
+    """Of the run of the first workflow."""
+    (tmp_path / "app.py").write_text(snippet("app.py").replace('sleep("20s")', 'sleep("10ms")'))
+    wfkit("run", "app.py:purchase", '["order-7", 4900]', folder=tmp_path)
+    ((arguments, table),) = shown("wfkit sql")
+    answer = json.loads(wfkit(*arguments, "--json", folder=tmp_path))
+    head, *rows = [line.split() for line in table.splitlines()]
+    assert head == [column["name"] for column in answer["columns"]]
+    assert rows == [[str(value) for value in row] for row in answer["rows"]]
+
+
 def test_the_engine_in_a_program_is_used_as_shown(tmp_path: Path) -> None:
     """The snippet with Engine.open runs as it stands, around the workflow of the README."""
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -67,10 +134,14 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def consoles() -> list[str]:
+    """Return what the README shows of terminals."""
+    return re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+
+
 def shown(command: str) -> list[tuple[list[str], str]]:
     """Return the arguments and the outputs of a command, each time that the README shows it."""
-    consoles = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    told = [console.removeprefix("$ ").partition("\n") for console in consoles if console.startswith(f"$ {command} ")]
+    told = [text.removeprefix("$ ").partition("\n") for text in consoles() if text.startswith(f"$ {command} ")]
     return [(shlex.split(line)[1:], output) for line, _, output in told]
 
 

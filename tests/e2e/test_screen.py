@@ -72,7 +72,7 @@ def test_a_run_survives_a_kill_and_an_edit_and_all_of_it_is_seen(
     terminal.keys("order-1")
     terminal.until("""$ wfkit start purchase '"order-1"'""")
     terminal.keys("Enter")
-    terminal.until("◷ waiting", "signal packed")
+    terminal.until("◷ waiting")
     run = call(tmp_path, "runs", "-q").strip()
     call(tmp_path, "start", "purchase", '"order-2"', "--id", "order-2")
     terminal.until("order-2")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 
-from wfkit.cli.output import Column
+from wfkit.cli.output import Column, with_near_paths
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece, counted, fitted
@@ -119,8 +119,9 @@ def story_lines(finding: Finding) -> Iterator[tuple[str, str]]:
     yield first, "bold"
     for line in rest:
         yield line, _style(line.strip())
-    if finding.line and finding.line not in finding.story:
-        yield f"  at {finding.line}", "dim"
+    line = with_near_paths(finding.line)
+    if line and line not in finding.story:
+        yield f"  at {line}", "dim"
 
 
 def _style(line: str) -> str:
