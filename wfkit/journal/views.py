@@ -19,8 +19,8 @@ from typing import Any, Literal, TypeAlias
 import duckdb
 from msgspec import Raw
 
-from wfkit.core.commands import CompleteRun
-from wfkit.core.entries import BUS, KINDS, Record, RunStarted
+from wfkit.core.commands import CompleteRun, StartChild
+from wfkit.core.entries import BUS, KINDS, Record
 from wfkit.core.state import RunState, Status, decode_state
 from wfkit.errors import JournalCorrupt, JournalUnusable, UnknownRun
 from wfkit.journal import schema, wal
@@ -166,18 +166,15 @@ def history(connection: Connection, run: int) -> list[Record]:
 
 def children(connection: Connection, run: int) -> list[RunState]:
     """Return the runs that a run started, in the order of their starts, every generation of each."""
-    starts = connection.execute(
-        "SELECT run, body FROM entries WHERE kind = ? AND contains(decode(body), ?) ORDER BY pos",
-        [KINDS[RunStarted], f'"parent":{{"run":{run},'],
-    ).fetchall()
-    tail = tail_states(connection)
-    found = []
-    for child, body in starts:
-        # The text is only a hint: it may stand in somebody's arguments.
-        entry = outline(body).entry
-        if isinstance(entry, RunStarted) and entry.parent is not None and entry.parent.run == run:
-            found.append(tail[child] if child in tail else _stored(connection, child))
-    return found
+    commands = [command for record in history(connection, run) for command in record.commands or ()]
+    ids = {command.id for command in commands if isinstance(command, StartChild)}
+    if not ids:
+        return []
+    query = "SELECT state FROM runs WHERE id IN (SELECT unnest(?::VARCHAR[]))"
+    stored = [decode_state(state) for (state,) in connection.execute(query, [list(ids)]).fetchall()]
+    found = {state.run: state for state in stored} | {state.run: state for state in tail_states(connection).values()}
+    # Under an id that is taken there is somebody else's run.
+    return [state for _, state in sorted(found.items()) if state.parent is not None and state.parent.run == run]
 
 
 def result(connection: Connection, run: int) -> Raw | None:
@@ -297,11 +294,6 @@ def _projected(
     found = (decode_state(encoded) for (encoded,) in rows)
     fitting = (state for state in found if wanted.where is None or wanted.where(state))
     return list(islice(_holders(connection, fitting, wanted.holds), limit))
-
-
-def _stored(connection: Connection, run: int) -> RunState:
-    state: bytes = connection.execute("SELECT state FROM runs WHERE run = ?", [run]).fetchall()[0][0]
-    return decode_state(state)
 
 
 def _sort_key(value: Any, descending: bool) -> tuple[bool, Any]:
