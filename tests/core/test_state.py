@@ -160,6 +160,7 @@ def test_a_death_counts_apart_from_the_policy() -> None:
     assert (step.attempt, step.deaths, step.uncounted) == (4, 2, 3)
     state.apply(Record(AttemptFailed(t=300, n=1, attempt=4, error=ERROR, due=400)))
     assert (step.attempt, step.deaths, step.uncounted) == (5, 0, 3)
+    assert (step.command.retry.max_attempts, step.attempts_max) == (4, 7)
 
 
 @pytest.mark.parametrize(("attempt", "attention"), [(9, False), (10, True)])

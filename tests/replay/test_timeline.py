@@ -75,6 +75,13 @@ def test_a_step_with_its_attempts_is_one_span() -> None:
     assert charge.error is None
 
 
+def test_an_attempt_that_the_process_died_under_comes_on_top_of_those_that_there_may_be() -> None:
+    """The policy does not count it."""
+    died = note(AttemptFailed(t=10, n=1, attempt=1, error=BROKEN, due=20, died=True))
+    _, charge = spans([started(step(1)), died])
+    assert (charge.attempt, charge.attempts_max) == (2, 4)
+
+
 def test_a_step_that_is_retried_says_when() -> None:
     """It goes on, and the last error stands in it."""
     _, charge = spans([started(step(1)), note(AttemptFailed(t=10, n=1, attempt=1, error=BROKEN, due=20))])

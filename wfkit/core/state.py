@@ -86,6 +86,12 @@ class PendingStep(Struct, tag="step", tag_field="is", omit_defaults=True):
     """Why the last attempt failed."""
     cancelled: bool = False
 
+    @property
+    def attempts_max(self) -> int | None:
+        """The last attempt that there may be: those that are not counted come on top of the policy's."""
+        allowed = self.command.retry.max_attempts
+        return None if allowed is None else allowed + self.uncounted
+
 
 class PendingTimer(Struct, tag="timer", tag_field="is", omit_defaults=True):
     due: int

@@ -186,7 +186,7 @@ def error_text(error: Failure | None) -> str:
 
 
 def _step_at(step: PendingStep, now: int) -> str:
-    tries = f" {step.attempt}/{step.command.retry.max_attempts or '∞'}" if step.attempt > 1 or step.due is not None else ""
+    tries = f" {step.attempt}/{step.attempts_max or '∞'}" if step.attempt > 1 or step.due is not None else ""
     return f"{step.command.name}{tries}" + (f" {until(step.due, now)}" if step.due is not None else "")
 
 
@@ -236,7 +236,7 @@ def _reason(n: int, pending: Pending, line: str | None, buffered: Iterable[Unrea
                 pending.due,
                 n,
                 attempt=pending.attempt,
-                attempts_max=command.retry.max_attempts,
+                attempts_max=pending.attempts_max,
                 error=pending.error,
                 compensation=command.compensation,
                 cancelled=pending.cancelled,

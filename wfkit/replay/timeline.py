@@ -201,6 +201,8 @@ class _Reading:
             return
         span.attempts.append(Attempt(entry.attempt, entry.t, entry.error, entry.due, entry.died))
         span.attempt = entry.attempt + 1
+        if entry.died and span.attempts_max is not None:
+            span.attempts_max += 1  # the policy does not count it
         span.outcome, span.error, span.due = "retrying", entry.error, entry.due
         span.records.append(seq)
 

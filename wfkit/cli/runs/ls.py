@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -97,7 +98,7 @@ def ls(
 
 
 def _watch(request: ListRuns, store: Path, engine: Path | None, *, as_lines: bool, quiet: bool) -> NoReturn:
-    """Show runs as they change. On a terminal the whole list, in place."""
+    """Show runs as they change. On a terminal that can do it the whole list, in place."""
     shown: dict[int, int] = {}
     while True:
         runs = ask(request, store, engine).runs
@@ -109,7 +110,7 @@ def _watch(request: ListRuns, store: Path, engine: Path | None, *, as_lines: boo
         elif quiet:
             for run in changed:
                 print(run.id)
-        elif not on_terminal():
+        elif not on_terminal() or os.environ.get("TERM") == "dumb":
             show_table(changed, _table(changed, present))
         else:
             print("\033[H\033[2J", end="")
@@ -177,4 +178,4 @@ def tries(state: RunState) -> str:
     if not steps:
         return ""
     step = max(steps, key=lambda step: step.attempt)
-    return f"{step.attempt}/{step.command.retry.max_attempts or '∞'}"
+    return f"{step.attempt}/{step.attempts_max or '∞'}"
