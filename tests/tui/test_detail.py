@@ -195,3 +195,25 @@ def test_tab_leads_to_the_panes_and_their_text_is_copied(standing: Path) -> None
             await seen.until("timeline 1/4")
 
     asyncio.run(test())
+
+
+def test_where_there_is_room_entries_stand_below_the_bars(standing: Path) -> None:
+    """What the selected span began with is selected; one that is gone to is told of as it is stored."""
+
+    async def test() -> None:
+        async with looking(standing, LARGE) as seen:
+            await seen.press("slash")
+            await seen.write("id:pay-flaky\n")
+            await seen.until("> pay-flaky")
+            await seen.press("enter")
+            await seen.until("of the span above")
+            await seen.press("j", "j")
+            await seen.until("─ charge ─")
+            assert seen.selected("entries").detail == "#2 charge"
+            await seen.press("tab", "G")
+            await seen.until('"kind": "StepCompleted"')
+            await seen.press("v", "v")
+            await seen.until("all entries 3/4")
+            assert "of the span above" not in seen.text
+
+    asyncio.run(test())

@@ -15,7 +15,7 @@ from textual.filter import NoColor
 from textual.screen import Screen
 from textual.signal import Signal
 
-from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, Struck
+from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, LogLine, Struck
 from wfkit.dev.supervisor import News
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend, Found, Lost
@@ -83,7 +83,7 @@ class WfkitApp(App[None]):
         self.rate = 0.0
         """Entries a second, lately."""
         self.news: Signal[list[FeedEvent]] = Signal(self, "news")
-        self.told: Signal[list[News]] = Signal(self, "told")
+        self.told: Signal[list[LogLine]] = Signal(self, "told")
         """A supervisor has told something."""
         self.standing: Signal[None] = Signal(self, "standing")
         """Another engine answers, or none any more."""
@@ -166,7 +166,7 @@ class WfkitApp(App[None]):
 
     def _hand_on(self) -> None:
         """Hand on what has arrived since the last time: so many entries, one painting."""
-        if self.supervision is not None and (told := self.supervision.take()):
+        if self.supervision is not None and (told := self.supervision.take(self.backend.clock())):
             self.told.publish(told)
         if self._arrived:
             arrived, self._arrived = self._arrived, []

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 
+from wfkit.cli.output import with_near_paths
+from wfkit.control.messages import LogLine
 from wfkit.dev.supervisor import News
+
+LINES_MAX = 1_000
+_CODE = re.compile(r"^error\[\w+\]: ")
 
 
 class Supervision:
@@ -18,6 +25,8 @@ class Supervision:
     def __init__(self, news: SimpleQueue[News]) -> None:
         self._news = news
         self._last_error = ""
+        self.lines: deque[LogLine] = deque(maxlen=LINES_MAX)
+        """What was told last; the level is the kind of the news."""
         self.version = 0
         """Counts the code that has run: a save that loads makes another one."""
         self.down = ""
@@ -25,11 +34,18 @@ class Supervision:
         self.refused = ""
         """Why the code as it was saved is not what runs; empty if it is."""
 
-    def take(self) -> list[News]:
-        """Take over what was told since the last time, and return it."""
-        taken = list(self._waiting())
-        for news in taken:
+    def take(self, now: int) -> list[LogLine]:
+        """Take over what was told since the last time, and return it as lines of a log.
+
+        Args:
+            now: the present, microseconds UTC.
+        """
+        taken = []
+        for news in self._waiting():
             self._fold(news)
+            if news.kind != "chaos":  # which the worker logs
+                taken.append(LogLine(number=0, t=now, level=news.kind, logger="", text=with_near_paths(news.text)))
+        self.lines.extend(taken)
         return taken
 
     def _waiting(self) -> Iterator[News]:
@@ -40,14 +56,14 @@ class Supervision:
                 return
 
     def _fold(self, news: News) -> None:
-        first = news.text.partition("\n")[0]
+        first = with_near_paths(news.text).partition("\n")[0]
         match news.kind:
             case "started" | "reloaded":
                 if self.version == 0 or news.kind == "reloaded":
                     self.version += 1
                 self.down = self.refused = self._last_error = ""
             case "refused":
-                self.refused = first
+                self.refused = _CODE.sub("", first)
             case "died":
                 self.down = f"{first}: {self._last_error}" if self._last_error else first
             case "stderr" if news.text.strip():

@@ -292,7 +292,8 @@ class Supervisor:
             took = f"{(time.monotonic() - since) * 1e3:.0f} ms"
             names = ", ".join(loaded.workflows)
             runs = f"{self._app} runs ({names}) on {answer.socket}, after {took}"
-            self._tell(News(kind, runs if kind == "started" else f"{self._app} reloaded in {took}"))
+            fate = _fate(answer.unfinished - len(problems), len(problems))
+            self._tell(News(kind, runs if kind == "started" else f"{self._app} reloaded in {took}{fate}"))
             if killed is not None:
                 self._chaos.note_recovery(killed, answer.unfinished, answer.again)
                 worker.tell(Note(self._chaos.facts()))
@@ -408,6 +409,13 @@ def _stream(name: str) -> Kind:
 
 def _listed(runs: Sequence[str]) -> str:
     return ", ".join(runs[:10]) + (f" and {len(runs) - 10:,} more" if len(runs) > 10 else "")
+
+
+def _fate(go_on: int, blocked: int) -> str:
+    """Return what becomes of the runs in flight, to be put behind a sentence."""
+    told = [f"{go_on:,} {'run goes' if go_on == 1 else 'runs go'} on with it"] if go_on else []
+    told += [f"{blocked:,} {'is' if blocked == 1 else 'are'} blocked"] if blocked else []
+    return f": {', '.join(told)}" if told else ""
 
 
 async def _close(spare: _Spare) -> None:

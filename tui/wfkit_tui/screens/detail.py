@@ -277,11 +277,12 @@ class DetailScreen(Frame):
             self._draw_part()
 
     def _go_to_entry(self) -> None:
-        """Select the entry that the selected span began with."""
+        """Select what the selected span began with: its command, or its entry."""
         selected, entries = self._selected(), self.query_one("#entries", Table)
         if isinstance(selected, Span) and not entries.has_focus:
-            seq = selected.records[0]
-            entries.select(next((place for place, row in enumerate(entries.rows) if row.seq == seq), 0))
+            began = [(place, row) for place, row in enumerate(entries.rows) if row.seq == selected.records[0]]
+            command = next((place for place, row in began if row.is_command and row.detail.startswith(f"#{selected.n} ")), None)
+            entries.select(began[0][0] if command is None else command)
 
     def on_table_opened(self, event: Table.Opened) -> None:
         """A child's row leads to the child."""

@@ -153,7 +153,7 @@ class Frame(Screen[None]):
             state, app = Piece("● trouble", "bold red"), facts.app
         else:
             state, app = Piece("● live", "bold green"), facts.app
-        left = [Piece(" wfkit ", "bold"), state, Piece(f"  {near(app)}" if app else "")]
+        left = [Piece(" wfkit ", "bold"), state, Piece(f"  {_short(Path(app))}" if app else "")]
         if app and code is not None and code.version:
             left.append(Piece(f" v{code.version}"))
         for status in _COUNTED:
@@ -189,8 +189,8 @@ class Frame(Screen[None]):
         if code is not None and code.down:
             return f"✗ {code.down}", "red"
         if code is not None and code.refused:
-            goes_on = f"still running v{code.version}; fix and save" if facts is not None else "nothing runs; fix and save"
-            return f"▲ reload failed, {goes_on} (6 tells all): {code.refused}", "yellow"
+            held = f"still running v{code.version}" if facts is not None else "nothing runs"
+            return f"▲ {held}; fix and save: {code.refused}", "yellow"
         if self._problem is not None:
             help = f"  ({self._problem.help})" if self._problem.help else ""
             return f"✗ {self._problem}{help}", "red"
@@ -198,7 +198,7 @@ class Frame(Screen[None]):
             help = f"  ({facts.trouble.help})" if facts.trouble.help else ""
             return f"✗ {facts.trouble.message}{help}", "red"
         if facts is None and self.backend.trouble and code is None:
-            return f"no engine: this is what the journal holds. {self.backend.trouble}", "yellow"
+            return "no engine: this is what the journal holds. wfkit dev or wfkit serve runs one", "yellow"
         return "", ""
 
     # -- keys of all screens -------------------------------------------------------------------------------------------

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 
-from wfkit.cli.output import with_near_paths
 from wfkit.control.messages import GetLogs, LogLine
-from wfkit.dev.supervisor import News
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece, clock_time
@@ -60,8 +58,9 @@ class LogsScreen(FindingFrame):
         self._list = self.refresher(self._read, pause=0.5)
         self.query_one("#of", Rule).title(f"‹ logs of {self._run_id}")
         self.query_one("#of").display = bool(self._run_id)
-        if not self._run_id:
-            self.ui.told.subscribe(self, self._hear)
+        if not self._run_id and self.ui.supervision is not None:
+            self._add(self.ui.supervision.lines)
+            self.ui.told.subscribe(self, self._add)
         self._page.focus()
         self._draw()
 
@@ -100,11 +99,6 @@ class LogsScreen(FindingFrame):
         if found:
             self._after = found[-1].number
             self._add(found)
-
-    def _hear(self, told: Sequence[News]) -> None:
-        """Show what the code printed, and what became of it."""
-        now = self.backend.clock()
-        self._add([LogLine(number=0, t=now, level=news.kind, logger="", text=with_near_paths(news.text)) for news in told])
 
     def _add(self, lines: Sequence[LogLine]) -> None:
         self._records.extend(lines)

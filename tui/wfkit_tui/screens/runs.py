@@ -11,13 +11,12 @@ from textual.containers import Container
 from textual.widgets import Input
 
 from wfkit.cli.colours import Colour
-from wfkit.cli.output import Column, with_near_paths
+from wfkit.cli.output import Column
 from wfkit.cli.runs.ls import tries
 from wfkit.cli.runs.reading import lasted
 from wfkit.cli.statuses import LOOKS, word
-from wfkit.control.messages import FeedEvent, ListRuns, Sort, Struck
+from wfkit.control.messages import FeedEvent, ListRuns, LogLine, Sort, Struck
 from wfkit.core.state import RunState
-from wfkit.dev.supervisor import News
 from wfkit.errors import FilterError
 from wfkit.journal.filters import parse
 from wfkit.replay.explain import now_at, spell
@@ -171,13 +170,12 @@ class RunsScreen(Frame):
         lines = list(self._feed.lines) or [[Piece(" nothing has happened since these screens were opened", "dim")]]
         self.query_one("#feed", Page).show(lambda _width: lines)
 
-    def _hear(self, told: Sequence[News]) -> None:
+    def _hear(self, told: Sequence[LogLine]) -> None:
         """Tell among the entries what became of the code: what ran before a save, and what after."""
-        for news in told:
-            if news.kind in _CODE_COLOURS:
-                first = with_near_paths(news.text).partition("\n")[0]
-                time = Piece(f" {clock_time(self.backend.clock())}  ", "dim")
-                self._feed.lines.append([time, Piece("code  ", "bold"), Piece(first, _CODE_COLOURS[news.kind])])
+        for line in told:
+            if line.level in _CODE_COLOURS:
+                first = Piece(line.text.partition("\n")[0], _CODE_COLOURS[line.level])
+                self._feed.lines.append([Piece(f" {clock_time(line.t)}  ", "dim"), Piece("code  ", "bold"), first])
         self._draw_feed()
 
     def _tell_strikes(self, struck: Sequence[Struck]) -> None:

@@ -28,6 +28,8 @@ class Timeline(Table[Span]):
         self._clock = clock
 
     def titles(self, width: int) -> Line:
+        if not self.rows:
+            return ()
         name, bars = self._cells(width)
         began, ended = self._between()
         return [Piece(" " * (name + 3) + axis(ended - began, bars), "dim")]

@@ -1,0 +1,120 @@
+"""The screens beside `wfkit dev`: code that is saved, code that does not load, and a process that dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+from msgspec import Raw
+
+from tests.dev.developing import APP
+from tests.tui.conftest import Seen, looking
+from wfkit.control.messages import StartRun
+from wfkit.dev.supervisor import News, Supervisor
+from wfkit.errors import EngineUnreachable
+from wfkit_tui.supervision import Supervision
+
+BLOCKING = APP.replace("    charged = await", "    await ship('nothing')\n    charged = await")
+DEADLY = APP.replace("    return", "    import os\n    print('the wires are crossed')\n    os._exit(3)\n    return", 1)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a developer is: so what is told names `app.py` alone."""
+    monkeypatch.chdir(tmp_path)
+
+
+@asynccontextmanager
+async def developing(folder: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Seen]:
+    """Show the screens beside a supervisor that runs `app.py`."""
+    file, journal = folder / "app.py", folder / ".wfkit" / "journal.duckdb"
+    file.write_text(APP, encoding="utf-8")
+    news: SimpleQueue[News] = SimpleQueue()
+    supervisor = Supervisor(str(file), folder, journal, news.put)
+    supervising = asyncio.ensure_future(supervisor.run())
+    try:
+        async with looking(journal, size, supervision=Supervision(news)) as seen:
+            await seen.until("● live")
+            yield seen
+    finally:
+        supervisor.stop()
+        await supervising
+
+
+def save(folder: Path, code: str) -> None:
+    """Save as editors do: another file takes the place of the old one."""
+    written = folder / "app.py~"
+    written.write_text(code, encoding="utf-8")
+    written.replace(folder / "app.py")
+
+
+def test_code_that_does_not_load_is_told_until_it_is_mended(tmp_path: Path) -> None:
+    """What ran before goes on, and can be looked at; the header counts what has run."""
+
+    async def test() -> None:
+        async with developing(tmp_path) as seen:
+            await seen.until("app.py v1")
+            save(tmp_path, APP + "\ndef broken(:\n")
+            await seen.until("▲ still running v1; fix and save: ")
+            assert "● live" in seen.lines[0]
+            await seen.press("6")
+            await seen.until("refused  error[WF014]")
+            await seen.press("1")
+            save(tmp_path, APP.replace("v1", "v2"))
+            await seen.until("app.py v2")
+            assert "fix and save" not in seen.text
+            await seen.until("app.py reloaded in")
+
+    asyncio.run(test())
+
+
+def test_a_save_tells_which_runs_go_on_and_a_blocked_one_shows_why(tmp_path: Path) -> None:
+    """What was recorded stands beside what the code requests now."""
+
+    async def test() -> None:
+        async with developing(tmp_path) as seen:
+            await seen.app.backend.ask(StartRun(workflow="purchase", input=Raw(b'"o-1"'), id="o-1"))
+            await seen.until("◷ waiting")
+            save(tmp_path, APP.replace("v1", "v2"))
+            await seen.until("1 run goes on with it")
+            save(tmp_path, BLOCKING)
+            await seen.until("1 is blocked")
+            await seen.until("▲ blocked")
+            await seen.press("enter")
+            await seen.until("recorded")
+            (titles,) = [line for line in seen.lines if "recorded" in line and "│" in line]
+            assert "requested" in titles.split("│")[1]
+            (sides,) = [line for line in seen.lines if "step  charge" in line and "│" in line]
+            assert "step  ship" in sides.split("│")[1]
+            assert any("app.py" in line and "│" in line for line in seen.lines)
+            save(tmp_path, APP)
+            await seen.until("◷ waiting")
+            await seen.until(lambda: "recorded" not in seen.text)
+
+    asyncio.run(test())
+
+
+def test_a_process_that_dies_is_told_with_what_it_said_last(tmp_path: Path) -> None:
+    """The runs can be looked at meanwhile; what it printed is among the logs, also those from before one looked there."""
+
+    async def test() -> None:
+        async with developing(tmp_path) as seen:
+            save(tmp_path, DEADLY)
+            await seen.until("app.py v2")
+            with suppress(EngineUnreachable):  # it may die before it answers
+                await seen.app.backend.ask(StartRun(workflow="purchase", input=Raw(b'"o-2"'), id="o-2"))
+            await seen.until("✗ the worker ended with status 3; starting another one")
+            assert "○ no worker" in seen.lines[0]
+            await seen.until("> o-2")
+            save(tmp_path, APP)
+            await seen.until("● live")
+            await seen.until("✓ charge")
+            await seen.press("6")
+            await seen.until("stdout   the wires are crossed")
+            await seen.until("died     the worker ended with status 3")
+
+    asyncio.run(test())
