@@ -7,8 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks import bare, flows, memory, reload, work
+from tests.benchmarks import bare, flows, memory, proving, queries, reload, screens, work
 from tests.benchmarks.figures import report_times
+from tests.benchmarks.journals import make_journal
 from wfkit import Engine
 
 
@@ -54,6 +55,11 @@ def main() -> None:
             subprocess.run(arguments, check=True)
         measure_start_up()
         reload.save_to_running(folder)
+        journal = folder / "many" / "journal.duckdb"
+        asyncio.run(make_journal(journal))
+        queries.measure(journal)
+        screens.measure(journal)
+    proving.measure()
 
 
 if __name__ == "__main__":
