@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import SECONDS_MAX, Answer, Wfkit, call_here, environment
+from tests.cli.conftest import SECONDS_MAX, Answer, Wfkit, call_here, call_in, environment
 from wfkit.cli.sql import EXAMPLES
 
 
@@ -242,7 +242,7 @@ def test_without_an_engine_what_changes_a_run_says_so(wfkit: Wfkit) -> None:
     for command in (["start", "nap", '"1 day"'], ["send", "x", "--run", "y"], ["publish", "x"], ["runs", "cancel", "x"]):
         answer = wfkit(*command)
         assert (answer.status, answer.out) == (4, "")
-        assert answer.err == "error[WF058]: no engine runs at .wfkit/engine.sock\n  help  start one: wfkit serve APP\n"
+        assert answer.err == "error[WF058]: no engine runs on .wfkit/journal.duckdb\n  help  start one: wfkit serve APP\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -352,19 +352,25 @@ def test_commands_that_ask_an_engine_load_no_database(folder: Path) -> None:
             assert found.isdisjoint({"duckdb", "rich", "starlette", "uvicorn", "anyio"}), command
 
 
-def test_a_terminal_that_watches_is_drawn_anew(folder: Path) -> None:
-    """The whole list, in place."""
+@pytest.mark.parametrize(("term", "drawn_anew"), [("xterm", True), ("dumb", False)])
+def test_a_terminal_that_watches_is_drawn_anew(folder: Path, term: str, drawn_anew: bool) -> None:
+    """The whole list, in place; one that cannot do that gets what changes, line after line."""
     with serving(folder):
+        call_in(folder)("start", "nap", '"2 days"', "--id", "napper")
         main, side = pty.openpty()
         child = subprocess.Popen(
-            [sys.executable, "-m", "wfkit", "runs", "--watch"], cwd=folder, env=environment(), stdout=side, stdin=side
+            [sys.executable, "-m", "wfkit", "runs", "--watch"], cwd=folder, env=environment(TERM=term), stdout=side, stdin=side
         )
         os.close(side)
         deadline = time.monotonic() + SECONDS_MAX
         seen = b""
-        while seen.count(b"\x1b[H\x1b[2J") < 2 and time.monotonic() < deadline:
+        while (b"napper" not in seen or (drawn_anew and seen.count(CLEAR) < 2)) and time.monotonic() < deadline:
             seen += os.read(main, 1024)
         child.send_signal(signal.SIGINT)
         assert child.wait(SECONDS_MAX) == 130
         os.close(main)
-    assert seen.count(b"\x1b[H\x1b[2J") >= 2
+    assert b"napper" in seen
+    assert (seen.count(CLEAR) >= 2) == drawn_anew
+
+
+CLEAR = b"\x1b[H\x1b[2J"

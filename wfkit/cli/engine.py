@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
+from wfkit.cli.options import with_store
 from wfkit.control.address import FOLDER, has_succession, named_socket
 from wfkit.control.client import EngineClient, engine_beside
 from wfkit.control.messages import GetEngine, Request
@@ -72,7 +73,8 @@ def act(request: Request[A], store: Path, engine: Path | None) -> A:
             return reach(store, engine).ask(request)
         except (EngineUnreachable, EngineClosed):
             if time.monotonic() - began > _patience(store, engine):
-                _refuse_silent(store, engine)
+                if engine is None:
+                    _refuse_better(store)
                 raise
             time.sleep(LOOK_SECONDS)
 
@@ -90,12 +92,15 @@ def _patience(store: Path, engine: Path | None) -> float:
     return STARTING_SECONDS if engine is None and _holder(store) is not None else 0.0
 
 
-def _refuse_silent(store: Path, engine: Path | None) -> None:
-    """Raise EngineUnreachable if a program holds the journal all the same."""
-    if engine is None and (held := _holder(store)) is not None:
+def _refuse_better(store: Path) -> None:
+    """Raise what tells more than that there is no answer: who holds the journal, or that nobody does."""
+    held = _holder(store)
+    if held is not None:
         raise EngineUnreachable(
             f"{held}, which answers no commands", help="it was opened with control=False, or told why when it started"
         )
+    if not engine_beside(store).is_socket():
+        raise EngineUnreachable(f"no engine runs on {store}", help=with_store("start one: wfkit serve APP", store))
 
 
 def _holder(store: Path) -> str | None:

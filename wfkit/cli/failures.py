@@ -130,11 +130,11 @@ def _refused_by_typer(error: Exception) -> tuple[int, str] | None:
     if typer is None or not isinstance(error, typer.TyperException):
         return None
     context: Any = getattr(error, "ctx", None)
-    message = error.format_message().rstrip(".").replace("Value error, ", "")
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "").removeprefix("Invalid value: ")
     message = message[:1].lower() + message[1:]
     path = context.command_path if context is not None else "wfkit"
     help = f"{path} --help"
-    if path == "wfkit run" and "unexpected extra argument" in message:
+    if path in ("wfkit run", "wfkit start", "wfkit verify") and "unexpected extra argument" in message:
         help = """put INPUT in single quotes, so that the shell leaves it whole: '{"id": 7}'"""
     if path == "wfkit" and "--store" in message:
         help = "write it after the command: wfkit runs --store PATH"

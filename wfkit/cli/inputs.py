@@ -11,8 +11,12 @@ from msgspec import Raw
 from wfkit.cli.failures import UsageError
 
 
-def read_input(text: str) -> Raw:
+def read_input(text: str, name: str = "INPUT") -> Raw:
     """Return the JSON that `text`, `@file` or `-` (stdin) stands for.
+
+    Args:
+        text: the argument.
+        name: what help calls it.
 
     Raises:
         UsageError: there is no such file, or it is no JSON.
@@ -26,12 +30,12 @@ def read_input(text: str) -> Raw:
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}") from None
     else:
-        data, source = text.encode(errors="surrogateescape"), "INPUT"
+        data, source = text.encode(errors="surrogateescape"), name
     try:
         msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         wrong = str(error).removeprefix("JSON is malformed: ")
-        raise UsageError(f"{source} is not JSON: {_lower(wrong)}", _quoting(text) if source == "INPUT" else "") from None
+        raise UsageError(f"{source} is not JSON: {_lower(wrong)}", _quoting(text) if source == name else "") from None
     return Raw(data.strip())
 
 

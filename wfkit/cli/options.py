@@ -9,6 +9,14 @@ import typer
 
 DEFAULT_STORE = Path(".wfkit/journal.duckdb")
 
+
+def named(value: str | list[str] | None) -> str | list[str] | None:
+    """Refuse the name of nothing, which is what the shell makes of a variable that is not set."""
+    if value == "" or (isinstance(value, list) and "" in value):
+        raise typer.BadParameter("it is empty: is a variable of the shell not set?")
+    return value
+
+
 Store: TypeAlias = Annotated[
     Path,
     typer.Option(
@@ -28,7 +36,10 @@ Engine: TypeAlias = Annotated[
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 NdJson: TypeAlias = Annotated[bool, typer.Option("--ndjson", help="JSON, one object a line.")]
 RunName: TypeAlias = Annotated[
-    str, typer.Argument(metavar="ID", help="A run: its id, the beginning of it, @last, or @failed.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID", help="A run: its id, the beginning of it, @last, or @failed.", show_default=False, callback=named
+    ),
 ]
 Limit: TypeAlias = Annotated[
     int,
@@ -38,7 +49,7 @@ Generation: TypeAlias = Annotated[
     int | None,
     typer.Option("--generation", min=1, metavar="N", help="One of its generations, otherwise the newest.", show_default=False),
 ]
-SignalName: TypeAlias = Annotated[str, typer.Argument(metavar="SIGNAL", help="Its name.", show_default=False)]
+SignalName: TypeAlias = Annotated[str, typer.Argument(metavar="SIGNAL", help="Its name.", show_default=False, callback=named)]
 Payload: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="PAYLOAD", help="JSON, or @file, or - for stdin; otherwise null.", show_default=False),
@@ -50,6 +61,7 @@ Dedupe: TypeAlias = Annotated[
         metavar="ID",
         help="An id of the fact: a second signal of that id is accepted and dropped.",
         show_default=False,
+        callback=named,
     ),
 ]
 

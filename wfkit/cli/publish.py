@@ -5,8 +5,8 @@ from __future__ import annotations
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import act, new_id
 from wfkit.cli.inputs import read_input
-from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Payload, SignalName, Store
-from wfkit.cli.output import note
+from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Json, Payload, SignalName, Store
+from wfkit.cli.output import note, show_json
 from wfkit.control.messages import PublishSignal
 
 app = make_app()
@@ -17,6 +17,7 @@ def publish(
     signal: SignalName,
     payload: Payload = "null",
     dedupe: Dedupe = None,
+    as_json: Json = False,
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
@@ -24,6 +25,10 @@ def publish(
 
     Every run gets it that waits for it or has subscribed, and workflows with `on=` are started by it.
     """
-    value = read_input(payload)
-    act(PublishSignal(signal=signal, payload=value, dedupe=dedupe or new_id()), store, engine)
-    note(f"published {signal}; who took it: wfkit signals {signal}")
+    value = read_input(payload, "PAYLOAD")
+    dedupe = new_id() if dedupe is None else dedupe
+    act(PublishSignal(signal=signal, payload=value, dedupe=dedupe), store, engine)
+    if as_json:
+        show_json("published", {"signal": signal, "dedupe": dedupe})
+    else:
+        note(f"published {signal}; who took it: wfkit signals {signal}")

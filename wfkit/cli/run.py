@@ -21,6 +21,7 @@ from wfkit.api.registry import Registry
 from wfkit.cli.apps import load, user_output_on_stderr
 from wfkit.cli.colours import is_terminal
 from wfkit.cli.commands import PlainCommand, make_app
+from wfkit.cli.engine import is_live
 from wfkit.cli.failures import DIVERGED, NO, UsageError, tell
 from wfkit.cli.inputs import read_input
 from wfkit.cli.options import DEFAULT_STORE, Json, Store, with_store
@@ -34,7 +35,7 @@ from wfkit.core.commands import CompleteRun, StartChild
 from wfkit.core.entries import Blocked, Record
 from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine, running
-from wfkit.errors import CodecError, DuplicateRun, NonDeterminismError, UnknownRun, WfkitError, by_code
+from wfkit.errors import CodecError, DuplicateRun, JournalLocked, NonDeterminismError, UnknownRun, WfkitError, by_code
 from wfkit.journal.duckdb import open_journal
 from wfkit.replay.explain import now_at
 
@@ -133,7 +134,13 @@ class _Call:
     async def to_end(self, given: Raw | None) -> Blocked | None:
         """Run until the run and its children have ended. Returns why it is blocked, if that is so."""
         args = None if given is None and self._named else arguments(self._workflow, given)
-        journal = await open_journal(self._store)
+        try:
+            journal = await open_journal(self._store)
+        except JournalLocked as error:
+            if is_live(self._store, None):
+                start = with_store(f"wfkit start {self._workflow.name}", self._store)
+                error.help = f"start it on the engine that runs: {start}"
+            raise
         async with (
             running(journal, self._registry, all_runs=False) as engine,
             reachable(engine.requests, journal, self._registry, app=self._target),

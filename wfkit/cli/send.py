@@ -9,9 +9,10 @@ from msgspec import Raw
 
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import act, new_id
+from wfkit.cli.failures import UsageError
 from wfkit.cli.inputs import read_input
-from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Payload, SignalName, Store
-from wfkit.cli.output import note
+from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Json, Payload, SignalName, Store, named
+from wfkit.cli.output import note, show_json
 from wfkit.control.messages import FindRun, SendSignal
 
 app = make_app()
@@ -22,10 +23,17 @@ def send(
     signal: SignalName,
     payload: Payload = "null",
     run: Annotated[
-        str,
-        typer.Option("--run", metavar="ID", help="A run: its id, the beginning of it, @last, or @failed.", show_default=False),
-    ] = "",
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="ID",
+            help="A run: its id, the beginning of it, @last, or @failed.",
+            show_default=False,
+            callback=named,
+        ),
+    ] = None,
     dedupe: Dedupe = None,
+    as_json: Json = False,
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
@@ -33,9 +41,13 @@ def send(
 
     A run that does not wait for it yet will find it when it does.
     """
-    if not run:
-        raise typer.BadParameter("which run? --run ID; or, to whoever waits for it: wfkit publish")
-    value: Raw = read_input(payload)
+    if run is None:
+        raise UsageError("which run? Name it by --run ID", "to whoever waits for it: wfkit publish")
+    value: Raw = read_input(payload, "PAYLOAD")
     id = act(FindRun(run=run), store, engine).run.id
-    act(SendSignal(run=id, signal=signal, payload=value, dedupe=dedupe or new_id()), store, engine)
-    note(f"sent {signal} to {id}")
+    dedupe = new_id() if dedupe is None else dedupe
+    act(SendSignal(run=id, signal=signal, payload=value, dedupe=dedupe), store, engine)
+    if as_json:
+        show_json("sent", {"run": id, "signal": signal, "dedupe": dedupe})
+    else:
+        note(f"sent {signal} to {id}")

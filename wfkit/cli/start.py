@@ -60,7 +60,7 @@ def start(
     """
     given = None if input is None else read_input(input)
     seconds = _seconds(timeout, wait=wait)
-    request = StartRun(workflow=workflow, input=UNSET if given is None else given, id=id or new_id())
+    request = StartRun(workflow=workflow, input=UNSET if given is None else given, id=new_id() if id is None else id)
     started = act(request, store, engine)
     if wait:
         in_time = _await_end(started.run, seconds, store, engine)

@@ -11,7 +11,7 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.failures import NO
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Store
 
-app = make_app(no_args_is_help=True)
+app = make_app()
 
 
 @app.callback()
@@ -62,12 +62,13 @@ def info(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = N
 @app.command(cls=PlainCommand)
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
+    as_json: Json = False,
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
     """Write a consistent copy of the journal into a new file, while it is in use or not."""
     from wfkit.cli.engine import is_live, reach
-    from wfkit.cli.output import note
+    from wfkit.cli.output import note, show_json
     from wfkit.control.messages import BackUp
 
     if is_live(store, engine):
@@ -77,7 +78,11 @@ def backup(
         from wfkit.journal.backup import backup_file
 
         backup_file(store, file)
-    note(f"wrote {file} ({_size(file.stat().st_size)})")
+    size = file.stat().st_size
+    if as_json:
+        show_json("backup", {"path": str(file.absolute()), "bytes": size})
+    else:
+        note(f"wrote {file} ({_size(size)})")
 
 
 @app.command(cls=PlainCommand)

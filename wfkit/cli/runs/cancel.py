@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.options import DEFAULT_STORE, Engine, Store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Store
 from wfkit.cli.runs.stopping import DryRun, Filter, Rate, RunNames, Why, Yes, stop
 from wfkit.control.messages import CancelRun
 
@@ -18,6 +18,7 @@ def cancel(
     yes: Yes = False,
     dry_run: DryRun = False,
     rate: Rate = None,
+    as_json: Json = False,
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
@@ -29,4 +30,4 @@ def cancel(
     def request(id: str) -> CancelRun:
         return CancelRun(run=id, reason=reason)
 
-    stop("cancel", request, runs or (), filter, store, engine, yes=yes, dry_run=dry_run, rate=rate)
+    stop("cancel", request, runs or (), filter, store, engine, yes=yes, dry_run=dry_run, rate=rate, as_json=as_json)

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.engine import reach
+from wfkit.cli.engine import act
+from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, NdJson, RunName, Store
 from wfkit.cli.output import moment, note, on_terminal, rfc3339, show_json, show_lines, visible
-from wfkit.control.messages import FindRun, GetLogs, LogLine
+from wfkit.control.messages import FindRun, GetEngine, GetLogs, LogLine
 
 app = make_app()
 
@@ -31,12 +32,16 @@ def logs(
 
     In a pipe: time, level, step, text.
     """
-    client = reach(store, engine)
-    id = client.ask(FindRun(run=run)).run.id
-    after = 0
+    if follow and as_json:
+        raise UsageError("--follow goes on, and --json is one document", "stream objects: --follow --ndjson")
+    id = act(FindRun(run=run), store, engine).run.id
+    after = epoch = 0
     while True:
-        ended = client.ask(FindRun(run=id)).run.finished  # before the lines: there are no more of them after its end
-        lines = client.ask(GetLogs(run=id, after=after)).lines
+        before, epoch = epoch, act(GetEngine(), store, engine).epoch
+        if epoch != before:
+            after = 0  # each engine counts its lines anew
+        ended = act(FindRun(run=id), store, engine).run.finished  # before the lines: there are no more of them after its end
+        lines = act(GetLogs(run=id, after=after), store, engine).lines
         if as_json:
             show_json("logs", {"lines": [_members(line) for line in lines]})
             return

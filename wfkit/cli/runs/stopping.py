@@ -14,7 +14,8 @@ import typer
 from wfkit.cli.colours import is_terminal
 from wfkit.cli.engine import act
 from wfkit.cli.failures import NO, UsageError
-from wfkit.cli.output import note
+from wfkit.cli.options import named, with_store
+from wfkit.cli.output import note, show_json
 from wfkit.cli.statuses import word
 from wfkit.control.messages import Done, FindRun, ListRuns, Request
 from wfkit.core.state import RunState
@@ -22,7 +23,7 @@ from wfkit.errors import RunEnded
 
 RunNames: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID", help="Runs: ids, beginnings of ids, @last, @failed.", show_default=False),
+    typer.Argument(metavar="ID", help="Runs: ids, beginnings of ids, @last, @failed.", show_default=False, callback=named),
 ]
 Filter: TypeAlias = Annotated[
     str,
@@ -52,6 +53,7 @@ def stop(
     yes: bool,
     dry_run: bool,
     rate: float | None,
+    as_json: bool,
 ) -> None:
     """Stop the runs that are meant, one after the other, and print their ids.
 
@@ -62,27 +64,38 @@ def stop(
     if bool(names) == bool(filter):
         raise UsageError("which runs? Name their ids, or give a --filter, and not both")
     runs = _by_filter(filter, store, engine) if filter else [act(FindRun(run=name), store, engine).run for name in names]
+    if dry_run and as_json:
+        show_json(verb, {"dry_run": True, "runs": [run.id for run in runs], "ended": []})
+        return
     if dry_run:
         for run in runs:
             print(f"{run.id}\t{run.workflow}\t{word(run.detail)}")
-        note(f"{len(runs):,} runs would be asked to {verb}" if verb == "cancel" else f"{len(runs):,} runs would be stopped")
+        note(f"{_count(runs)} would be asked to {verb}" if verb == "cancel" else f"{_count(runs)} would be stopped")
         return
     if filter and not yes:
-        _make_sure(verb, len(runs))
-    ended = 0
-    for number, run in enumerate(runs):
-        if rate is not None and number:
-            time.sleep(1 / rate)
-        try:
-            act(request(run.id), store, engine)
-        except RunEnded:
-            if len(runs) == 1:
-                raise
-            ended += 1
-        else:
-            print(run.id)
-    if ended:
-        note(f"{ended:,} had ended already")
+        _make_sure(f"{verb} {_count(runs)}")
+    stopped: list[str] = []
+    ended: list[str] = []
+    try:
+        for number, run in enumerate(runs):
+            if rate is not None and number:
+                time.sleep(1 / rate)
+            try:
+                act(request(run.id), store, engine)
+            except RunEnded as error:
+                if len(runs) == 1:
+                    error.help = f"see how it ended: {with_store(f'wfkit runs get {run.id}', store)}"
+                    raise
+                ended.append(run.id)
+            else:
+                stopped.append(run.id)
+                if not as_json:
+                    print(run.id)
+    finally:  # what has been done is told, whatever came then
+        if as_json and (stopped or ended):
+            show_json(verb, {"dry_run": False, "runs": stopped, "ended": ended})
+    if ended and not as_json:
+        note(f"{len(ended):,} had ended already")
 
 
 def _by_filter(filter: str, store: Path, engine: Path | None) -> list[RunState]:
@@ -90,8 +103,12 @@ def _by_filter(filter: str, store: Path, engine: Path | None) -> list[RunState]:
     return [run for run in found if not run.finished]
 
 
-def _make_sure(verb: str, count: int) -> None:
+def _count(runs: Sequence[RunState]) -> str:
+    return "1 run" if len(runs) == 1 else f"{len(runs):,} runs"
+
+
+def _make_sure(what: str) -> None:
     if not is_terminal(sys.stdin) or os.environ.get("CI"):
-        raise UsageError(f"nobody is there to be asked whether to {verb} {count:,} runs", "say --yes, or look first: --dry-run")
-    if not typer.confirm(f"{verb} {count:,} runs?", err=True):
+        raise UsageError(f"nobody is there to be asked whether to {what}", "say --yes, or look first: --dry-run")
+    if not typer.confirm(f"{what}?", err=True):
         raise typer.Exit(NO)
