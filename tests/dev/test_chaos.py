@@ -238,7 +238,8 @@ def test_a_result_is_held(tmp_path: Path) -> None:
 
 def test_a_journal_that_is_kept_has_no_times_to_come(tmp_path: Path) -> None:
     """The next engine on it would wait for them: there the clock stays, and the command says what to do."""
-    with developing(tmp_path, app=APP) as developer:
+    with developing(tmp_path, "--chaos", "calm", app=APP) as developer:
+        assert "the clock stays as it is: it is put forward only with --ephemeral" in developer.err.text()
         answer = developer.wfkit("chaos", "jump")
         assert answer.status == 1
         assert "error[WF084]: the clock only goes forward on a journal that is deleted at the end" in answer.err

@@ -138,6 +138,7 @@ _ASCII = {look.sign: look.plain for look in LOOKS.values()} | _table(
         ("↓▼", "v"),
         ("×", "x"),
         ("⏎", "/"),
+        ("⚡", "!!"),
         ("’‘", "'"),
         ("“”", '"'),
         ("–—", "-"),

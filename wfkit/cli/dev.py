@@ -103,10 +103,12 @@ def dev(
 
 
 def _parse_profile(text: str, ephemeral: bool) -> Profile:
-    from wfkit.dev.chaos import parse_profile
+    from wfkit.dev.chaos import PROFILES, parse_profile
 
     profile = parse_profile(text, jumps=ephemeral)
     note(f"chaos {profile}: {profile.spelled()}; to have it again: --chaos {profile}")
+    if profile.name in PROFILES and "jump" not in profile.every:
+        note("the clock stays as it is: it is put forward only with --ephemeral")
     return profile
 
 
