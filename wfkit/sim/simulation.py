@@ -39,6 +39,8 @@ ENTRIES_MAX = 20_000
 """Records that one schedule may write."""
 HORIZON = 400 * 24 * HOUR
 """How long a schedule may last, in microseconds, unless `until=` says otherwise."""
+HORIZON_BASES = 10
+"""If that is more, so many times as long as without faults."""
 
 
 class Simulation:
@@ -51,7 +53,8 @@ class Simulation:
         arrival: which of outcomes that are ready at the same instant comes first: 0 for the order in which they came.
         hold: what is held constant, to find the cause of a finding: "random", "time", "attempt".
         watch: told of every point, before what goes wrong there does.
-        early: the deliveries of the schedule without faults, for those that come before their time.
+        base: the schedule without faults: its deliveries are known where one comes before its time, and how long it takes.
+        early: its deliveries alone.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Simulation:
         arrival: int = 0,
         hold: frozenset[str] = frozenset(),
         watch: Callable[[Simulation, Point], None] | None = None,
+        base: Recording[Any] | None = None,
         early: Sequence[Delivery] = (),
     ) -> None:
         guard.install()
@@ -86,7 +90,8 @@ class Simulation:
         """The context of the process that lives just now, or has died last."""
         self.lives = 0
         self.main = subject.main_id if isinstance(subject.main_id, str) else ""
-        self.outside = Outside(self, early)
+        self.outside = Outside(self, base.deliveries if base is not None else early)
+        self._horizon = _horizon(subject, base)
         self.world: Any = None
         self._trace: list[Point] = []
         self._fired: list[Fault] = []
@@ -141,10 +146,6 @@ class Simulation:
                     return self._recording()
                 finally:
                     self._bury()
-
-    @property
-    def _horizon(self) -> int:
-        return HORIZON if self.subject.until is None else self.subject.until
 
     def _is_over(self) -> bool:
         return self._failure is not None or self._entries > ENTRIES_MAX or self.lives > LIVES_MAX
@@ -312,6 +313,13 @@ class Simulation:
         if self.loop.next_due() is not None:
             return f"it had not come to rest after {self._horizon / (24 * HOUR):g} days"
         return ""
+
+
+def _horizon(subject: Subject, base: Recording[Any] | None) -> int:
+    """Return how long a schedule may last, in microseconds."""
+    if subject.until is not None:
+        return subject.until
+    return max(HORIZON, HORIZON_BASES * base.ended) if base is not None else HORIZON
 
 
 def _begin(subject: Subject, faults: Sequence[Fault]) -> datetime:
