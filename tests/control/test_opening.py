@@ -243,3 +243,13 @@ def test_the_uvicorn_of_the_program_keeps_its_logs(tmp_path: Path) -> None:
         asyncio.run(life())
     finally:
         access.removeHandler(handler)
+
+
+def test_without_a_server_installed_the_engine_runs(tmp_path: Path) -> None:
+    """As in a program that was packed without what it does not import itself."""
+    with program(tmp_path, first="sys.modules['uvicorn'] = None") as child:
+        assert child.stderr is not None
+        assert child.stderr.readline() == "other commands cannot reach this engine\n"
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=SECONDS_MAX)
+        assert "import of uvicorn halted" in err

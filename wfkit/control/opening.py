@@ -108,16 +108,18 @@ async def _serve(requests: LocalRequests, journal: DuckDBJournal, registry: Regi
         pass
     else:
         return
-    await asyncio.to_thread(_load_server)
-    from wfkit.control.logs import own_logs
-    from wfkit.control.server import serving
-
     try:
+        await asyncio.to_thread(_load_server)
+        from wfkit.control.logs import own_logs
+        from wfkit.control.server import serving
+
         with own_logs() as logs:
             async with serving(requests, journal, registry, logs, app=app):
                 await stop.wait()
     except WfkitError as error:
         log.warning("other commands cannot reach this engine: [%s] %s\n  help  %s", error.code, error, error.help)
+    except Exception:  # whatever it is, the runs go on
+        log.exception("other commands cannot reach this engine")
 
 
 def _load_server() -> None:
