@@ -6,6 +6,7 @@ Each bug stands beside the code as it should be. The verdicts are in the table a
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import NamedTuple
 
 from tests.quality.case import Case, Found, publishes, sends
@@ -14,6 +15,7 @@ from tests.quality.outside import (
     charge,
     dispatch,
     email,
+    jitter,
     note,
     outside,
     pay,
@@ -40,11 +42,12 @@ from wfkit import (
     step_info,
     subscribe,
     timeout,
+    undoes,
     wait_any,
     wait_signal,
     workflow,
 )
-from wfkit.testing import Instance, ignores
+from wfkit.testing import Instance, Volatile, ignores
 
 DAY = 24 * 3600
 
@@ -574,9 +577,281 @@ async def three_mornings() -> list[str]:
     return written
 
 
+# A call that its caller gives up on, and makes again: the first one may have taken effect all the same.
+
+
+@workflow
+async def asks_again_after_timeout() -> str:
+    try:
+        async with timeout("30s"):
+            return await charge(50)
+    except TimeoutError:
+        return await charge(50)
+
+
+@workflow
+async def asks_again_by_one_key() -> str:
+    once = charge.with_options(key="order-7/charge")
+    try:
+        async with timeout("30s"):
+            return await once(50)
+    except TimeoutError:
+        return await once(50)
+
+
+# An undo that needs the result of the step, which is not known where its answer was lost; or that does nothing then.
+
+
+@step
+async def open_account(name: str) -> str:
+    await outside.get().call("reserve", idempotency_key=step_info().idempotency_key, item=name)
+    return name
+
+
+@step
+async def close_by_result(name: str) -> None:
+    opened = undoes(open_account).result
+    await outside.get().call("release", idempotency_key=step_info().idempotency_key, item=opened)
+
+
+@step
+async def close_if_completed(name: str) -> None:
+    if undoes(open_account).outcome == "completed":
+        await outside.get().call("release", idempotency_key=step_info().idempotency_key, item=name)
+
+
+@step
+async def close_by_name(name: str) -> None:
+    await outside.get().call("release", idempotency_key=step_info().idempotency_key, item=name)
+
+
+@workflow
+async def closes_by_result() -> None:
+    async with saga() as s:
+        await s.do(open_account, "ann", undo=close_by_result)
+        await s.do(pay, 5, undo=refund)
+
+
+@workflow
+async def closes_if_completed() -> None:
+    async with saga() as s:
+        await s.do(open_account, "ann", undo=close_if_completed)
+        await s.do(pay, 5, undo=refund)
+
+
+@workflow
+async def closes_by_name() -> None:
+    async with saga() as s:
+        await s.do(open_account, "ann", undo=close_by_name)
+        await s.do(pay, 5, undo=refund)
+
+
+# A point of no return, and a step without undo before the one that may fail.
+
+
+@workflow
+async def ships_after_pivot() -> str:
+    async with saga() as s:
+        await s.do(reserve, "lamp", undo=release)
+        await s.do(pay, 50, undo=refund)
+        s.pivot()
+        await ship("lamp")
+        await email("customer@example.org")
+    return "ok"
+
+
+@workflow
+async def ships_before_payment() -> str:
+    async with saga() as s:
+        await s.do(reserve, "lamp", undo=release)
+        await ship("lamp")
+        await s.do(pay, 50, undo=refund)
+    return "ok"
+
+
+# A lock that is taken by a name drawn in the step: after a crash its owner does not know it again.
+
+
+@step
+async def lock_by_chance() -> str:
+    me = str(uuid.uuid4())
+    while not await store.get().compare_and_set("lock", None, me):
+        await asyncio.sleep(5)
+    return me
+
+
+@step
+async def lock_as(me: str) -> None:
+    while not (await store.get().compare_and_set("lock", None, me) or await store.get().get("lock") == me):
+        await asyncio.sleep(5)
+
+
+@step
+async def unlock(me: str) -> None:
+    await store.get().compare_and_set("lock", me, None)
+
+
+@workflow
+async def locks_by_chance() -> None:
+    me = await lock_by_chance()
+    try:
+        await note("inside")
+    finally:
+        await unlock(me)
+
+
+@workflow
+async def locks_by_id() -> None:
+    me = info().id
+    await lock_as(me)
+    try:
+        await note("inside")
+    finally:
+        await unlock(me)
+
+
+# What was typed is saved once nothing more comes; a pipeline through a queue; items that fail are listed in the result, whose
+# value differs from fault to fault and is declared so.
+
+typed = Signal("typed", str)
+
+
+@workflow
+async def saves_when_idle() -> str:
+    text = await wait_signal(typed)
+    while True:
+        try:
+            text = await wait_signal(typed, timeout="10s")
+        except TimeoutError:
+            break
+    await note(f"saved {text}")
+    return text
+
+
+@workflow
+async def pipeline() -> int:
+    parts: asyncio.Queue[int | None] = asyncio.Queue(maxsize=2)
+
+    async def produce() -> None:
+        for part in range(4):
+            await jitter(part)
+            await parts.put(part)
+        await parts.put(None)
+
+    total = 0
+    async with asyncio.TaskGroup() as group:
+        group.create_task(produce())
+        while (part := await parts.get()) is not None:
+            await note(f"part {part}")
+            total += part
+    return total
+
+
+@workflow
+async def lists_what_failed() -> Volatile[list[str]]:
+    failed = []
+    for item in ("lamp", "table", "chair"):
+        try:
+            await note(item)
+        except (StepError, ConnectionError):
+            failed.append(item)
+    if failed:
+        await email("shop@example.org")
+    return failed
+
+
+@workflow
+async def counts_what_failed() -> int:
+    failed = 0
+    for item in ("lamp", "table", "chair"):
+        try:
+            await note(item)
+        except (StepError, ConnectionError):
+            failed += 1
+    return failed
+
+
+# A main line with a saga, in a task beside another one that watches. When the run is cancelled nobody awaits the main line.
+
+aborted = Signal("aborted", str)
+
+
+async def _main_line() -> str:
+    async with saga() as s:
+        await s.do(reserve, "lamp", undo=release)
+        await sleep("2h")
+        await s.do(pay, 9, undo=refund)
+    return "done"
+
+
+@workflow
+async def leaves_main_line_alone() -> str:
+    main = asyncio.create_task(_main_line())
+    watcher = asyncio.create_task(wait_signal(aborted))
+    await asyncio.wait([main, watcher], return_when=asyncio.FIRST_COMPLETED)
+    if watcher.done():
+        main.cancel()
+        await asyncio.wait([main])
+        return "aborted"
+    return main.result()
+
+
+@workflow
+async def stays_with_main_line() -> str:
+    async with asyncio.TaskGroup() as group:
+        main = group.create_task(_main_line())
+        watcher = group.create_task(wait_signal(aborted))
+        await asyncio.wait([main, watcher], return_when=asyncio.FIRST_COMPLETED)
+        main.cancel()
+        watcher.cancel()
+    return "aborted" if main.cancelled() else main.result()
+
+
+# A child that lives as long as its parent.
+
+
+@workflow
+async def tells_that_it_lives() -> None:
+    while True:
+        await sleep("1h")
+        await note("alive")
+
+
+@workflow
+async def supervised() -> str:
+    start_child(tells_that_it_lives, on_parent_end="cancel")
+    await charge(5)
+    await sleep("150m")
+    return "ok"
+
+
+# Keys made of the run alone: the second step of the run is taken for the first.
+
+
+@step
+async def withdraw(amount: int) -> None:
+    await outside.get().call("withdraw", idempotency_key=step_info().run_id, amount=amount)
+
+
+@step
+async def deposit(amount: int) -> None:
+    await outside.get().call("deposit", idempotency_key=step_info().run_id, amount=amount)
+
+
+@workflow
+async def transfer_by_run() -> None:
+    await withdraw(5)
+    await deposit(5)
+
+
 # == The verdicts =========================================================================================================
 
-LATE = (ignores(extended, "the auction is over"), ignores(ready, "the customer is told"))
+LATE = (
+    ignores(extended, "the auction is over"),
+    ignores(ready, "the customer is told"),
+    ignores(typed, "it is saved"),
+    ignores(aborted, "it is done"),
+)
 
 CASES = (
     Case("children three deep", order_through_shrugging_warehouse, found=Found("saga", tells=("dispatch",), severity=None)),
@@ -649,4 +924,33 @@ CASES = (
     ),
     Case("auction", auction, script=EXTENDED, expect=LATE),
     Case("mornings", three_mornings),
+    Case("given up on", asks_again_after_timeout, found=Found("ledger", tells=("charge", "given up on", "key"))),
+    Case("given up on", asks_again_by_one_key),
+    Case("undo of the unknown", closes_by_result, found=Found("saga", faults=2, tells=("reserve", "nothing to undo"))),
+    Case("undo of the unknown", closes_if_completed, found=Found("saga", faults=2, tells=("reserve", "asked nobody"))),
+    Case("undo of the unknown", closes_by_name),
+    Case("no return", ships_after_pivot),
+    Case("no return", ships_before_payment, found=Found("saga", tells=("ship",), severity="warning")),
+    Case(
+        "lock",
+        locks_by_chance,
+        run_id="a",
+        runs=(Instance(locks_by_chance, id="b", at=1),),
+        found=Found("difference", by=("crash",), tells=("lock",)),
+    ),
+    Case("lock", locks_by_id, run_id="a", runs=(Instance(locks_by_id, id="b", at=1),)),
+    Case("idle", saves_when_idle, script=sends((5, typed, "a"), (8, typed, "ab"), (12, typed, "abc")), expect=LATE),
+    Case("pipeline", pipeline),
+    Case("partial", lists_what_failed),
+    Case("partial", counts_what_failed, found=Found("difference", by=("fail_n", "lost_ack", "outage"), tells=("value=1",))),
+    Case(
+        "watcher",
+        leaves_main_line_alone,
+        script=sends((3600, aborted, "x")),
+        expect=LATE,
+        found=Found("saga", by=("cancel",), tells=("reserve", "nobody awaited")),
+    ),
+    Case("watcher", stays_with_main_line, script=sends((3600, aborted, "x")), expect=LATE),
+    Case("supervised", supervised),
+    Case("key of the run", transfer_by_run, found=Found("ledger", faults=0, tells=("deposit", "key"))),
 )

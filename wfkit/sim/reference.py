@@ -29,7 +29,7 @@ Told: TypeAlias = tuple[str, str, str]
 """An effect with its payload as text, without what is drawn anew."""
 
 _CLOCKS = frozenset({"now", "time", "time_ns", "monotonic", "perf_counter", "datetime", "date"})
-_DECLARED = "declared"
+DECLARED = "declared"
 _DEFAULT = Expect()
 
 
@@ -339,7 +339,7 @@ def happened(recording: Recording[Any]) -> list[Effect]:
         if effect.service == OPAQUE:
             # Of a step without a key nothing is known but that it ran; that it ran twice is told apart from this.
             same: tuple[Any, ...] = (effect.name, effect.key) if effect.key is not None else (effect.run, effect.n)
-        elif effect.service == _DECLARED and effect.key is not None:
+        elif effect.service == DECLARED and effect.key is not None:
             same = (effect.name, effect.key)
         else:
             found.append(effect)

@@ -48,6 +48,8 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
         found += [*liveness.liveness(schedule), *resource.dangling(schedule), *saga.saga(schedule), *signals.unread(schedule)]
         if schedule.cls in ("M", "S"):
             found += [*ledger.repeats(schedule), *ledger.opaque(schedule)]
+        elif schedule.nominal in ("M", "S"):
+            found += ledger.given_up_on(schedule)
         if not any(violation.oracle in _EXPLAINS and violation.severity != "info" for violation in found):
             found += difference.difference(schedule)
     return found

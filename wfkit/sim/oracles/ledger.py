@@ -97,6 +97,40 @@ def repeats(schedule: Schedule) -> Iterator[Violation]:
         )
 
 
+def given_up_on(schedule: Schedule) -> Iterator[Violation]:
+    """A step that a workflow gave up on took effect all the same, and so did the one that was asked in its place.
+
+    That time ran out by a fault is no excuse: who gives up on a call does not know what became of it.
+    """
+    reference, trails = schedule.reference, schedule.trails
+    effects = [effect for effect in _final(schedule) if effect.service != OPAQUE]
+    counts = Counter(map(reference.told, effects))
+    for first in effects:
+        trail, told = trails.of(first), reference.told(first)
+        if trail is None or first.n not in trail.cut or counts[told] <= reference.counts[told]:
+            continue
+        for second in effects:
+            if second.n == first.n or trails.of(second) is not trail or reference.told(second) != told:
+                continue
+            given_up, asked = trail.steps[first.n], trail.steps[second.n]
+            if (given_up.name, given_up.args) == (asked.name, asked.args) and first.key != second.key:
+                why, fix = _BY_TWO_STEPS
+                yield Violation(
+                    "ledger",
+                    "error",
+                    first.name,
+                    f"{first.name} happened twice: of two calls of {asked.name} one was given up on, and took effect too",
+                    trail.workflow,
+                    first.run,
+                    second.n,
+                    reference.line_of(asked.name),
+                    (f"given up on: #{first.n} {given_up.name}", f"instead of it: #{second.n} {asked.name}"),
+                    why,
+                    fix,
+                )
+                return
+
+
 def opaque(schedule: Schedule) -> Iterator[Violation]:
     """A step of which nothing is known, which has no key, and which ran twice."""
     reference, trails = schedule.reference, schedule.trails

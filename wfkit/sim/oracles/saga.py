@@ -14,11 +14,13 @@ from wfkit.core.names import named_by, own_functions
 from wfkit.sim.findings import Severity, Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed, times
-from wfkit.sim.reference import Reference, Told, happened
+from wfkit.sim.reference import DECLARED, Reference, Told, happened
 from wfkit.sim.services import OPAQUE, Effect
 from wfkit.sim.trails import Trail, Trails
 
 _REGISTER_FIRST = "let a saga do it: async with saga() as s: await s.do(step, ..., undo=...) registers the undo before the step"
+_ASKING = ("call.before", "put")
+"""Points at which a step asks the outside for something."""
 _GIVES_UP = ("failed", "cancelled", "timed_out")
 
 
@@ -138,7 +140,7 @@ class _Ledger:
                 return True
             where = (done.trail.id, done.n)
             is_after = self._undo_at.get((within.id, n), 0) > self._effect_at.get(where, 0)
-            is_done = is_after and not self.was_in_vain(done, within, n)
+            is_done = is_after and not self.was_in_vain(done, within, n) and not self.is_idle(done, within, n)
             if within.ended_well(n) and (is_done or where in self._late):
                 return True
         return False
@@ -150,6 +152,20 @@ class _Ledger:
         told_so = max(self._in_vain_at.get((within.id, undo, service), 0) for service in services)
         acted = max(self._acted_at.get((within.id, n, service), 0) for n in self.undos_of(done, within) for service in services)
         return told_so > done_at > acted
+
+    def is_idle(self, done: Done, within: Trail, undo: int) -> bool:
+        """Whether an undo asked nobody outside for anything, although services know of what it undoes."""
+        if any(effect.service in (OPAQUE, DECLARED) for effect in done.effects):
+            return False
+        return (within.id, undo) not in self._asking
+
+    @functools.cached_property
+    def _asking(self) -> set[tuple[str, int]]:
+        """The step calls that called a service, declared an effect, or wrote what is shared."""
+        main = self.schedule.recording.main
+        trace = self.schedule.recording.trace
+        asked = {(point.run or main, point.n) for point in trace if point.phase.removeprefix("comp.") in _ASKING}
+        return asked | {(event.run, event.n) for event in self.schedule.recording.events if event.kind == "effect"}
 
     def is_final(self, done: Done) -> bool:
         """Whether a saga ended well, or passed its pivot, with this in it; or the user says that it stays."""
@@ -269,6 +285,11 @@ def _was_interrupted(ledger: _Ledger, trail: Trail) -> bool:
 
 
 def _why_left(ledger: _Ledger, trail: Trail, done: Done) -> tuple[str, str]:
+    idle = [n for n in ledger.undos_of(done, trail) if trail.ended_well(n) and ledger.is_idle(done, trail, n)]
+    if idle:
+        return f"{trail.steps[idle[0]].name} ended well, but asked nobody to undo anything", (
+            "undo also what may have been done: a step that failed, or whose end is unknown, may have taken effect all the same"
+        )
     in_vain = [n for n in ledger.undos_of(done, trail) if ledger.was_in_vain(done, trail, n)]
     if in_vain:
         return f"{trail.steps[in_vain[0]].name} ended well, but the service had found nothing to undo by it", (
@@ -288,6 +309,10 @@ def _why_left(ledger: _Ledger, trail: Trail, done: Done) -> tuple[str, str]:
     if ledger.undos_of(done, trail):
         return f"{done.step.name} was under way when undoing began, and took effect after its undo", (
             "await all that was begun before undoing; a saga does so by itself"
+        )
+    if any(undo.of == done.n for undo in trail.unreleased):
+        return f"its saga was still open when {trail.workflow} ended, in a task that nobody awaited", (
+            "await every task that holds a saga, also when a cancel comes: an asyncio.TaskGroup does"
         )
     if trail.status == "cancelled" and not ledger.has_undone(trail):
         return "a cancel is no Exception: `except Exception` does not see it, and what stops it ends the undoing", (
