@@ -431,7 +431,7 @@ class UnsimulatedIO(WfkitError):
     """A step opened a real socket in a simulation, which must not touch the real world thousands of times.
 
     Put a fake in the place of its client: `verify(..., world=World, resources=[replace(client, lambda w: w.bank)])`. Or
-    allow it with `io="allow"`; what the step does is then done again in every schedule.
+    allow blocking clients in `def` steps with `io="allow"`; what the step does is then done again in every schedule.
     """
 
     code = "WF073"
