@@ -43,8 +43,7 @@ class Supervision:
         taken = []
         for news in self._waiting():
             self._fold(news)
-            if news.kind != "chaos":  # which the worker logs
-                taken.append(LogLine(number=0, t=now, level=news.kind, logger="", text=with_near_paths(news.text)))
+            taken.append(LogLine(number=0, t=now, level=news.kind, logger="", text=with_near_paths(news.text)))
         self.lines.extend(taken)
         return taken
 

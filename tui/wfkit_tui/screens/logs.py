@@ -98,7 +98,8 @@ class LogsScreen(FindingFrame):
         found = (await self.backend.ask(GetLogs(after=self._after, limit=KEPT, run=self._run_id))).lines
         if found:
             self._after = found[-1].number
-            self._add(found)
+            told = self.ui.supervision is not None  # of chaos, whatever becomes of the process that logs it too
+            self._add([line for line in found if not (told and line.logger == "wfkit.chaos")])
 
     def _add(self, lines: Sequence[LogLine]) -> None:
         self._records.extend(lines)
