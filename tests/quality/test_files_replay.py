@@ -50,8 +50,8 @@ def _traces(name: str, file: Path) -> tuple[str, str]:
         id=case.run_id,
         dropped=dropped,
     )
-    deliveries = Simulation(subject, seed=failure.seed).run().deliveries
-    return failure.trace, Simulation(subject, faults, seed=failure.seed, early=deliveries).run().digest
+    base = Simulation(subject, seed=failure.seed).run()
+    return failure.trace, Simulation(subject, faults, seed=failure.seed, base=base).run().digest
 
 
 def test_each_finding_replays_from_its_file_in_a_fresh_process(tmp_path: Path) -> None:

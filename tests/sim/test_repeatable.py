@@ -43,7 +43,7 @@ def _digests_of(case: Case) -> list[str]:
     base = Simulation(subject_of(case), seed=7).run()
     faults = [Fault(kind.name, point) for point in base.trace for kind in kinds_at(point.phase) if kind.name != "upgrade"]
     chosen = faults[:: max(1, len(faults) // FAULTS_A_CASE)]
-    again = [Simulation(subject_of(case), [fault], seed=7, early=base.deliveries).run() for fault in chosen]
+    again = [Simulation(subject_of(case), [fault], seed=7, base=base).run() for fault in chosen]
     return [recording.digest for recording in (base, *again)]
 
 
