@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
+
+from textual.signal import Signal
 
 from tests.cli import app as defined
 from tests.tui.conftest import LARGE, Seen, engine_on, looking, order
@@ -215,5 +218,24 @@ def test_where_there_is_room_entries_stand_below_the_bars(standing: Path) -> Non
             await seen.press("v", "v")
             await seen.until("all entries 3/4")
             assert "of the span above" not in seen.text
+
+    asyncio.run(test())
+
+
+def test_runs_that_were_looked_at_are_forgotten(standing: Path) -> None:
+    """Whoever looks at hundreds of runs a day keeps none of their screens: no signal holds one that was left."""
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await seen.until("> napper")
+            await seen.press("enter")
+            await seen.until("timeline 1/4")
+            await seen.press("escape")
+            await seen.until("> napper")
+            signals: list[Signal[Any]] = [seen.app.news, seen.app.standing, seen.app.tallied, seen.app.ticks]
+            for signal in signals:
+                _, _, (_, listeners) = signal.__rich_repr__()
+                assert listeners
+                assert not any(isinstance(listener, DetailScreen) for listener in listeners)
 
     asyncio.run(test())

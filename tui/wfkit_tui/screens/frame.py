@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Center, Middle
 from textual.css.query import NoMatches
 from textual.screen import Screen
+from textual.signal import Signal
 from textual.widgets import Footer, Static
 
 from wfkit.cli.output import near
@@ -101,6 +102,12 @@ class Frame(Screen[None]):
         self.ui.tallied.subscribe(self, lambda _: self.draw_frame())
         self.ui.ticks.subscribe(self, lambda _: self._tick())
         self.draw_frame()
+
+    def on_unmount(self) -> None:
+        """Let go of the signals: those that are seldom published would keep every screen that was ever opened."""
+        signals: tuple[Signal[Any], ...] = (self.ui.news, self.ui.standing, self.ui.tallied, self.ui.ticks)
+        for signal in signals:
+            signal.unsubscribe(self)
 
     def on_screen_resume(self) -> None:
         self.draw_frame()
