@@ -494,6 +494,15 @@ class ChaosProfileError(WfkitError):
     help = "write --chaos calm, rough or storm, or faults and how often: --chaos kill:20s,delay:5s,dup:10s,jump:1m"
 
 
+class FindingsIgnored(VerificationFailed):
+    """A test let `sim.verify(...)` look for faults, something was found, and the test never asked: it could not fail.
+
+    `verify` raises nothing for what it finds. End with `.assert_ok()`, or look at `.ok` or `.findings` yourself.
+    """
+
+    code = "WF078"
+
+
 # -- wfkit's own authors must act ------------------------------------------------------------------------------------
 
 

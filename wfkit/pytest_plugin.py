@@ -47,6 +47,7 @@ _ONLY = pytest.StashKey[bool]()
 """Whether it names nothing else."""
 _TOLD = pytest.StashKey[str]()
 """The story that a test has ended with: its failure file need not tell that again."""
+_SIM = pytest.StashKey["Sim"]()
 _VERDICT = "wfkit_replay"
 """The property of a report that tells what a replay came to."""
 
@@ -54,15 +55,21 @@ _VERDICT = "wfkit_replay"
 class Sim:
     """`verify` and `simulate` of `wfkit.testing`, on the terms of a test."""
 
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+
     def verify(self, workflow: Callable[..., Any], *args: Any, **options: Any) -> Report:
         from wfkit.testing import verify
 
-        return verify(workflow, *args, **options)
+        self.reports.append(verify(workflow, *args, **options))
+        return self.reports[-1]
 
     async def averify(self, workflow: Callable[..., Any], *args: Any, **options: Any) -> Report:
         from wfkit.testing import averify
 
-        return await averify(workflow, *args, **options)
+        report = await averify(workflow, *args, **options)
+        self.reports.append(report)
+        return report
 
     def simulate(self, workflow: Callable[..., Any], *args: Any, **options: Any) -> Recording[Any]:
         from wfkit.testing import simulate
@@ -71,13 +78,14 @@ class Sim:
 
 
 @pytest.fixture
-def sim() -> Sim:
+def sim(request: pytest.FixtureRequest) -> Sim:
     """Proves workflows by simulation: `sim.verify(order, ORDER).assert_ok()`.
 
-    What is found is kept in `.wfkit/failures`, and is a test from then on. Terms for `verify` come from
-    `@pytest.mark.wfkit(budget="30s")` and from the command line.
+    What is found is kept in `.wfkit/failures`, and is a test from then on. A test that never asks what was found fails then.
+    Terms for `verify` come from `@pytest.mark.wfkit(budget="30s")` and from the command line.
     """
-    return Sim()
+    made = request.node.stash[_SIM] = Sim()
+    return made
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,6 +100,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "wfkit(budget=..., seed=..., jobs=...): terms for each verify() in the test.")
+    jobs = config.getoption("--wfkit-jobs")
+    if jobs is not None and jobs < 1:
+        raise pytest.UsageError(f"--wfkit-jobs: {jobs} processes are too few")
     budget = config.getoption("--wfkit-budget")
     if budget is not None:
         from wfkit.core.durations import microseconds
@@ -237,6 +248,16 @@ def _caller(item: pytest.Item) -> Caller:
     terms |= {name: value for name in TERMS if (value := config.getoption(f"--wfkit-{name}")) is not None}
     folder = None if config.getoption("--wfkit-no-files") else config.rootpath / FOLDER
     return Caller({"pytest": item.nodeid}, folder, **terms)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that has had something verified, and passes whatever is found."""
+    result = yield
+    sim = item.stash.get(_SIM, None)
+    for report in sim.reports if sim is not None else ():
+        report.assert_asked()
+    return result
 
 
 @pytest.hookimpl(specname="pytest_runtest_protocol", tryfirst=True)

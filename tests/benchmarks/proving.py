@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from tests.benchmarks.figures import report
 from tests.quality import bugs, suspicious
 from wfkit import resource, sleep, step, step_info, workflow
-from wfkit.sim.explore import Campaign
+from wfkit.sim.explore import search
 from wfkit.sim.faults import parse_fault
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject, replace
@@ -77,15 +77,14 @@ def _schedules() -> None:
 
 def _closure(steps: int) -> None:
     start = time.process_time()
-    campaign = Campaign(subject(steps), faults=["crash"], budget=0)
-    campaign.run()
-    report(f"closure_{steps}_runs", campaign.coverage["closure_runs"], "runs for all crashes in any number")
+    explored = search(subject(steps), faults=["crash"], budget=0)
+    report(f"closure_{steps}_runs", explored.coverage["closure_runs"], "runs for all crashes in any number")
     report(f"closure_{steps}", time.process_time() - start, "s, with all single crashes")
 
 
 def _first_verdict() -> None:
     start = time.perf_counter()
-    explored = Campaign(Subject(careless, (10,), World, [replace(bank, lambda world: world.bank)])).run()
+    explored = search(Subject(careless, (10,), World, [replace(bank, lambda world: world.bank)]))
     assert explored.found
     report("first_verdict", time.perf_counter() - start, "s until a double charge in 10 steps is found")
 

@@ -15,9 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import SECONDS_MAX, Wfkit, call_in, environment
-from wfkit.cli.verify import _merged
 from wfkit.sim.findings import ERRORS
-from wfkit.sim.report import Report
 
 SHOP = """
 import uuid
@@ -75,6 +73,19 @@ class Asking(Shop):
 
 plain = 7
 """
+LONG = """
+from wfkit import Expect, step, workflow
+
+@step(expect=Expect(read_only=True))
+async def look(number: int) -> None:
+    pass
+
+@workflow
+async def count(steps: int) -> None:
+    for number in range(steps):
+        await look(number)
+"""
+EXHAUSTIVE = ("points", "effects", "single_run", "single_total", "states", "closed", "closure_runs")
 WRONG, RIGHT = "str(uuid.uuid4())", "step_info().idempotency_key"
 ORDER = '{"id": "77", "amount": 49}'
 FULFIL = ("verify", "shop.py:fulfil", ORDER, "--world", "fakes.py:Shop", "--for", "0.1s")
@@ -139,24 +150,23 @@ def test_faults_narrow_the_search(verifying: Wfkit) -> None:
 
 
 def test_several_processes_make_one_report(verifying: Wfkit, shop: Path) -> None:
-    """Each has other chance; what all of them find is told once."""
+    """What they find is told once, and what they have tried is added up."""
     answer = verifying(*FULFIL, "--jobs", "2")
-    assert answer.status == 1
+    assert (answer.status, answer.err) == (1, "the user's code prints\n")
     assert answer.out.count("WF063  fulfil: charge") == 1
-    report = json.loads((shop / ".wfkit/reports/fulfil.json").read_text(encoding="utf-8"))
-    assert [finding["code"] for finding in report["findings"]] == ["WF063"]
+    write(shop, RIGHT)
+    one, two = (verifying(*FULFIL[:-2], "--jobs", jobs, "--json").json["coverage"] for jobs in ("1", "2"))
+    assert [one[key] for key in EXHAUSTIVE] == [two[key] for key in EXHAUSTIVE]
+    assert two["random_run"] > 0
 
 
-def test_what_another_process_has_found_is_added(verifying: Wfkit) -> None:
-    """Once, together with how much it has tried; and a process that came to nothing is named."""
-    other = verifying(*FULFIL, "--json")
-    tried = other.json["coverage"].get("random_run", 0)
-    report = Report("fulfil", [], {"random_run": 5, "not_run": []})
-    for count in (1, 2):
-        report = _merged(report, other.out.encode(), b"")
-        assert [(finding.code, finding.story.startswith("WF063")) for finding in report.findings] == [("WF063", True)]
-        assert report.coverage["random_run"] == 5 + count * tried
-    assert _merged(report, b"", b"killed\n").coverage["not_run"] == ["another process: killed"]
+def test_a_time_to_search_is_heeded(verifying: Wfkit, shop: Path) -> None:
+    """Also by what has an end of its own; then it is said that it did not come to it."""
+    (shop / "long.py").write_text(LONG, encoding="utf-8")
+    coverage = verifying("verify", "long.py:count", "60", "--for", "0.1s", "--json").json["coverage"]
+    assert coverage["seconds"] < 8
+    assert not coverage.get("closed")
+    assert coverage["not_run"][-1].endswith("crashes in any number, pairs, random plans: out of time")
 
 
 def test_what_the_world_says_is_heard(verifying: Wfkit) -> None:
@@ -284,11 +294,33 @@ def test_progress_is_told_on_a_terminal_and_taken_away(shop: Path) -> None:
     assert told.endswith("\r\x1b[K")
 
 
-def test_an_interruption_prints_what_was_found_until_then(shop: Path) -> None:
-    """With the status of an interrupted program."""
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interruption_prints_what_was_found_until_then(shop: Path, jobs: str) -> None:
+    """With the status of an interrupted program, and none of its processes goes on."""
+    child, others = _searching(shop, "--jobs", jobs)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=SECONDS_MAX)
+    assert child.returncode == 130, err
+    assert "1 fault: " in out
+    assert "interrupted" in out
+    assert "Traceback" not in err
+    _end(others)
+
+
+def test_processes_end_with_the_one_that_searches(shop: Path) -> None:
+    """Also if that is killed, and cannot end them."""
+    child, others = _searching(shop, "--jobs", "2")
+    assert len(others) >= 2
+    child.kill()
+    child.communicate(timeout=SECONDS_MAX)
+    _end(others)
+
+
+def _searching(shop: Path, *options: str) -> tuple[subprocess.Popen[str], list[int]]:
+    """Start a search that takes long, and return it with the processes that it has started."""
     write(shop, RIGHT)
     child = subprocess.Popen(
-        [sys.executable, "-m", "wfkit", *FULFIL[:-1], "60s"],
+        [sys.executable, "-m", "wfkit", *FULFIL[:-1], "60s", *options],
         cwd=shop,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -296,12 +328,22 @@ def test_an_interruption_prints_what_was_found_until_then(shop: Path) -> None:
         text=True,
     )
     time.sleep(4)
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=SECONDS_MAX)
-    assert child.returncode == 130, err
-    assert "1 fault: " in out
-    assert "interrupted" in out
-    assert "Traceback" not in err
+    return child, [pid for pid, parent in _parents().items() if parent == child.pid]
+
+
+def _end(pids: list[int]) -> None:
+    """Wait until processes have ended."""
+    until = time.monotonic() + SECONDS_MAX
+    while left := [pid for pid in pids if pid in _parents()]:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+
+
+def _parents() -> dict[int, int]:
+    """Return the processes that have not ended, with their parents."""
+    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split() for line in told.splitlines())
+    return {int(pid): int(parent) for pid, parent, state in rows if not state.startswith("Z")}
 
 
 def test_each_code_of_a_finding_is_explained(wfkit: Wfkit) -> None:

@@ -75,7 +75,7 @@ def test_a_marker_has_terms_and_the_command_line_the_last_word(project: Project)
     assert "TERMS 60s 3" in project.pytest("-s", "-k", "terms", "--wfkit-budget", "60s").out
 
 
-@pytest.mark.parametrize("wrong", [["--wfkit-budget", "soon"], ["--wfkit-seed", "x"]])
+@pytest.mark.parametrize("wrong", [["--wfkit-budget", "soon"], ["--wfkit-seed", "x"], ["--wfkit-jobs", "0"]])
 def test_an_option_that_makes_no_sense_is_refused_at_once(project: Project, wrong: list[str]) -> None:
     """Not by each test."""
     answer = project.pytest(*wrong)
@@ -111,6 +111,61 @@ def test_simulated(sim):
     answer = project.pytest()
     assert set(answer.verdicts.values()) == {"PASSED"}
     assert len(project.files()) == 1
+
+
+def test_a_test_that_never_asks_fails(project: Project) -> None:
+    """It could not fail otherwise, whatever is found. Who asks in any way has decided for himself."""
+    project.tests(
+        TESTS.partition("def test")[0]
+        + """
+def test_forgot(sim):
+    sim.verify(fulfil, "order-77", **PROVE)
+
+async def later(sim):
+    return await sim.averify(fulfil, "order-77", **PROVE)
+
+def test_forgot_later(sim):
+    import asyncio
+    asyncio.run(later(sim))
+
+def test_printed(sim):
+    print(sim.verify(fulfil, "order-77", **PROVE))
+
+def test_asked(sim):
+    assert not sim.verify(fulfil, "order-77", **PROVE).ok
+
+def test_looked(sim):
+    assert [each.code for each in sim.verify(fulfil, "order-77", **PROVE).findings] == ["WF063"]
+
+def test_failed_before(sim):
+    sim.verify(fulfil, "order-77", **PROVE)
+    raise ValueError("first")
+"""
+    )
+    answer = project.pytest()
+    verdicts = {test.rpartition("::")[2]: verdict for test, verdict in answer.verdicts.items()}
+    assert verdicts == {
+        "test_forgot": "FAILED",
+        "test_forgot_later": "FAILED",
+        "test_printed": "FAILED",
+        "test_asked": "PASSED",
+        "test_looked": "PASSED",
+        "test_failed_before": "FAILED",
+    }
+    assert "fulfil was verified, something was found, and nobody asked: end it with .assert_ok()" in answer.out
+    assert "charge happened twice" in answer.out
+    assert "ValueError: first" in answer.out
+    project.shop(RIGHT)
+    assert project.pytest("-k", "forgot", "--wfkit-no-files").status == 0
+
+
+def test_several_processes_search_for_a_test(project: Project) -> None:
+    """What they find is found; forking beside threads is no warning of theirs."""
+    answer = project.pytest("--wfkit-jobs", "2", "-W", "error")
+    assert answer.status == 1
+    assert "charge happened twice" in answer.out
+    project.shop(RIGHT)
+    assert project.pytest("--wfkit-jobs", "2", "-W", "error").status == 0
 
 
 def test_what_verify_refuses_is_told_at_the_call_with_its_help(project: Project) -> None:

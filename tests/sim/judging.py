@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from wfkit import Workflow, resource, step, step_info
-from wfkit.sim.explore import ticks
 from wfkit.sim.faults import Fault, kinds_at, parse_fault
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles import judge, judge_base
+from wfkit.sim.passes.fault_free import ticks
 from wfkit.sim.reference import Reference
 from wfkit.sim.services import NO_EFFECT, FakeService, KeyValue, Mailbox
 from wfkit.sim.simulation import Simulation
@@ -136,7 +136,7 @@ def found(subject: Subject, *faults: str, reference: Reference | None = None) ->
     if not faults:
         return judge_base(subject, reference)
     plan = tuple(map(parse_fault, faults))
-    recording = Simulation(subject, plan, early=reference.base.deliveries).run()
+    recording = Simulation(subject, plan, base=reference.base).run()
     assert recording.faults, f"{faults} did not strike"
     return judge(subject, reference, recording)
 
@@ -152,6 +152,6 @@ def campaign(subject: Subject) -> dict[str, list[Violation]]:
     for point in reference.base.trace:
         for kind in kinds_at(point.phase):
             fault = Fault(kind.name, point)
-            recording = Simulation(subject, (fault,), early=reference.base.deliveries).run()
+            recording = Simulation(subject, (fault,), base=reference.base).run()
             verdicts[str(fault)] = grave(judge(subject, reference, recording))
     return {fault: violations for fault, violations in verdicts.items() if violations}

@@ -9,14 +9,13 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from xml.etree import ElementTree
 
-import msgspec
 import typer
 from msgspec import Raw
 
@@ -38,7 +37,7 @@ from wfkit.errors import FailureFileError, FaultSyntaxError, WfkitError
 from wfkit.testing.caller import Caller, Replayed, calling
 
 if TYPE_CHECKING:
-    from wfkit.sim.explore import Progress
+    from wfkit.sim.campaign import Progress
     from wfkit.sim.report import Report
     from wfkit.sim.subject import Subject
 
@@ -83,8 +82,14 @@ def verify(
         ),
     ] = None,
     budget: Annotated[
-        str, typer.Option("--for", metavar="DURATION", help="Time for what has no end of its own, such as random schedules.")
-    ] = "5s",
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            help="How long to search, 2s or more. Unless given, what has an end of its own comes to it; the rest gets 5s.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Where chance comes from.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="How many processes search.")] = 1,
     replay: Annotated[
@@ -104,19 +109,11 @@ def verify(
         raise typer.Exit(_replay(replay, as_json=as_json))
     if not target:
         raise UsageError("no workflow is named", "write APP:WORKFLOW, such as app.py:order")
-    seconds = _seconds(budget)
+    terms = {} if budget is None else {"budget": _seconds(budget), "limit": _seconds(budget)}
     origin = {"target": target, "input": None if input is None else bytes(read_input(input)).decode(), "world": world}
     subject = _subject(origin)
-    narrowed = [word for fault in faults or () for word in ("--faults", fault)]
-    others = [_start(origin, ["--for", budget, "--seed", str(seed + number), *narrowed]) for number in range(1, jobs)]
     with _progress() as progress, user_output_on_stderr():
-        report = _explored(subject, origin, progress, faults=faults or None, budget=seconds, seed=seed)
-    for other in others:
-        report = _merged(report, *other.communicate())
-    if others:
-        from wfkit.sim.files import write_report
-
-        write_report(report, report.workflow)  # over those of the single processes
+        report = _explored(subject, origin, progress, faults=faults or None, seed=seed, jobs=jobs, **terms)
     _show(report, as_json=as_json)
     if report.coverage.get("interrupted"):
         raise typer.Exit(INTERRUPTED)
@@ -200,38 +197,6 @@ def _own_line(error: Exception) -> str | None:
         if not is_library(frame.f_code):
             return location(frame)
     return None
-
-
-# -- several processes -----------------------------------------------------------------------------------------------------
-
-
-def _start(origin: Mapping[str, Any], options: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start another process that verifies the same, with chance of its own. An interruption reaches it as well."""
-    named = [origin["target"], *([origin["input"]] if origin["input"] is not None else [])]
-    world = ["--world", origin["world"]] if origin["world"] else []
-    command = [sys.executable, "-m", "wfkit", "verify", "--json", *world, *options, "--", *named]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def _merged(report: Report, out: bytes, err: bytes) -> Report:
-    """Return a report with what another process has found and tried."""
-    from wfkit.sim.findings import Finding, Violation
-    from wfkit.sim.report import Report
-
-    coverage = dict(report.coverage)
-    if not out:
-        coverage["not_run"] = [*coverage["not_run"], f"another process: {err.decode(errors='replace').strip()}"]
-        return Report(report.workflow, report.findings, coverage)
-    told = msgspec.json.decode(out)
-    coverage["random_run"] = coverage.get("random_run", 0) + told["coverage"].get("random_run", 0)
-    known = {finding.violation.signature for finding in report.findings if finding.violation is not None}
-    findings = list(report.findings)
-    for members in told["findings"]:
-        about, line = members.pop("about"), members.pop("line")
-        violation = Violation(members["oracle"], members["severity"], about, members["title"], report.workflow, line=line)
-        if violation.signature not in known:
-            findings.append(Finding(**members, violation=violation))
-    return Report(report.workflow, findings, coverage)
 
 
 def _show(report: Report, *, as_json: bool) -> None:

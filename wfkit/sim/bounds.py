@@ -180,6 +180,17 @@ def _end(thread: threading.Thread) -> None:
     thread.join()
 
 
+def _begin_anew() -> None:
+    """Called in a forked process, which has none of the other threads, nor what they would let go of."""
+    global _lock, _exiting, _thread  # as above
+    _lock, _exiting, _thread = threading.Lock(), threading.Event(), None
+    _watches.clear()
+    threading.current_thread()._native_id = threading.get_native_id()  # type: ignore[attr-defined]  # before 3.13 it is the parent's
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 def _raise_in(thread: int) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Killed))
 
@@ -197,7 +208,8 @@ def _seen(thread: int) -> _Thread:
 
 
 def _interrupts() -> bool:
-    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    handler = signal.getsignal(signal.SIGINT)
+    return getattr(handler, "__wrapped__", handler) is signal.default_int_handler
 
 
 def _is_within(thread: int, *modules: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from wfkit.errors import FindingsIgnored
 from wfkit.journal.schema import wfkit_version
 from wfkit.sim.findings import ERRORS, SEVERITIES, Finding
 
@@ -15,7 +16,6 @@ FORMAT = 1
 """The version of a report as JSON."""
 
 
-@dataclass(repr=False)
 class Report:
     """The verdict on a workflow.
 
@@ -25,23 +25,30 @@ class Report:
         coverage: what was looked at; see `text()`.
     """
 
-    workflow: str
-    findings: list[Finding] = field(default_factory=list)
-    coverage: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.findings = sorted(self.findings, key=lambda finding: SEVERITIES.index(finding.severity))
+    def __init__(
+        self, workflow: str, findings: Iterable[Finding] = (), coverage: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        self.workflow = workflow
+        self.coverage = coverage
+        self._findings = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+        self._asked = False
 
     def __str__(self) -> str:
         return self.text()
 
     def __repr__(self) -> str:
-        return f"<Report of {self.workflow}: {'; '.join(_titles(self.findings)) or 'nothing found'}>"
+        return f"<Report of {self.workflow}: {'; '.join(_titles(self._findings)) or 'nothing found'}>"
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found, errors first."""
+        self._asked = True
+        return self._findings
 
     @property
     def ok(self) -> bool:
         """Whether there is no finding of severity error or warning."""
-        return all(finding.severity == "info" for finding in self.findings)
+        return _is_ok(self.findings)
 
     def assert_ok(self) -> None:
         """Do nothing if all is well.
@@ -50,11 +57,21 @@ class Report:
             VerificationFailed: there is a finding; the class is that of the first one, and the message its story.
         """
         if not self.ok:
-            raise ERRORS[self.findings[0].oracle](_told(self.findings))
+            raise ERRORS[self._findings[0].oracle](_told(self._findings))
+
+    def assert_asked(self) -> None:
+        """Do nothing unless there is a finding, and nobody has asked whether there is.
+
+        Raises:
+            FindingsIgnored: so whoever had this made cannot fail, whatever is found.
+        """
+        if not self._asked and not self.ok:
+            told = f"{self.workflow} was verified, something was found, and nobody asked: end it with .assert_ok()"
+            raise FindingsIgnored(f"{told}\n{_told(self._findings)}")
 
     def text(self) -> str:
         """Return the report for a terminal: the stories of what was found, then how much was looked at."""
-        return "\n\n".join([*_stories(self.findings), coverage_text(self.workflow, self.coverage)])
+        return "\n\n".join([*_stories(self._findings), coverage_text(self.workflow, self.coverage)])
 
     def to_json(self) -> bytes:
         """Return the report as JSON, with the version of its format."""
@@ -63,11 +80,15 @@ class Report:
             "format": FORMAT,
             "wfkit": wfkit_version(),
             "workflow": self.workflow,
-            "ok": self.ok,
-            "findings": [_plain(finding) for finding in self.findings],
+            "ok": _is_ok(self._findings),
+            "findings": [_plain(finding) for finding in self._findings],
             "coverage": dict(self.coverage),
         }
         return msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+
+
+def _is_ok(findings: Sequence[Finding]) -> bool:
+    return all(finding.severity == "info" for finding in findings)
 
 
 def _told(findings: list[Finding]) -> str:
@@ -151,8 +172,8 @@ def _random(coverage: Mapping[str, Any]) -> str:
     run = coverage.get("random_run", 0)
     if not run:
         return "random: not run"
-    last = coverage.get("last_new_state")
-    state = f", last new state at #{last}" if last else ", no new state"
+    last, new = coverage.get("last_new_state"), coverage.get("new_states")
+    state = f", last new state at #{last:,}" + (f" ({new:,} in all)" if new else "") if last else ", no new state"
     return f"random: {run:,} in {coverage.get('random_seconds', 0):.3g} s{state}"
 
 

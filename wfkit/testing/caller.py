@@ -24,7 +24,7 @@ class Caller:
     seed: int | None = None
     jobs: int | None = None
     progress: Callable[[Any], None] | None = None
-    """Told now and then how far a campaign is: `sim.explore.Progress`."""
+    """Told now and then how far a campaign is: `sim.campaign.Progress`."""
     replay: Path | None = None
     """A failure file. Then the call that made it executes its schedule alone, and raises `Replayed`."""
     calls: int = 0

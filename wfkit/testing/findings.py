@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from wfkit.errors import HarnessLeak, ReportNotWritten
+from wfkit.sim.campaign import Campaign, Found
 from wfkit.sim.cause import find_cause
-from wfkit.sim.explore import Campaign, Explored, Found
+from wfkit.sim.explore import Explored
 from wfkit.sim.faults import DROP, Fault
 from wfkit.sim.files import failure_file, failure_path, write_failure
 from wfkit.sim.findings import ERRORS, Finding, Violation
 from wfkit.sim.narrow import narrow
 from wfkit.sim.oracles import judge
+from wfkit.sim.passes.fault_free import fault_free
 from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.shrink import shrink
@@ -83,7 +85,7 @@ class Case:
     def _droppable(self) -> list[Delivery]:
         """Return the deliveries that the main run can begin without, and that no fault is about."""
         deliveries = [each for each in self.recording.deliveries if each.kind != "dropped"]
-        began = next(each for each in deliveries if each.kind == "start" and each.run == self.recording.main)
+        began = next((each for each in deliveries if each.kind == "start" and each.run == self.recording.main), None)
         struck = {fault.point for fault in self.faults}
         return [each for each in deliveries if each is not began and each.point not in struck]
 
@@ -102,12 +104,12 @@ class Case:
         """Return what the same faults lead to elsewhere; None if that does not show the violation."""
         try:
             base = Simulation(subject, seed=seed).run()
-            recording = Simulation(subject, self.faults, seed=seed, early=base.deliveries).run()
+            recording = Simulation(subject, self.faults, seed=seed, base=base).run()
             if recording.faults != self.recording.faults or not self._ends_as_usual(base):
                 return None
             if self._seen_in(recording, Reference.of(subject, base)) is None:  # and so not beside a better reference
                 return None
-            reference = Campaign(subject, seed=seed).fault_free()
+            reference = fault_free(Campaign(subject, seed=seed))
         except Exception:  # noqa: BLE001  # the world or the script cannot do without what was left out
             return None
         violation = self._seen_in(recording, reference)
@@ -165,8 +167,7 @@ class Case:
         return file
 
     def _run(self, faults: Plan, hold: frozenset[str] = frozenset()) -> Recording[Any]:
-        early = self.reference.base.deliveries
-        return Simulation(self.subject, faults, seed=self.seed, hold=hold, early=early).run()
+        return Simulation(self.subject, faults, seed=self.seed, hold=hold, base=self.reference.base).run()
 
     @property
     def _schedule(self) -> tuple[Fault, ...]:

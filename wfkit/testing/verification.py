@@ -16,10 +16,12 @@ from wfkit.api.definitions import Workflow
 from wfkit.core.durations import Duration, microseconds
 from wfkit.engine.client import Run
 from wfkit.errors import CodecError, DefinitionError, ReportNotWritten
-from wfkit.sim.explore import Campaign, Found
+from wfkit.sim.campaign import Campaign, Found
+from wfkit.sim.explore import search
 from wfkit.sim.faults import DROP, Fault, Point, is_drop, parse_fault, parse_schedule
 from wfkit.sim.files import first_difference, read_failure, write_report
 from wfkit.sim.oracles import judge, judge_base
+from wfkit.sim.passes.fault_free import fault_free
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.report import Report
@@ -122,10 +124,14 @@ def verify(
         workflow: a workflow.
         args: its arguments.
         faults: kinds such as `"crash"`, or whole faults, to narrow the search; everything unless given.
-        budget: time for the passes that have no end of their own: a text such as "30s", seconds, or a timedelta.
-        jobs: processes to use; there is one for now, and the report says so.
+        budget: time for the passes that have no end of their own: a text such as "30s", seconds, or a timedelta. The others,
+            all single faults and all crashes, end by themselves: they are cut short after ten times as much, or ten seconds if
+            that is more, and the report says so.
+        jobs: processes that execute schedules. More of them are sooner done, and try more random plans in the budget; what
+            is found by the other passes is the same.
 
     Raises:
+        ValueError: `jobs` is less than 1.
         FaultSyntaxError: a fault is not understood.
         TypeError, CodecError: the workflow does not take these arguments.
         HarnessLeak: one schedule went two ways, so something decides that the simulation does not control.
@@ -150,7 +156,13 @@ async def averify(workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *arg
 
 
 def explore(
-    subject: Subject, *, faults: Sequence[str] | None = None, budget: float = 5.0, seed: int = 0, jobs: int = 1
+    subject: Subject,
+    *,
+    faults: Sequence[str] | None = None,
+    budget: float = 5.0,
+    limit: float | None = None,
+    seed: int = 0,
+    jobs: int = 1,
 ) -> Report:
     """Explore the schedules of a subject, on the terms of who calls. See `verify`.
 
@@ -158,8 +170,10 @@ def explore(
         subject: what is verified.
         faults: as in `verify`.
         budget: seconds.
+        limit: seconds for the whole search, two or more, the passes that have an end of their own included; no matter how
+            many unless given.
         seed: where chance comes from.
-        jobs: processes to use.
+        jobs: processes that execute schedules.
     """
     caller = current()
     origin = caller.next_origin()
@@ -169,15 +183,16 @@ def explore(
     if caller.replay is not None:
         return _replay(subject, caller.replay, origin)
     seed = seed if caller.seed is None else caller.seed
-    campaign = Campaign(
-        subject,
-        faults=struck or (None if drops else faults),
-        budget=budget if caller.budget is None else microseconds(caller.budget) / 1e6,
-        seed=seed,
-        progress=caller.progress,
-    )
     with silence():
-        explored = campaign.run()
+        explored = search(
+            subject,
+            faults=struck or (None if drops else faults),
+            budget=budget if caller.budget is None else microseconds(caller.budget) / 1e6,
+            limit=limit,
+            seed=seed,
+            jobs=jobs if caller.jobs is None else caller.jobs,
+            progress=caller.progress,
+        )
         findings = findings_of(explored, subject, origin, caller.folder)
         for fault in (parse_fault(text) for text in faults or () if "@" in text):
             if fault.kind != "upgrade" and not _strikes(fault, explored.reference, seed):
@@ -185,8 +200,6 @@ def explore(
     if explored.interrupted:
         explored.coverage["interrupted"] = True
         explored.coverage["not_run"].append("the rest: interrupted")
-    if (jobs if caller.jobs is None else caller.jobs) > 1:
-        explored.coverage["not_run"].append("a second process: one campaign runs in one")
     if subject.world is not None and not explored.coverage.get("effects") and _ran_steps(explored.base):
         explored.coverage["not_run"].append("what happens twice: steps ran, and called no service of the world")
     name = subject.workflow.name
@@ -202,7 +215,7 @@ def explore(
 def _strikes(fault: Fault, reference: Reference, seed: int) -> bool:
     if fault.kind == DROP:
         return fault in _dropped(reference.base)
-    return bool(Simulation(reference.subject, (fault,), seed=seed, early=reference.base.deliveries).run().faults)
+    return bool(Simulation(reference.subject, (fault,), seed=seed, base=reference.base).run().faults)
 
 
 def _ran_steps(recording: Recording[Any]) -> bool:
@@ -230,7 +243,7 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
         recording = _simulated(subject, failure.faults, failure.seed)
         findings = recording.findings
     else:  # what needs no fault may need a replay in other surroundings
-        explored = Campaign(subject, faults=(), budget=0.0, seed=failure.seed).run()
+        explored = search(subject, faults=(), budget=0.0, seed=failure.seed)
         recording, findings = explored.base, findings_of(explored, subject, origin, None)
     for found in findings:
         if found.violation is not None and found.violation.signature == failure.signature:
@@ -247,7 +260,7 @@ def _simulated(subject: Subject, faults: str | Sequence[str] | FaultPlan, seed: 
     if not isinstance(faults, FaultPlan):
         planned, dropped = parse_schedule(_listed(faults))
         subject = _without(subject, dropped)
-    reference = Campaign(subject, seed=seed).fault_free()
+    reference = fault_free(Campaign(subject, seed=seed))
     if isinstance(faults, FaultPlan):
         planned = _resolve(faults, subject, reference, seed)
     upgrade = any(fault.kind == "upgrade" for fault in planned)
@@ -255,7 +268,7 @@ def _simulated(subject: Subject, faults: str | Sequence[str] | FaultPlan, seed: 
         reference = of_old_code(subject, reference, seed)
     subject = reference.subject
     if planned:
-        recording = Simulation(subject, planned, seed=seed, early=reference.base.deliveries).run()
+        recording = Simulation(subject, planned, seed=seed, base=reference.base).run()
         violations = judge(subject, reference, recording)
     else:
         recording = reference.base
@@ -338,6 +351,6 @@ def _resolve(plan: FaultPlan, subject: Subject, reference: Reference, seed: int)
     base = Simulation(subject, seed=seed).run() if upgrade else reference.base
 
     def trace_after(faults: tuple[Fault, ...]) -> Sequence[Point]:
-        return Simulation(subject, faults, seed=seed, early=base.deliveries).run().trace
+        return Simulation(subject, faults, seed=seed, base=base).run().trace
 
     return plan.resolve(base.trace, trace_after, upgrade=upgrade)

@@ -1,0 +1,319 @@
+"""What the passes of a search share: how a schedule is tried, what was found, and how much was looked at."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
+
+from wfkit.errors import HarnessLeak
+from wfkit.sim import lines
+from wfkit.sim.disk import Known
+from wfkit.sim.faults import KINDS, Fault, parse_fault
+from wfkit.sim.findings import SEVERITIES, Violation
+from wfkit.sim.hash_seeds import HashSeeds
+from wfkit.sim.oracles import judge
+from wfkit.sim.processes import Gone, Processes, ProcessesGone
+from wfkit.sim.recording import Recording
+from wfkit.sim.reference import Reference
+from wfkit.sim.simulation import Simulation
+from wfkit.sim.subject import Subject
+
+AFTER_ERROR_MAX = 200
+"""Schedules that a pass still runs after it has found an error: others may be found beside it."""
+LIMIT_SECONDS = 10.0
+LIMIT_BUDGETS = 10
+"""The passes that have an end of their own are cut short after so many seconds, or so many times the budget if that is more:
+a history of thousands of entries has more points than anybody waits for."""
+SHORTEST_SECONDS = 2.0
+"""A search takes so long at least, if it is not done before: what comes sooner is no verdict."""
+COLLECT_EVERY = 200
+"""Schedules between two collections of garbage; in between it is off, since it would run cleanup of dead processes."""
+
+Plan: TypeAlias = tuple[Fault, ...]
+Seen: TypeAlias = Sequence[Any]
+"""What a pass wants to know of a schedule: hashable, and fit to be sent from one process to another."""
+
+
+class Found(NamedTuple):
+    """A violation, and the first schedule that showed it with the fewest faults."""
+
+    violation: Violation
+    faults: Plan
+    seed: int
+    recording: Recording[Any]
+    times: int
+    """How many schedules showed it."""
+    upgrade: bool = False
+
+
+class Progress(NamedTuple):
+    """How far a campaign is."""
+
+    stage: str
+    done: int
+    total: int
+    """0 where it is not known."""
+    found: int
+
+
+class Tried(NamedTuple):
+    """A schedule that was executed and judged."""
+
+    plan: Plan
+    seen: Seen
+    """What the pass looked for. Left out may be what an earlier schedule has shown."""
+    recording: Recording[Any] | None
+    """None if another process executed it; see `Campaign.repeat`."""
+
+
+class Told(NamedTuple):
+    """What another process tells of a schedule: all that a campaign keeps of one in which nothing is found."""
+
+    violations: Sequence[Violation] = ()
+    seen: Seen = ()
+    known: dict[tuple[str, int], Known] = {}  # noqa: RUF012  # nobody writes to it
+    held: Collection[str] = ()
+    ran: Collection[int] = ()
+    failed: bool = False
+    """It came to no recording. Why is seen by whoever executes it again."""
+
+
+class Enough(Exception):  # no error: the pass has seen enough
+    """A pass ends early."""
+
+
+class OutOfTime(Enough):
+    """The time for the whole search is over."""
+
+
+class Campaign:
+    """One search.
+
+    Args:
+        subject: what is verified.
+        faults: kinds or whole faults, to narrow the search; everything unless given.
+        budget: seconds for the passes that have no end of their own.
+        limit: seconds for the whole of it, two or more; unless given, only what takes very long is cut short.
+        seed: where chance comes from.
+        jobs: processes that execute schedules.
+        progress: told now and then how far it is.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        faults: Sequence[str] | None = None,
+        budget: float = 5.0,
+        limit: float | None = None,
+        seed: int = 0,
+        jobs: int = 1,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        if jobs < 1:
+            raise ValueError(f"jobs={jobs}: there must be a process to search")
+        self.subject = replace(subject, upgrade_from=None)
+        self.upgraded = subject
+        """The subject with its old code, if there is any."""
+        self.kinds = {name for name in faults or () if name in KINDS}
+        self.wanted = [parse_fault(text) for text in faults or () if text not in KINDS]
+        self.narrowed = faults is not None
+        self.budget = budget
+        self.seed = seed
+        self.began = time.perf_counter()
+        seconds = max(LIMIT_SECONDS, LIMIT_BUDGETS * budget) if limit is None else max(limit, SHORTEST_SECONDS)
+        self._end = self.began + seconds
+        self._progress = progress
+        self._processes: Processes[Look, Plan, Told] | None = None
+        self._told: dict[Look, set[Any]] = {}
+        """In one of those processes: what it has told already."""
+
+        self.base: Recording[Any]
+        """The schedule without faults."""
+        self.reference: Reference
+        self.parted = False
+        """Two executions of the schedule without faults differ: nothing can be said of others."""
+        self.found: dict[tuple[str, str, str], Found] = {}
+        self.coverage: dict[str, Any] = {"not_run": []}
+        if jobs > 1 and hasattr(os, "fork"):
+            self._processes = Processes(jobs, self._tell)
+        elif jobs > 1:
+            self.coverage["not_run"].append("other processes: nothing can be forked here, so there is one alone")
+        self.schedules = 0
+        self.held: set[str] = set()
+        """Names of the `sometimes` that held."""
+        self.known: dict[tuple[str, int], Known] = {}
+        """What command numbers stand for, by run."""
+        self.frontier: list[tuple[Plan, Recording[Any]]] = []
+        """Single faults that lead to points of new sorts."""
+        self.states: set[bytes] = set()
+        """The durable states that schedules have come through, where a pass has looked at them."""
+        self.hash_seeds = HashSeeds()
+        self.lines = lines.Lines()
+        self.interrupts: list[int] = []
+        self.stage = ""
+        self.total = 0
+        self.done = 0
+        self._since_error = 0
+
+    def wants(self, kind: str) -> bool:
+        return not self.narrowed or kind in self.kinds
+
+    @property
+    def errors(self) -> bool:
+        return any(found.violation.severity == "error" for found in self.found.values())
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.perf_counter() > self._end
+
+    # -- passes -----------------------------------------------------------------------------------------------------------
+
+    def begin(self, stage: str) -> None:
+        """Begin a pass."""
+        self.stage, self.total, self.done, self._since_error = stage, 0, 0, 0
+
+    def tick(self) -> None:
+        """Count a schedule of the pass.
+
+        Raises:
+            Enough: there is to be no other one.
+        """
+        self.done += 1
+        if self._progress is not None and self.done % 20 == 1:
+            self._progress(Progress(self.stage, self.done, self.total, len(self.found)))
+        if self.errors:
+            self._since_error += 1
+            if self._since_error > AFTER_ERROR_MAX:
+                raise Enough("since an error was found")
+        if self.out_of_time:
+            raise OutOfTime("out of time")
+
+    def end(self) -> None:
+        """End the processes that it has started."""
+        if self._processes is not None:
+            self._processes.end()
+
+    # -- one schedule -----------------------------------------------------------------------------------------------------
+
+    def execute(self, faults: Plan = (), *, seed: int | None = None, subject: Subject | None = None, **options: Any) -> Any:
+        """Execute a schedule. Returns its recording."""
+        self.schedules += 1
+        if self.schedules % COLLECT_EVERY == 0:
+            gc.collect()
+        base = getattr(self, "base", None)
+        seed = self.seed if seed is None else seed
+        simulation = Simulation(subject or self.subject, faults, seed=seed, base=base, **options)
+        recording = simulation.run()
+        if self.interrupts:
+            raise KeyboardInterrupt  # it came while coroutines were closed, whose exceptions are dropped
+        self.known |= {(simulation.disk.ids[run], n): known for (run, n), known in simulation.disk.known.items()}
+        self.held |= recording.held
+        return recording
+
+    def repeat(self, plan: Plan) -> Recording[Any]:
+        """Execute a schedule that another process has executed, and that counts as one with it."""
+        self.schedules -= 1
+        recording: Recording[Any] = self.execute(plan)
+        return recording
+
+    def note(self, violations: Iterable[Violation], faults: Plan, recording: Recording[Any], *, upgrade: bool = False) -> None:
+        """Keep what was found in a schedule."""
+        for violation in violations:
+            known = self.found.get(violation.signature)
+            if known is None or _weight(violation, faults) < _weight(known.violation, known.faults):
+                times = known.times + 1 if known is not None else 1
+                self.found[violation.signature] = Found(violation, faults, self.seed, recording, times, upgrade)
+            else:
+                self.found[violation.signature] = known._replace(times=known.times + 1)
+
+    def _is_news(self, violation: Violation, faults: Plan) -> bool:
+        known = self.found.get(violation.signature)
+        return known is None or _weight(violation, faults) < _weight(known.violation, known.faults)
+
+    # -- many schedules ---------------------------------------------------------------------------------------------------
+
+    def try_all(self, plans: Iterable[Plan], look: Look) -> Iterator[Tried]:
+        """Execute and judge schedules, in as many processes as there are. They come in the order of their plans.
+
+        Args:
+            plans: asked for one by one, a few ahead of what is yielded where there are several processes.
+            look: executes a schedule; a function of a module.
+
+        Raises:
+            Enough: there is to be no other one.
+            HarnessLeak: a schedule goes one way in one process, and another way in another.
+        """
+        if self._processes is None:
+            for plan in plans:
+                recording, seen = look(self, plan)
+                self.note(judge(self.subject, self.reference, recording), plan, recording)
+                self.tick()
+                yield Tried(plan, seen, recording)
+            return
+        gone: list[str] = []
+        try:
+            with closing(self._processes.answers(look, plans)) as answers:
+                for plan, told in answers:
+                    if isinstance(told, Gone):
+                        gone.append(told.why)
+                    else:
+                        yield self._heard(plan, told, look)
+        except ProcessesGone as error:
+            raise Enough(str(error)) from None
+        finally:
+            for why in dict.fromkeys(gone):
+                self.coverage["not_run"].append(f"{self.stage}: {gone.count(why)} of them, {why}")
+
+    def _tell(self, look: Look, plan: Plan) -> Told:
+        """Try a schedule in a process of its own."""
+        known, held, ran = dict(self.known), set(self.held), set(self.lines.ran)
+        try:
+            recording, seen = look(self, plan)
+            violations = judge(self.subject, self.reference, recording)
+        except Exception:  # noqa: BLE001  # whatever it is, it comes again where it can be raised
+            return Told(failed=True)
+        told = self._told.setdefault(look, set())
+        news = [each for each in dict.fromkeys(seen) if each not in told]
+        told.update(news)
+        now_known = {key: value for key, value in self.known.items() if known.get(key) != value}
+        return Told(violations, news, now_known, self.held - held, self.lines.ran - ran)
+
+    def _heard(self, plan: Plan, told: Told, look: Look) -> Tried:
+        """Take what another process tells. A schedule with news is executed here as well: findings are made in one place."""
+        self.schedules += 1
+        self.known |= told.known
+        self.held |= set(told.held)
+        self.lines.ran |= set(told.ran)
+        recording, seen = None, told.seen
+        if told.failed or any(self._is_news(violation, plan) for violation in told.violations):
+            self.schedules -= 1
+            recording, seen = look(self, plan)
+            violations = judge(self.subject, self.reference, recording)
+            missing = {each.signature: each for each in told.violations}
+            for each in violations:
+                missing.pop(each.signature, None)
+            for each in missing.values():
+                shown = ", ".join(map(str, plan))
+                raise HarnessLeak(f"in one process the schedule with {shown} shows: {each.title}; in another it does not")
+            self.note(violations, plan, recording)
+        else:
+            for violation in told.violations:
+                found = self.found[violation.signature]
+                self.found[violation.signature] = found._replace(times=found.times + 1)
+        self.tick()
+        return Tried(plan, seen, recording)
+
+
+Look: TypeAlias = Callable[[Campaign, Plan], tuple[Recording[Any], Seen]]
+"""How a pass executes a schedule, and what it looks for in it. A function of a module: other processes find it by name."""
+
+
+def _weight(violation: Violation, faults: Plan) -> tuple[int, int]:
+    """Return by what one of two violations is told: the graver, and then the simpler one."""
+    return SEVERITIES.index(violation.severity), len(faults)

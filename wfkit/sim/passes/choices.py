@@ -1,0 +1,106 @@
+"""Which faults are tried: where they fit, and what is worth its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from wfkit.sim.campaign import Campaign, Plan
+from wfkit.sim.faults import Fault, Point, kinds_at
+from wfkit.sim.recording import Recording
+
+BETWEEN = 5 * 60_000_000
+"""So long a step is held up between reading and writing: others come in between, and no timeout begins it anew."""
+TURNS_MAX = 40
+"""So many points of one sort get their faults one by one; of longer loops the first, the last and some between."""
+DATES = ("2026-03-28", "2026-03-07", "2026-10-24", "2026-10-31", "2026-01-30", "2028-02-28")
+"""The days before the clocks change in Europe and America, before the end of a month, and before a leap day."""
+_URGENCY = {"crash": 0, "lost_ack": 1, "zombie": 1, "fatal": 2, "cancel": 3, "dup": 1, "fail_n": 3, "late": 4, "slow": 4}
+"""Which kinds of single faults come first; the others after them."""
+
+
+def single_plans(campaign: Campaign, points: Sequence[Point]) -> Iterator[Plan]:
+    """Yield every single fault at points of the schedule without faults, by kind: those that find most come first."""
+    if campaign.wanted:
+        yield tuple(campaign.wanted)
+        return
+    faults = sorted(faults_at(campaign, points, campaign.base), key=lambda fault: _URGENCY.get(fault.kind, 9))
+    for fault in faults:
+        yield (fault,)
+    if campaign.wants("dst") and any(point.phase == "timer.set" for point in points):
+        for date in DATES:
+            yield (Fault("dst", Point("", 0, "calendar", date)),)
+
+
+def faults_at(campaign: Campaign, points: Iterable[Point], recording: Recording[Any]) -> list[Fault]:
+    """Return what can go wrong at points of a schedule."""
+    found = []
+    for point in points:
+        for kind in kinds_at(point.phase, campaign.kinds):
+            if kind.name in ("upgrade", "dst") or not campaign.wants(kind.name):
+                continue
+            fault = Fault(kind.name, point)
+            if point.phase == "delivery":
+                if not _fits(fault, recording):
+                    continue
+            elif kind.name == "cancel" and point.run:
+                continue
+            elif kind.name == "fail_n":
+                known = campaign.known.get((point.run or campaign.base.main, point.n))
+                if known is None or (known.attempts == 1 and not known.endless):
+                    continue  # as `fail`
+                fault = Fault("fail_n", point, known.attempts)
+            elif kind.name == "delay" and point.phase in ("get", "put"):
+                fault = Fault("delay", point, BETWEEN)
+            found.append(fault)
+    return found
+
+
+def sort_of(point: Point) -> str:
+    """Return what sort of point this is, wherever it is."""
+    return f"{point.phase}:{point.label}"
+
+
+def thinned(trace: Sequence[Point]) -> list[Point]:
+    """Leave out most of the points that come up in every turn of a long loop."""
+    by_sort: dict[str, list[Point]] = {}
+    for point in trace:
+        by_sort.setdefault(f"{point.run}:{sort_of(point)}", []).append(point)
+    kept: set[Point] = set()
+    for points in by_sort.values():
+        if len(points) > TURNS_MAX:
+            half = TURNS_MAX // 2
+            middle = points[half:-4]
+            kept.update(points[:half], middle[:: len(middle) // (half - 4) + 1], points[-4:])
+        else:
+            kept.update(points)
+    return [point for point in trace if point in kept]
+
+
+def go_together(plan: Plan) -> bool:
+    """Whether a plan is one that a workflow can be blamed for.
+
+    A call that arrives half a minute after its process died, when the run has been given up and undone meanwhile, undoes
+    that: no workflow can help it, only a service that remembers what it was told to undo.
+    """
+    kinds = {fault.kind for fault in plan}
+    return "zombie" not in kinds or not kinds & {"cancel", "fatal", "fail_n", "slow", "outage", "delay"}
+
+
+def _fits(fault: Fault, recording: Recording[Any]) -> bool:
+    """Whether a fault of deliveries makes sense for its delivery."""
+    deliveries = recording.deliveries
+    index = fault.point.n
+    if index >= len(deliveries):
+        return False
+    delivery = deliveries[index]
+    signal = delivery.kind in ("send", "publish")
+    match fault.kind:
+        case "early" | "late":
+            return signal
+        case "swap":
+            return signal and index + 1 < len(deliveries) and deliveries[index + 1].kind in ("send", "publish")
+        case "lost_event_ack":
+            return delivery.dedupe is not None
+        case _:
+            return True

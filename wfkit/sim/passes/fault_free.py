@@ -1,0 +1,108 @@
+"""Pass 0, without faults: what all other schedules are compared with, and what may differ in them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from wfkit.errors import HarnessLeak, SimulationBounds
+from wfkit.sim.campaign import Campaign, Plan
+from wfkit.sim.faults import HOUR, Fault, Point, plain
+from wfkit.sim.oracles import judge_base
+from wfkit.sim.passes.replays import replay_all
+from wfkit.sim.recording import Recording
+from wfkit.sim.reference import Reference
+from wfkit.sim.replays import parted
+
+ORDERS = 8
+"""Arrival orders under which a schedule without faults runs, if anything in it is ready at the same instant."""
+TICK = 1_000_000
+"""So much later it is at each point of a schedule that shows what the workflow measures; microseconds, as in a restart."""
+TIMERS = 8
+"""So many timers are looked at, whether what follows depends on how late they come."""
+
+
+def fault_free(campaign: Campaign) -> Reference:
+    """Execute the schedules without faults, and let the campaign know what they come to.
+
+    Raises:
+        HarnessLeak: the same schedule went two ways, and not by the workflow's doing.
+        SimulationBounds: it never ends.
+    """
+    subject = campaign.subject
+    campaign.base = base = campaign.execute()
+    if base.stopped and subject.until is None:
+        raise SimulationBounds(f"{subject.workflow.name} does not end, without any fault: {base.stopped}")
+    again = campaign.execute()
+    if again.digest != base.digest:
+        _leak(campaign, again)
+    orders = []
+    if any(point.phase == "tie" for point in base.trace):
+        orders = [campaign.execute(arrival=arrival) for arrival in range(1, ORDERS + 1)]
+    orders += [campaign.execute(plan) for plan in _other_starts(campaign)]
+    later = replace(subject, start=subject.start + timedelta(days=3, hours=1, minutes=7, seconds=11))
+    redrawn = [campaign.execute(seed=campaign.seed + 1, subject=later)]
+    if base.reads or Reference.of(subject, base).reads_clock:
+        redrawn += [campaign.execute(ticks(base)), *_late_timers(campaign)]
+    campaign.reference = Reference.of(subject, base, orders, redrawn)
+    campaign.note(judge_base(subject, campaign.reference), (), base)
+    campaign.coverage |= {
+        "points": sum(point.phase not in ("tie", "delivery") for point in base.trace),
+        "effects": len(base.effects),
+    }
+    return campaign.reference
+
+
+def ticks(base: Recording[Any]) -> Plan:
+    """Return what lets every time that a workflow measures be another one, and nothing else."""
+    phases = ("step.before", "timer.set", "wait.registered", "event.before_journal")
+    return tuple(Fault("jump+", point, TICK) for point in base.trace if plain(point.phase) in phases)
+
+
+def _late_timers(campaign: Campaign) -> Iterator[Recording[Any]]:
+    """Yield schedules in which one timer comes a second late, since the process dies then, in no step's way."""
+    fired = [point for point in campaign.base.trace if point.phase == "timer.fired"]
+    for point in fired[:TIMERS]:
+        recording: Recording[Any] = campaign.execute((Fault("crash", point),))
+        if _attempts(recording) == _attempts(campaign.base):
+            yield recording
+
+
+def _attempts(recording: Recording[Any]) -> int:
+    return sum(event.kind == "attempt" for event in recording.events)
+
+
+def _other_starts(campaign: Campaign) -> Iterator[Plan]:
+    """Yield what lets the runs of the campaign start in other orders, an hour apart."""
+    if not campaign.subject.runs or campaign.subject.script is not None:
+        return
+    starts = [each for each in campaign.base.deliveries if each.kind == "start"]
+    for order in itertools.islice(itertools.permutations(starts), 1, ORDERS + 1):
+        yield tuple(
+            Fault("late", Point("", start.index, "delivery", start.name), place * HOUR)
+            for place, start in enumerate(order)
+            if place
+        )
+
+
+def _leak(campaign: Campaign, again: Recording[Any]) -> None:
+    """Tell why a schedule went two ways, if it is the workflow's doing; otherwise raise."""
+    campaign.reference = Reference.of(campaign.subject, campaign.base, [], [])
+    campaign.note([*replay_all(campaign), *parted(campaign.base, again)], (), campaign.base)
+    if not campaign.found:
+        raise HarnessLeak(_first_difference(campaign.base, again))
+    campaign.parted = True
+    campaign.coverage["not_run"].append("faults: without any, the workflow already goes another way each time")
+
+
+def _first_difference(one: Recording[Any], other: Recording[Any]) -> str:
+    for first, second in zip(one.trace, other.trace, strict=False):
+        if first != second:
+            return f"the same schedule went two ways: it reached {first}, and then {second} in its place"
+    if len(one.trace) != len(other.trace):
+        longer = max(one.trace, other.trace, key=len)
+        return f"the same schedule went two ways: once it ended before {longer[min(len(one.trace), len(other.trace))]}"
+    return "the same schedule went two ways: it wrote other values"
