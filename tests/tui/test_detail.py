@@ -234,7 +234,8 @@ def test_runs_that_were_looked_at_are_forgotten(standing: Path) -> None:
             await seen.until("> napper")
             signals: list[Signal[Any]] = [seen.app.news, seen.app.standing, seen.app.tallied, seen.app.ticks]
             for signal in signals:
-                _, _, (_, listeners) = signal.__rich_repr__()
+                told: Any = list(signal.__rich_repr__())
+                _, _, (_, listeners) = told
                 assert listeners
                 assert not any(isinstance(listener, DetailScreen) for listener in listeners)
 
