@@ -36,7 +36,7 @@ PAINTS_PER_SECOND_FAR = 3
 """Over ssh."""
 RATE_SECONDS = 5.0
 """Over so long the rate of entries is taken."""
-WIDTHS: list[tuple[int, str]] | None = [(0, "-tiny"), (COLUMNS_MIN, "-narrow"), (100, "-middle"), (140, "-wide")]
+WIDTHS: list[tuple[int, str]] | None = [(0, "-tiny"), (COLUMNS_MIN, "-slim"), (80, "-narrow"), (100, "-middle"), (140, "-wide")]
 HEIGHTS: list[tuple[int, str]] | None = [(0, "-flat"), (ROWS_MIN, "-low"), (22, "-normal"), (36, "-high")]
 """Classes of the style sheets, by the size of the terminal."""
 SCREENS: dict[str, type[Frame]] = {

@@ -36,6 +36,8 @@ FRAME: Keys = [
     _hidden("y", "copy_value", "Copy the value"),
     _hidden("Y", "copy_command", "Copy the command that shows this"),
     _hidden("z", "zoom", "Zoom the pane, and back"),
+    _hidden("tab", "app.focus_next", "To the next pane"),
+    _hidden("shift+tab", "app.focus_previous", "To the pane before"),
 ]
 """Of every screen that is no dialog."""
 

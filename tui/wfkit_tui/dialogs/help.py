@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.app import ComposeResult
-from textual.binding import ActiveBinding
+from textual.app import App, ComposeResult
+from textual.binding import ActiveBinding, Binding
+from textual.screen import Screen
 
+from wfkit_tui import keys
 from wfkit_tui.dialogs.dialog import Dialog
 from wfkit_tui.drawing import Line, Piece
 from wfkit_tui.widgets.page import Page
@@ -28,9 +30,24 @@ class HelpDialog(Dialog[None]):
         page.focus()
 
     def _lines(self) -> list[Line]:
-        told: dict[str, list[str]] = {}
+        told: dict[str, dict[str, list[str]]] = {"this screen": {}, "this pane": {}, "everywhere": {}}
         for active in self._active:
-            if active.enabled and active.binding.description and not active.binding.system:
-                told.setdefault(active.binding.description, []).append(self.app.get_key_display(active.binding))
-        width = max(len(", ".join(names)) for names in told.values())
-        return [[Piece(f"{', '.join(names):<{width}}  ", "bold"), Piece(what)] for what, names in told.items()]
+            binding = active.binding
+            if active.enabled and binding.description and not binding.system and binding.action != "screen.copy_text":
+                names = told[_where(active)].setdefault(binding.description, [])
+                names.append(self.app.get_key_display(binding))
+        width = max(len(", ".join(names)) for group in told.values() for names in group.values())
+        lines: list[Line] = []
+        for where, group in told.items():
+            lines += [[Piece(where, "dim")]] if group else []
+            lines += [[Piece(f" {', '.join(names):<{width}}  ", "bold"), Piece(what)] for what, names in group.items()]
+        return lines
+
+
+def _where(active: ActiveBinding) -> str:
+    if isinstance(active.node, App) or active.binding.action in _OF_FRAMES:
+        return "everywhere"
+    return "this screen" if isinstance(active.node, Screen) else "this pane"
+
+
+_OF_FRAMES = {one.action for one in keys.FRAME if isinstance(one, Binding)}

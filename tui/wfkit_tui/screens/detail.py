@@ -41,6 +41,8 @@ VIEWS = ("timeline", "compact", "all", "json")
 VIEW_TITLES = {"timeline": "timeline", "compact": "compact", "all": "all entries", "json": "JSON"}
 _ELSEWHERE = ("result", "more")
 """Facts that name a command for what stands here anyway."""
+_BEFORE = ("result", "error", "raised at")
+"""Facts about the whole run that were told with its end."""
 _FAILED_ENTRIES = ("StepFailed", "AttemptFailed", "Blocked", "→ FailRun")
 
 
@@ -193,7 +195,7 @@ class DetailScreen(Frame):
             for facts in about(explain(page.records), children, self.backend.store, present)
         ]
         self._draw_blocked(why.pop(0) if page.run.blocked is not None else [])
-        whole = [fact for fact in facts_of(page, present) if fact.label not in _ELSEWHERE]
+        whole = [fact for fact in facts_of(page, present) if fact.label not in _BEFORE]
 
         def write(width: int) -> list[Line]:
             lines: list[Line] = []

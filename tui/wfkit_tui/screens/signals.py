@@ -90,7 +90,7 @@ class SignalsScreen(FindingFrame):
     def draw_frame(self) -> None:
         super().draw_frame()
         if self.is_mounted:
-            self.query_one("#waits-title", Rule).title("who waits", self.waits.told("waits", "wait"))
+            self.query_one("#waits-title", Rule).title("who waits", self.waits.told("wait", "waits"))
             self.query_one("#seen-title", Rule).title("what came", self.seen.told("signal", "signals"))
 
     def value(self) -> str:

@@ -48,9 +48,11 @@ class Timeline(Table[Span]):
         ]
 
     def lit(self, line: Line) -> Line:
-        """Reverse all but the bars: a reversed bar is a hole."""
-        marker, sign, name, *bars, tail, rest = line
-        return [*super().lit([marker, sign, name]), *bars, *super().lit([tail, rest])]
+        """Reverse all but the bar, which would be a hole; blanks part it from the rest where there are no colours."""
+        marker, sign, name, *bars, tail, _ = line
+        blank = Piece(" " * (len(tail.text) - len(tail.text.lstrip())))
+        ends = super().lit([Piece(f"{tail.text.strip()} ")])
+        return [*super().lit([marker, sign, Piece(name.text[:-1])]), Piece(" "), *bars, blank, *ends]
 
     def _between(self) -> tuple[int, int]:
         if not self.rows:
