@@ -123,7 +123,8 @@ async def _listening(app: Starlette, listener: socket.socket) -> AsyncIterator[N
 
     `uvicorn.Server` does this for a whole process: it takes its signals, logs, and looks ten times a second whether to stop.
     """
-    config = _Config(app, http=_Connection, ws="none", lifespan="off", log_config=None, server_header=False)
+    # Without a configuration of logs, and with the access log as it is, uvicorn's loggers are left to the program.
+    config = Config(app, http=_Connection, ws="none", lifespan="off", log_config=None, server_header=False)
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
@@ -142,13 +143,6 @@ async def _listening(app: Starlette, listener: socket.socket) -> AsyncIterator[N
             task.cancel()
         await asyncio.gather(*state.tasks, return_exceptions=True)
         await server.wait_closed()
-
-
-class _Config(Config):
-    """Leaves uvicorn's loggers alone: they belong to the program, which may run a server of its own."""
-
-    def configure_logging(self) -> None:
-        pass
 
 
 class _Connection(H11Protocol):
