@@ -99,6 +99,7 @@ class Frame(Screen[None]):
     def on_mount(self) -> None:
         self.ui.news.subscribe(self, self.happened)
         self.ui.standing.subscribe(self, lambda _: self._standing())
+        self.ui.told.subscribe(self, lambda _: self.draw_frame())
         self.ui.tallied.subscribe(self, lambda _: self.draw_frame())
         self.ui.ticks.subscribe(self, lambda _: self._tick())
         self.draw_frame()
@@ -198,7 +199,7 @@ class Frame(Screen[None]):
         if code is not None and code.refused:
             held = f"still running v{code.version}" if facts is not None else "nothing runs"
             return f"▲ {held}; fix and save: {code.refused}", "yellow"
-        if self._problem is not None:
+        if self._problem is not None and (facts is not None or code is None):  # the next worker may hold the journal already
             help = f"  ({self._problem.help})" if self._problem.help else ""
             return f"✗ {self._problem}{help}", "red"
         if facts is not None and facts.trouble is not None:
