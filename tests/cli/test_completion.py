@@ -339,7 +339,7 @@ def test_a_tab_in_an_interactive_shell_completes(engine_folder: Path, shell: str
     """A command, a run's id with a colon in it, an option; and what was completed runs."""
     command, script = SHELLS[shell]
     if shutil.which(command[0]) is None:
-        pytest.skip(f"{shell} is not installed")
+        pytest.skip(f"platform: there is no {shell} on this machine")
     steps = [
         ("", ""),
         (f"{script}; echo REA''DY\n", "READY"),
