@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wfkit import HarnessLeak, resource, step, step_info, workflow
+from wfkit import HarnessLeak, SimulationBounds, resource, step, step_info, workflow
+from wfkit.sim import bounds
 from wfkit.sim.campaign import Campaign
 from wfkit.sim.explore import Explored, search
 from wfkit.sim.faults import parse_fault
@@ -214,6 +216,32 @@ def test_an_error_is_raised_by_the_process_that_searches() -> None:
             list(campaign.try_all([(fault,)], divides))
     finally:
         campaign.end()
+
+
+_lock = threading.Lock()
+
+
+@step
+async def charge_with_a_lock() -> None:
+    _lock.acquire()
+    await charge.fn("north")
+    _lock.release()
+
+
+@workflow
+async def locking() -> None:
+    await charge_with_a_lock()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_lock_that_is_never_released_ends_the_search(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash leaves it locked. Nobody waits for ever, in whatever process."""
+    monkeypatch.setattr(bounds, "BLOCKED_SECONDS_MAX", 1.0)
+    try:
+        with pytest.raises(SimulationBounds, match="for a lock"):
+            search(subject(locking), faults=["crash"], budget=0, jobs=jobs)
+    finally:
+        _lock.release()
 
 
 # -- the processes themselves ------------------------------------------------------------------------------------------------

@@ -226,13 +226,13 @@ class Campaign:
         """Keep what was found in a schedule."""
         for violation in violations:
             known = self.found.get(violation.signature)
-            if known is None or _weight(violation, faults) < _weight(known.violation, known.faults):
-                times = known.times + 1 if known is not None else 1
-                self.found[violation.signature] = Found(violation, faults, self.seed, recording, times, upgrade)
-            else:
-                self.found[violation.signature] = known._replace(times=known.times + 1)
+            times = known.times + 1 if known is not None else 1
+            if known is None or self._is_news(violation, faults):
+                known = Found(violation, faults, self.seed, recording, times, upgrade)
+            self.found[violation.signature] = known._replace(times=times)
 
     def _is_news(self, violation: Violation, faults: Plan) -> bool:
+        """Whether it is told by this schedule, and not by one before it."""
         known = self.found.get(violation.signature)
         return known is None or _weight(violation, faults) < _weight(known.violation, known.faults)
 
