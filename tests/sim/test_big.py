@@ -12,7 +12,7 @@ from wfkit import PayloadTooLarge, SagaFinding, resource, saga, step, step_info,
 from wfkit.core.codec import PAYLOAD_BYTES_MAX
 from wfkit.sim.faults import kinds_at
 from wfkit.sim.striking import too_large
-from wfkit.testing import NO_EFFECT, FakeService, replace, simulate
+from wfkit.testing import NO_EFFECT, FakeService, replace, simulate, verify
 
 BIG = "big@1:step.effect_done_not_journaled:reserve"
 
@@ -90,6 +90,9 @@ def test_an_undo_that_is_registered_afterwards_is_missed() -> None:
 def test_it_is_searched_only_if_it_is_asked_for() -> None:
     """A result of two mebibytes is beyond what most steps can ever return."""
     assert "big" not in {kind.name for kind in kinds_at("step.effect_done_not_journaled")}
+    asked = verify(hasty, "tea", **SHOP, faults="big", budget="0.1s")
+    assert [finding.oracle for finding in asked.findings] == ["saga"]
+    verify(careful, "tea", **SHOP, faults="big", budget="0.1s").assert_ok()
 
 
 class Colour(enum.Enum):

@@ -145,3 +145,38 @@ def test_a_subject_without_world_is_judged_as_well() -> None:
         await nothing()
 
     assert found(Subject(plain), "cancel@1:step.before:nothing") == []
+
+
+async def answers_next_year(run: Any, world: Any) -> None:
+    await asyncio.sleep(390 * 86_400)
+    await run.send(reply, "yes")
+
+
+@workflow
+async def waits_for_a_year() -> str:
+    answer = await wait_signal(reply)
+    await sleep("9 days")
+    return answer
+
+
+def test_a_long_run_may_take_ten_times_as_long() -> None:
+    """What nearly takes 400 days by itself is not said to have no end when something comes a week late."""
+    assert found(subject_of(waits_for_a_year, script=answers_next_year), "late@1:delivery:reply") == []
+
+
+@workflow
+async def goes_on_when_refused() -> None:
+    await sleep("100 days")
+    try:
+        await charge(1)
+    except Exception:  # noqa: BLE001  # however it is refused
+        while True:
+            await sleep("1 day")
+
+
+def test_what_never_ends_is_looked_at_for_ten_times_as_long() -> None:
+    """And said to have no end after that."""
+    [violation] = found(subject_of(goes_on_when_refused), "fatal@2:call.before:charge")
+    assert signature([violation]) == [("liveness", "error", "end")]
+    assert "it had not come to rest after 1000 days" in violation.title
+    assert found(subject_of(goes_on_when_refused, until=200 * 86_400_000_000), "fatal@2:call.before:charge") == []

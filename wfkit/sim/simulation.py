@@ -25,7 +25,7 @@ from wfkit.sim.faults import HOUR, Fault, Point
 from wfkit.sim.invariants import Always, failed, name_of
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
 from wfkit.sim.outside import Outside
-from wfkit.sim.recording import Delivery, Event, Recording, RunRecord
+from wfkit.sim.recording import Event, Recording, RunRecord
 from wfkit.sim.runner import SimulatedRunner
 from wfkit.sim.services import canonical, surroundings
 from wfkit.sim.strand import strand
@@ -54,7 +54,6 @@ class Simulation:
         hold: what is held constant, to find the cause of a finding: "random", "time", "attempt".
         watch: told of every point, before what goes wrong there does.
         base: the schedule without faults: its deliveries are known where one comes before its time, and how long it takes.
-        early: its deliveries alone.
     """
 
     def __init__(
@@ -67,7 +66,6 @@ class Simulation:
         hold: frozenset[str] = frozenset(),
         watch: Callable[[Simulation, Point], None] | None = None,
         base: Recording[Any] | None = None,
-        early: Sequence[Delivery] = (),
     ) -> None:
         guard.install()
         self.subject = subject
@@ -90,7 +88,7 @@ class Simulation:
         """The context of the process that lives just now, or has died last."""
         self.lives = 0
         self.main = subject.main_id if isinstance(subject.main_id, str) else ""
-        self.outside = Outside(self, base.deliveries if base is not None else early)
+        self.outside = Outside(self, base.deliveries if base is not None else ())
         self._horizon = _horizon(subject, base)
         self.world: Any = None
         self._trace: list[Point] = []
