@@ -19,7 +19,7 @@ from wfkit.sim.files import (
     FailureFile,
     failure_file,
     failure_path,
-    first_difference,
+    first_other_event,
     history_path,
     read_failure,
     write_failure,
@@ -146,16 +146,16 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_the_same_schedule_does_not_differ(tmp_path: Path) -> None:
     """The same schedule does not differ."""
     path = written(tmp_path)
-    assert first_difference(path, failing()[1].history()) is None
+    assert first_other_event(path, failing()[1].history()) is None
 
 
 def test_the_first_event_that_differs_is_named(tmp_path: Path) -> None:
     """The first event that differs is named."""
     path = written(tmp_path)
     history = list(failing()[1].history())
-    assert first_difference(path, history[:3]) == 4
+    assert first_other_event(path, history[:3]) == 4
     history[2] = history[0]
-    assert first_difference(path, history) == 3
+    assert first_other_event(path, history) == 3
 
 
 @pytest.mark.parametrize("name", ["", ".fault-free"])
@@ -172,7 +172,7 @@ def test_an_edit_alone_is_no_difference(tmp_path: Path) -> None:
     path = written(tmp_path)
     first, *others = failing()[1].history()
     edited = msgspec.structs.replace(first, entry=msgspec.structs.replace(first.entry, code="0000"))
-    assert first_difference(path, [edited, *others]) is None
+    assert first_other_event(path, [edited, *others]) is None
 
 
 def test_a_report_is_written_under_its_name(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def read_failure(path: Path) -> FailureFile:
         raise FailureFileError(f"{path} is damaged: {error}", help="verify again: it is written anew") from None
 
 
-def first_difference(path: Path, records: Sequence[Record]) -> int | None:
+def first_other_event(path: Path, records: Sequence[Record]) -> int | None:
     """Return the number of the first event at which a history differs from the failing one beside a failure file.
 
     None if they are equal, or if there is no history to compare with. Events count from 1.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from msgspec import Raw
 
@@ -19,6 +19,9 @@ from wfkit.core.state import RunState
 from wfkit.engine.client import IfFinished
 from wfkit.sim.faults import Fault, Point
 from wfkit.sim.services import Effect
+
+if TYPE_CHECKING:
+    from wfkit.sim.findings import Finding
 
 R = TypeVar("R")
 
@@ -141,6 +144,8 @@ class Recording(Generic[R]):
     """How often the process was started."""
     ended: int
     """When nothing was left to do, microseconds since the beginning."""
+    decode: Callable[[Raw], Any]
+    """Makes the main run's result of its JSON."""
     stopped: str = ""
     """Why the schedule was cut short: out of time or entries; empty if it came to rest."""
     broken: list[Broken] = field(default_factory=list)
@@ -148,9 +153,8 @@ class Recording(Generic[R]):
     held: set[str] = field(default_factory=set)
     """Names of the `sometimes` that held."""
     script_error: str = ""
-    findings: list[Any] = field(default_factory=list)
-    decode: Any = None
-    """Makes the result of its JSON."""
+    findings: list[Finding] = field(default_factory=list)
+    """What `simulate` found, the infos too."""
 
     @property
     def run(self) -> RunRecord | None:
@@ -182,7 +186,11 @@ class Recording(Generic[R]):
         return run_error(run.status, f"run {run.id}", run.error)
 
     def history(self, run: str | None = None) -> Sequence[Record]:
-        """Return the records of a run; the main one unless told."""
+        """Return the records of a run, the oldest first; of the main run unless an id is given.
+
+        Raises:
+            KeyError: there was no such run.
+        """
         return self.runs[run or self.main].records
 
     @functools.cached_property
@@ -209,6 +217,13 @@ class Recording(Generic[R]):
 
         Report(self.main, self.findings).assert_ok()
 
-    def at(self, us: int) -> datetime:
-        """Return a moment of the schedule, given in microseconds UTC."""
-        return datetime.fromtimestamp(us / 1e6, UTC)
+
+def first_difference(one: Recording[Any], other: Recording[Any]) -> str:
+    """Say where two recordings that should be equal begin to differ."""
+    for first, second in zip(one.trace, other.trace, strict=False):
+        if first != second:
+            return f"it reached {first}, and then {second} in its place"
+    longer, shorter = sorted((one.trace, other.trace), key=len, reverse=True)
+    if len(longer) > len(shorter):
+        return f"once it ended before {longer[len(shorter)]}"
+    return "it wrote other values"

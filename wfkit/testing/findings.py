@@ -22,7 +22,7 @@ from wfkit.sim.findings import ERRORS, Finding, Violation
 from wfkit.sim.narrow import narrow
 from wfkit.sim.oracles import judge
 from wfkit.sim.passes.fault_free import fault_free
-from wfkit.sim.recording import Delivery, Recording
+from wfkit.sim.recording import Delivery, Recording, first_difference
 from wfkit.sim.reference import Reference
 from wfkit.sim.shrink import shrink
 from wfkit.sim.simulation import Simulation
@@ -293,14 +293,3 @@ def of_old_code(subject: Subject, new: Reference, seed: int) -> Reference:
         seed: of the schedules.
     """
     return Reference.of(subject, Simulation(subject, seed=seed).run(), [new.base])
-
-
-def first_difference(one: Recording[Any], other: Recording[Any]) -> str:
-    """Say where two schedules that should be equal begin to differ."""
-    for first, second in zip(one.trace, other.trace, strict=False):
-        if first != second:
-            return f"it reached {first}, and then {second} in its place"
-    longer, shorter = sorted((one.trace, other.trace), key=len, reverse=True)
-    if len(longer) > len(shorter):
-        return f"once it ended before {longer[len(shorter)]}"
-    return "it wrote other values"

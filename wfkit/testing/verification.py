@@ -19,7 +19,7 @@ from wfkit.errors import CodecError, DefinitionError, ReportNotWritten
 from wfkit.sim.campaign import Campaign, Found
 from wfkit.sim.explore import search
 from wfkit.sim.faults import DROP, Fault, Point, is_drop, parse_fault, parse_schedule
-from wfkit.sim.files import first_difference, read_failure, write_report
+from wfkit.sim.files import first_other_event, read_failure, write_report
 from wfkit.sim.oracles import judge, judge_base
 from wfkit.sim.passes.fault_free import fault_free
 from wfkit.sim.recording import Recording
@@ -248,7 +248,7 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
     for found in findings:
         if found.violation is not None and found.violation.signature == failure.signature:
             raise Replayed("still fails", found.story)
-    event = first_difference(path, recording.history())
+    event = first_other_event(path, recording.history())
     if event is not None and recording.faults != recording.planned:
         raise Replayed("diverges", f"{name} diverges at event {event}, before all faults have struck")
     raise Replayed("fixed", f"{name}: this is fixed: {failure.title}")

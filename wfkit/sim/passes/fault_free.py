@@ -13,7 +13,7 @@ from wfkit.sim.campaign import Campaign, Plan
 from wfkit.sim.faults import HOUR, Fault, Point, plain
 from wfkit.sim.oracles import judge_base
 from wfkit.sim.passes.replays import replay_all
-from wfkit.sim.recording import Recording
+from wfkit.sim.recording import Recording, first_difference
 from wfkit.sim.reference import Reference
 from wfkit.sim.replays import parted
 
@@ -93,16 +93,6 @@ def _leak(campaign: Campaign, again: Recording[Any]) -> None:
     campaign.reference = Reference.of(campaign.subject, campaign.base, [], [])
     campaign.note([*replay_all(campaign), *parted(campaign.base, again)], (), campaign.base)
     if not campaign.found:
-        raise HarnessLeak(_first_difference(campaign.base, again))
+        raise HarnessLeak(f"the same schedule went two ways: {first_difference(campaign.base, again)}")
     campaign.parted = True
     campaign.coverage["not_run"].append("faults: without any, the workflow already goes another way each time")
-
-
-def _first_difference(one: Recording[Any], other: Recording[Any]) -> str:
-    for first, second in zip(one.trace, other.trace, strict=False):
-        if first != second:
-            return f"the same schedule went two ways: it reached {first}, and then {second} in its place"
-    if len(one.trace) != len(other.trace):
-        longer = max(one.trace, other.trace, key=len)
-        return f"the same schedule went two ways: once it ended before {longer[min(len(one.trace), len(other.trace))]}"
-    return "the same schedule went two ways: it wrote other values"
