@@ -164,22 +164,30 @@ async def fill(engine: Engine) -> None:
 def write_reports(folder: Path) -> None:
     """Leave reports as verification does."""
     folder.mkdir()
-    (folder / "good.json").write_text(report("good", []), encoding="utf-8")
+    (folder / "good.json").write_text(report("good", [], []), encoding="utf-8")
     (folder / "strange.json").write_text("{}", encoding="utf-8")
     found = [
         finding("charge happened twice", ["crash@2:step.effect_done_not_journaled:charge"], 3),
         finding("order is lost", ["dup@delivery:pay", "cancel@start.journaled:pay"], 5),
     ]
-    (folder / "bad.json").write_text(report("bad", found), encoding="utf-8")
+    struck = [
+        {"kind": "crash", "at": "pay", "schedules": 6, "failed": 0, "severity": "info"},
+        {"kind": "cancel", "at": "pay", "schedules": 4, "failed": 0, "severity": "info"},
+        *({"kind": "crash", "at": f"step_{n}", "schedules": 1, "failed": 0, "severity": "info"} for n in range(20)),
+        {"kind": "crash", "at": "charge", "schedules": 7, "failed": 3, "severity": "error"},
+        {"kind": "fail", "at": "charge", "schedules": 8, "failed": 0, "severity": "info"},
+    ]
+    (folder / "bad.json").write_text(report("bad", found, struck), encoding="utf-8")
 
 
-def report(workflow: str, findings: list[dict[str, object]]) -> str:
+def report(workflow: str, findings: list[dict[str, object]], struck: list[dict[str, object]]) -> str:
     coverage = {
         "not_run": [],
         "points": 9,
         "effects": 1,
         "single_run": 60,
         "single_total": 60,
+        "struck": struck,
         "schedules": 63,
         "seconds": 1.25,
     }

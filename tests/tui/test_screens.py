@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -139,13 +140,16 @@ def test_simulations_lists_reports_and_opens_one(standing: Path) -> None:
             reports.select(next(place for place, row in enumerate(reports.rows) if row.listed.name == "reports/bad.json"))
             await seen.press("enter")
             await seen.until("finding 1 of 2")
-            (crashed,) = [line for line in seen.lines if "step.effect_done_not_journaled" in line and "✗" in line]
-            assert "[✗ 3]" in crashed
+            (crashed,) = [line for line in seen.lines if line.startswith(" crash ")]
+            assert "✓ 6" in crashed
+            assert "[✗ 3/7]" in crashed
+            assert any(line.startswith(" fail ") and "✓ 8" in line for line in seen.lines)
+            assert any(line.startswith(" fault") and "charge" in line and re.search(r"\+\d+ ✓", line) for line in seen.lines)
             assert "why: the key is new each time" in seen.text
             await seen.press("n")
             await seen.until("finding 2 of 2")
             assert "[✗ 5]" in seen.text
-            assert " ✗ 3 " in seen.text
+            assert " ✗ 3/7 " in seen.text
             await seen.press("N")
             await seen.until("finding 1 of 2")
             await seen.press("Y")
@@ -167,7 +171,7 @@ def test_a_report_that_is_written_while_it_is_looked_is_listed(journal: Path) ->
             shutil.copy(Path(__file__).with_name("report.json"), journal.parent / "reports" / "restock.json")
             await seen.until("1 report")
             await seen.press("enter")
-            await seen.until("restock happened twice")
+            await seen.until("count_in happened twice")
 
     asyncio.run(test())
 

@@ -1,15 +1,15 @@
-"""Reports of verification as their files hold them, and which faults at which phases they tell of."""
+"""Reports of verification as their files hold them, and the matrix of their faults by what these struck."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from wfkit.errors import BadRequest, FaultSyntaxError
-from wfkit.sim.faults import KINDS, PHASES, parse_fault
+from wfkit.sim.faults import KINDS, parse_fault
 
 FORMAT = 1
 """The newest version of a report that is understood."""
@@ -29,15 +29,26 @@ class Finding(Struct, frozen=True):
 
     @property
     def cells(self) -> list[tuple[str, str]]:
-        """Phase and kind of each fault of its schedule."""
+        """The kind of each fault of its schedule, and the label of the point where it strikes."""
         found = []
         for text in self.faults:
             try:
                 fault = parse_fault(text)
             except FaultSyntaxError:
                 continue  # of a newer wfkit: its story tells of it
-            found.append((fault.point.phase, fault.kind))
+            found.append((fault.kind, fault.point.label))
         return found
+
+
+class Struck(Struct, frozen=True):
+    """How the schedules with one fault went, of one kind and at points with one label."""
+
+    kind: str
+    at: str
+    schedules: int
+    failed: int
+    severity: str
+    """The gravest of what was found."""
 
 
 class ReportFile(Struct, frozen=True, tag_field="file", tag="wfkit-report"):
@@ -57,21 +68,18 @@ class ReportFile(Struct, frozen=True, tag_field="file", tag="wfkit-report"):
     def seconds(self) -> float:
         return float(self.coverage.get("seconds", 0))
 
-
-class Cell(NamedTuple):
-    """What went wrong by one kind of fault at one phase."""
-
-    schedules: int
-    severity: str
-    """The worst."""
+    @property
+    def struck(self) -> list[Struck]:
+        return msgspec.convert(self.coverage.get("struck", ()), list[Struck])
 
 
 class Matrix(Struct, frozen=True):
-    """Which faults at which phases something was found by. A report tells of no others."""
+    """Which faults struck what."""
 
-    phases: tuple[str, ...]
     kinds: tuple[str, ...]
-    cells: Mapping[tuple[str, str], Cell]
+    labels: tuple[str, ...]
+    """Of points, in the order in which the workflow comes to them."""
+    cells: Mapping[tuple[str, str], Struck]
 
 
 def read_report(text: str) -> ReportFile:
@@ -91,15 +99,13 @@ def read_report(text: str) -> ReportFile:
     return report
 
 
-def matrix_of(findings: Sequence[Finding]) -> Matrix:
-    """Return where the schedules of these findings went wrong."""
-    cells: dict[tuple[str, str], Cell] = {}
-    for finding in findings:  # errors come first
-        for place in dict.fromkeys(finding.cells):
-            known = cells.get(place, Cell(0, finding.severity))
-            cells[place] = known._replace(schedules=known.schedules + finding.count)
-    return Matrix(
-        tuple(phase for phase in PHASES if any(phase == place[0] for place in cells)),
-        tuple(kind for kind in KINDS if any(kind == place[1] for place in cells)),
-        cells,
-    )
+def matrix_of(report: ReportFile) -> Matrix:
+    """Return how the schedules with one fault went, and where findings were made that need several."""
+    cells = {(struck.kind, struck.at): struck for struck in report.struck}
+    for finding in report.findings:
+        for kind, at in finding.cells:
+            known = cells.get((kind, at))
+            if len(finding.faults) > 1 and (known is None or not known.failed):
+                cells[kind, at] = Struck(kind, at, 0, finding.count, finding.severity)
+    kinds = {kind for kind, _ in cells}
+    return Matrix(tuple(kind for kind in KINDS if kind in kinds), tuple(dict.fromkeys(at for _, at in cells)), cells)

@@ -14,7 +14,7 @@ from wfkit.errors import HarnessLeak
 from wfkit.sim import lines
 from wfkit.sim.disk import Known
 from wfkit.sim.faults import KINDS, Fault, parse_fault
-from wfkit.sim.findings import SEVERITIES, Violation
+from wfkit.sim.findings import SEVERITIES, Severity, Violation
 from wfkit.sim.hash_seeds import HashSeeds
 from wfkit.sim.oracles import judge
 from wfkit.sim.processes import Gone, Processes, ProcessesGone
@@ -69,6 +69,16 @@ class Tried(NamedTuple):
     """What the pass looked for. Left out may be what an earlier schedule has shown."""
     recording: Recording[Any] | None
     """None if another process executed it; see `Campaign.repeat`."""
+
+
+class Struck(NamedTuple):
+    """How schedules with one certain fault went."""
+
+    schedules: int = 0
+    failed: int = 0
+    """In so many of them something was found that is no mere info."""
+    severity: Severity = "info"
+    """The gravest of it."""
 
 
 class Told(NamedTuple):
@@ -140,6 +150,8 @@ class Campaign:
         """Two executions of the schedule without faults differ: nothing can be said of others."""
         self.found: dict[tuple[str, str, str], Found] = {}
         self.coverage: dict[str, Any] = {"not_run": []}
+        self.struck: dict[tuple[str, str], Struck] = {}
+        """How the schedules with one fault went, by its kind and the label of its point."""
         if jobs > 1 and hasattr(os, "fork"):
             self._processes = Processes(jobs, self._tell)
         elif jobs > 1:
@@ -231,6 +243,16 @@ class Campaign:
                 known = Found(violation, faults, self.seed, recording, times, upgrade)
             self.found[violation.signature] = known._replace(times=times)
 
+    def count(self, plan: Plan, violations: Sequence[Violation]) -> None:
+        """Count a schedule by its fault. Where there are several, nothing says which of them it is due to."""
+        if len(plan) != 1:
+            return
+        place = plan[0].kind, plan[0].point.label
+        gravest: Severity = min((violation.severity for violation in violations), key=SEVERITIES.index, default="info")
+        known = self.struck.get(place, Struck())
+        worst = min(known.severity, gravest, key=SEVERITIES.index)
+        self.struck[place] = Struck(known.schedules + 1, known.failed + (gravest != "info"), worst)
+
     def _is_news(self, violation: Violation, faults: Plan) -> bool:
         """Whether it is told by this schedule, and not by one before it."""
         known = self.found.get(violation.signature)
@@ -252,7 +274,9 @@ class Campaign:
         if self._processes is None:
             for plan in plans:
                 recording, seen = look(self, plan)
-                self.note(judge(self.subject, self.reference, recording), plan, recording)
+                violations = judge(self.subject, self.reference, recording)
+                self.note(violations, plan, recording)
+                self.count(plan, violations)
                 self.tick()
                 yield Tried(plan, seen, recording)
             return
@@ -290,7 +314,7 @@ class Campaign:
         self.known |= told.known
         self.held |= set(told.held)
         self.lines.ran |= set(told.ran)
-        recording, seen = None, told.seen
+        recording, seen, violations = None, told.seen, told.violations
         if told.failed or any(self._is_news(violation, plan) for violation in told.violations):
             self.schedules -= 1
             recording, seen = look(self, plan)
@@ -306,6 +330,7 @@ class Campaign:
             for violation in told.violations:
                 found = self.found[violation.signature]
                 self.found[violation.signature] = found._replace(times=found.times + 1)
+        self.count(plan, violations)
         self.tick()
         return Tried(plan, seen, recording)
 

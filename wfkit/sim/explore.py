@@ -83,10 +83,18 @@ def search(subject: Subject, **terms: Any) -> Explored:
     campaign.coverage |= {
         "sometimes_met": len(campaign.held),
         "sometimes_total": sum(getattr(check, "when", "") == "sometimes" for check in subject.invariants),
+        "struck": _struck(campaign),
         "schedules": campaign.schedules,
         "seconds": time.perf_counter() - campaign.began,
     }
     return Explored(campaign.base, campaign.reference, [*campaign.found.values()], campaign.coverage, subject, interrupted)
+
+
+def _struck(campaign: Campaign) -> list[dict[str, Any]]:
+    """Return how the schedules with one fault went, by what it struck, in the order of the schedule without faults."""
+    order = {label: place for place, label in enumerate(dict.fromkeys(point.label for point in campaign.base.trace))}
+    places = sorted(campaign.struck, key=lambda place: (order.get(place[1], len(order)), place))
+    return [{"kind": kind, "at": at, **campaign.struck[kind, at]._asdict()} for kind, at in places]
 
 
 def _passes(campaign: Campaign) -> None:

@@ -12,13 +12,15 @@ from wfkit.cli.output import Column, with_near_paths
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece, counted, fitted
-from wfkit_tui.reports import Finding, Matrix, ReportFile, matrix_of
+from wfkit_tui.reports import Finding, Matrix, ReportFile, Struck, matrix_of
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.widgets.bar import Bar, Rule
 from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.table import Table
 
-CELL = 10
+CELL = 12
+_CORNER = "fault \\ at"
+_MORE = "+99 ✓"
 _SIGNS = {"error": ("✗", "red"), "warning": ("▲", "yellow"), "info": ("·", "")}
 _UNKNOWN = ("?", "")
 
@@ -33,7 +35,7 @@ class ReportScreen(Frame):
     def __init__(self, backend: Backend, report: ReportFile) -> None:
         super().__init__(backend)
         self._report = report
-        self._matrix = matrix_of(report.findings)
+        self._matrix = matrix_of(report)
 
     def body(self) -> ComposeResult:
         yield Bar(id="title")
@@ -85,9 +87,8 @@ class ReportScreen(Frame):
 
     def _draw(self) -> None:
         finding = self.table.selected
-        matrix = list(_matrix_lines(self._matrix, finding))
-        self.query_one("#matrix", Page).show(lambda _width: matrix)
-        self.query_one("#matrix").styles.height = len(matrix)
+        self.query_one("#matrix", Page).show(lambda width: list(_matrix_lines(self._matrix, finding, width)))
+        self.query_one("#matrix").styles.height = 1 + len(self._matrix.kinds) if self._matrix.kinds else 0
         title = (
             f"finding {self.table.cursor + 1} of {len(self._report.findings)}" if finding is not None else "what was looked at"
         )
@@ -96,21 +97,48 @@ class ReportScreen(Frame):
         self.query_one("#story", Page).show(lambda width: list(wrapped(told, width)), top=True)
 
 
-def _matrix_lines(matrix: Matrix, selected: Finding | None) -> Iterator[Line]:
-    """Yield the matrix: phases below each other, kinds of faults beside each other."""
+def _matrix_lines(matrix: Matrix, selected: Finding | None, width: int) -> Iterator[Line]:
+    """Yield the matrix: kinds of faults below each other, and what they struck beside each other.
+
+    Kinds with failures come first. Where not all labels fit the width, those at which nothing failed are left out first.
+    """
     if not matrix.kinds:
         return
-    label = max(len(phase) for phase in matrix.phases)
+    named = max(len(_CORNER), *map(len, matrix.kinds))
+    labels = _fitting(matrix, max((width - named - 3 - len(_MORE)) // CELL, 1))
     here = selected.cells if selected is not None else []
-    yield [Piece(f" {'at':<{label}}  ", "dim"), *(Piece(fitted(kind, CELL), "bold") for kind in matrix.kinds)]
-    for phase in matrix.phases:
-        line = [Piece(f" {phase:<{label}}  ")]
-        for kind in matrix.kinds:
-            cell = matrix.cells.get((phase, kind))
-            sign, colour = _SIGNS.get(cell.severity, _UNKNOWN) if cell is not None else ("", "")
-            text = f"{sign} {cell.schedules:,}" if cell is not None else ""
-            line.append(Piece(fitted(f"[{text}]" if (phase, kind) in here else f" {text} ", CELL), f"bold {colour}"))
-        yield line
+    more = len(matrix.labels) - len(labels)
+    yield [
+        Piece(f" {_CORNER:<{named}}  ", "dim"),
+        *(Piece(fitted(f" {label}", CELL - 1) + " ", "bold") for label in labels),
+        Piece(f"+{more} ✓" if more else "", "dim"),
+    ]
+    failed = {struck.kind for struck in matrix.cells.values() if struck.failed}
+    for kind in sorted(matrix.kinds, key=lambda kind: kind not in failed):
+        yield [
+            Piece(f" {kind:<{named}}  "),
+            *(_cell(matrix.cells.get((kind, label)), selected=(kind, label) in here) for label in labels),
+        ]
+
+
+def _fitting(matrix: Matrix, count: int) -> list[str]:
+    """Return as many labels as there is room for, in their order, those first at which something failed."""
+    failed = {struck.at for struck in matrix.cells.values() if struck.failed}
+    first = sorted(matrix.labels, key=lambda label: label not in failed)[:count]
+    return [label for label in matrix.labels if label in first]
+
+
+def _cell(struck: Struck | None, *, selected: bool) -> Piece:
+    if struck is None:
+        return Piece(" " * CELL)
+    sign, colour = _SIGNS.get(struck.severity, _UNKNOWN) if struck.failed else ("✓", "green")
+    count = (
+        f"{struck.failed:,}/{struck.schedules:,}"
+        if struck.failed and struck.schedules
+        else f"{struck.failed or struck.schedules:,}"
+    )
+    text = f"[{sign} {count}]" if selected else f" {sign} {count} "
+    return Piece(fitted(text, CELL), f"bold {colour}" if struck.failed else colour)
 
 
 def story_lines(finding: Finding) -> Iterator[tuple[str, str]]:

@@ -26,8 +26,9 @@ def upgrades(campaign: Campaign) -> None:
         for point in states.values():
             plan = (Fault("upgrade", point),)
             recording = campaign.execute(plan, subject=both)
-            violations = judge(both, reference, recording)
-            campaign.note([found for found in violations if found.oracle != "difference"], plan, recording, upgrade=True)
+            violations = [found for found in judge(both, reference, recording) if found.oracle != "difference"]
+            campaign.note(violations, plan, recording, upgrade=True)
+            campaign.count(plan, violations)
             campaign.tick()
     finally:
         campaign.coverage["upgrades"] = campaign.done
