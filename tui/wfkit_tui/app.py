@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from textual.app import App, SystemCommand
 from textual.filter import NoColor
@@ -93,6 +94,8 @@ class WfkitApp(App[None]):
         self.chaos: ChaosFacts | None = None
         """What chaos does to the engine, if it is that of `wfkit dev`."""
         self.struck: Signal[list[Struck]] = Signal(self, "struck")
+        self.signals: tuple[Signal[Any], ...] = (self.news, self.told, self.standing, self.tallied, self.ticks, self.struck)
+        """All that a screen may subscribe to."""
         self._arrived: list[FeedEvent] = []
         self._counted = 0
         self._count = Refresher(self, self._read_counts, pause=1.0, tell=lambda _: None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import Context
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -67,7 +68,7 @@ class Backend:
             WfkitError: why there is no answer.
         """
         try:
-            return await self._client().ask(request)
+            return await _apart(self._client().ask(request))
         except EngineUnreachable:
             if request.acts or self._engine is not None:
                 raise
@@ -101,6 +102,15 @@ class Backend:
         if self._engine is not None:
             return AsyncEngineClient(named_socket(self._engine))
         return AsyncEngineClient(engine_beside(self.store), self.store)
+
+
+async def _apart(answer: Coroutine[Any, Any, A]) -> A:
+    """Wait for an answer in a context of its own.
+
+    A limit on its time keeps the context that it was set in until that time is over, though the answer came long before:
+    here this would be the screen that asked, which may have been left.
+    """
+    return await asyncio.get_running_loop().create_task(answer, context=Context())
 
 
 def _read(store: Path, request: Request[Any]) -> Any:

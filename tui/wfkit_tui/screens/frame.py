@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Center, Middle
 from textual.css.query import NoMatches
 from textual.screen import Screen
-from textual.signal import Signal
 from textual.widgets import Footer, Static
 
 from wfkit.cli.output import near
@@ -106,8 +105,7 @@ class Frame(Screen[None]):
 
     def on_unmount(self) -> None:
         """Let go of the signals: those that are seldom published would keep every screen that was ever opened."""
-        signals: tuple[Signal[Any], ...] = (self.ui.news, self.ui.standing, self.ui.tallied, self.ui.ticks)
-        for signal in signals:
+        for signal in self.ui.signals:
             signal.unsubscribe(self)
 
     def on_screen_resume(self) -> None:
