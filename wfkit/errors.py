@@ -469,6 +469,15 @@ class ReportNotWritten(WfkitError):
     help = "make room, or permit writing: reports go to .wfkit in the working directory"
 
 
+class FindingsIgnored(VerificationFailed):
+    """A test let `sim.verify(...)` look for faults, something was found, and the test never asked: it could not fail.
+
+    `verify` raises nothing for what it finds. End with `.assert_ok()`, or look at `.ok` or `.findings` yourself.
+    """
+
+    code = "WF078"
+
+
 # -- faults in an engine of `wfkit dev` ---------------------------------------------------------------------------------
 
 
@@ -494,15 +503,6 @@ class ChaosProfileError(WfkitError):
     help = "write --chaos calm, rough or storm, or faults and how often: --chaos kill:20s,delay:5s,dup:10s,jump:1m"
 
 
-class FindingsIgnored(VerificationFailed):
-    """A test let `sim.verify(...)` look for faults, something was found, and the test never asked: it could not fail.
-
-    `verify` raises nothing for what it finds. End with `.assert_ok()`, or look at `.ok` or `.findings` yourself.
-    """
-
-    code = "WF078"
-
-
 # -- wfkit's own authors must act ------------------------------------------------------------------------------------
 
 
@@ -520,3 +520,18 @@ def _family(root: type[WfkitError]) -> list[type[WfkitError]]:
 def by_code() -> dict[str, type[WfkitError]]:
     """Return every error class by its code, for ``wfkit explain``."""
     return {error.code: error for error in _family(WfkitError) if error is not WfkitError}
+
+
+def restored(code: str, message: str, help: str | None = None) -> WfkitError:
+    """Return an error that another process told, or a history holds, by its parts.
+
+    Args:
+        code: its code; of one that is not known here, as of a newer wfkit, a plain `WfkitError` is made.
+        message: the cause.
+        help: what to do; that of its class unless given.
+    """
+    kind = by_code().get(code, WfkitError)
+    error = kind.__new__(kind, message)  # some classes are made of more than a message
+    if help is not None:
+        error.help = help
+    return error

@@ -35,7 +35,7 @@ from wfkit.core.commands import CompleteRun, StartChild
 from wfkit.core.entries import Blocked, Record
 from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine, running
-from wfkit.errors import CodecError, DuplicateRun, JournalLocked, NonDeterminismError, UnknownRun, WfkitError, by_code
+from wfkit.errors import CodecError, DuplicateRun, JournalLocked, NonDeterminismError, UnknownRun, WfkitError, restored
 from wfkit.journal.duckdb import open_journal
 from wfkit.replay.explain import now_at
 
@@ -112,7 +112,7 @@ def _load(target: str) -> tuple[Registry, Workflow[..., Any]]:
 
 
 def _blocked_error(blocked: Blocked, state: RunState, target: str, store: Path) -> WfkitError:
-    error = by_code().get(blocked.code, WfkitError)(blocked.cause.message)
+    error = restored(blocked.code, blocked.cause.message)
     go_on = with_store(f"wfkit run {target} --id {state.id}", store)
     error.help = f"{error.help or 'mend the code'}\n  blocked  nothing is lost; once it is mended: {go_on}"
     return error

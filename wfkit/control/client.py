@@ -20,7 +20,7 @@ import msgspec
 
 from wfkit.control import messages as m
 from wfkit.control.address import find_socket
-from wfkit.errors import EngineUnreachable, InternalError, PayloadTooLarge, WfkitError, by_code
+from wfkit.errors import EngineUnreachable, InternalError, PayloadTooLarge, WfkitError, restored
 
 A = TypeVar("A")
 
@@ -171,10 +171,7 @@ def _refused(data: bytes) -> WfkitError:
         told = msgspec.json.decode(data, type=m.Refused).error
     except msgspec.MsgspecError:
         return EngineUnreachable(f"what answers is no engine: {data[:100]!r}")
-    kind = by_code().get(told.code, WfkitError)
-    error = kind.__new__(kind, told.message)
-    error.help = told.help
-    return error
+    return restored(told.code, told.message, told.help)
 
 
 def _unreachable(path: Path, error: Exception) -> EngineUnreachable:

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from wfkit.control.messages import ChaosFacts, Fault, Strike
-from wfkit.errors import WfkitError, by_code
+from wfkit.errors import WfkitError, restored
 
 HEAD_BYTES = 4
 _GRACE_SECONDS = 3.0
@@ -160,10 +160,7 @@ def refusal(error: WfkitError) -> Refused:
 
 def error_of(refused: Refused) -> WfkitError:
     """Return the error that a child was refused with."""
-    kind = by_code().get(refused.code, WfkitError)
-    error = kind.__new__(kind, refused.message)
-    error.help = refused.help
-    return error
+    return restored(refused.code, refused.message, refused.help)
 
 
 class Supervisor:

@@ -18,8 +18,8 @@ from wfkit.engine.client import End, IfFinished
 from wfkit.engine.mailbox import Carrying, Delivery, Mailbox
 from wfkit.engine.ports import Clock, Entropy
 from wfkit.engine.runs import LiveRun, Runs
-from wfkit.engine.scheduler import Scheduler, nothing
-from wfkit.errors import DuplicateRun, EngineClosed, RunEnded, UnknownRun, WfkitError, by_code
+from wfkit.engine.scheduler import Scheduler, nothing, resolve
+from wfkit.errors import DuplicateRun, EngineClosed, RunEnded, UnknownRun, WfkitError, restored
 from wfkit.journal.filters import parse
 from wfkit.journal.port import Journal
 
@@ -77,7 +77,7 @@ class LocalRequests:
     def release(self, run: LiveRun) -> None:
         """Let those look again who wait for a run."""
         for waiter in _waiters_of(run):
-            _resolve(waiter)
+            resolve(waiter)
 
     def note_trouble(self, error: WfkitError | None) -> None:
         """Take notice that the journal does not accept entries, or that it does again."""
@@ -98,7 +98,7 @@ class LocalRequests:
         durable: asyncio.Future[None] = self._loop.create_future()
         self._unacknowledged.add(durable)
         try:
-            begin(lambda: _resolve(durable))
+            begin(lambda: resolve(durable))
             await durable
         finally:
             self._unacknowledged.discard(durable)
@@ -273,20 +273,13 @@ class LocalRequests:
         run = await self._find(id)
         while not run.over:
             if run.state.blocked is not None:
-                blocked = run.state.blocked
-                error = by_code().get(blocked.code, WfkitError)
-                raise error.__new__(error, blocked.cause.message)
+                raise restored(run.state.blocked.code, run.state.blocked.cause.message)
             await self._change_of(run)
 
 
 def _waiters_of(run: LiveRun) -> list[asyncio.Future[None]]:
     waiters, run.waiters = run.waiters, None
     return waiters or []
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _refuse(future: asyncio.Future[None], error: WfkitError) -> None:

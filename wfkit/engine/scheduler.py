@@ -243,7 +243,7 @@ class Scheduler:
             self._runs.appended += 1
             self._journal.append(unit.rows, lambda: self._settle(unit))
         for written in unit.written:
-            _resolve(written)
+            resolve(written)
 
     def append_quietly(self, run: LiveRun, entry: Entry, after: Callable[[], None] | None = None) -> None:
         """Write a bookkeeping entry. Without `after` it is not urgent."""
@@ -463,7 +463,7 @@ class Scheduler:
             async with self.alone:
                 if await self._announce(run, seq):
                     durable = asyncio.get_running_loop().create_future()
-                    self._activate(run, seq, entry, lambda: _resolve(durable))
+                    self._activate(run, seq, entry, lambda: resolve(durable))
                     await durable
 
     async def _announce(self, run: LiveRun, seq: int) -> bool:
@@ -474,7 +474,7 @@ class Scheduler:
             self._block_alone(run, WfkitError(f"the process died {DEATHS_MAX} times while entry {seq} was activated"))
             return False
         durable = asyncio.get_running_loop().create_future()
-        self.append_quietly(run, ActivationStarted(t=self._mailbox.time_of(run), of=seq), lambda: _resolve(durable))
+        self.append_quietly(run, ActivationStarted(t=self._mailbox.time_of(run), of=seq), lambda: resolve(durable))
         await durable
         return not run.state.finished
 
@@ -532,7 +532,8 @@ def _emit(records: Sequence[logging.LogRecord]) -> None:
             log.exception("a log handler failed")
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
+def resolve(future: asyncio.Future[None]) -> None:
+    """Let whoever waits go on; nobody may wait any more."""
     if not future.done():
         future.set_result(None)
 

@@ -3,215 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
-from random import Random
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any
 
 from msgspec import Raw
 
-from wfkit import guard
-from wfkit.api.attempt import Attempt
-from wfkit.api.definitions import Step, Workflow
+from wfkit.api.definitions import Workflow
 from wfkit.api.registry import Registry
 from wfkit.api.resources import Resource
-from wfkit.core.durations import MAX, Duration, microseconds
+from wfkit.core.durations import Duration, microseconds
 from wfkit.core.entries import Record
 from wfkit.core.loop import is_inside_a_loop
 from wfkit.engine.apps import load_app
 from wfkit.engine.client import Client, End, IfFinished
-from wfkit.engine.engine import Engine
-from wfkit.errors import DefinitionError, SimulationBounds, StuckRun, WfkitError, by_code
-from wfkit.journal.memory import MemoryDisk
-from wfkit.replay.explain import Reason, explain
-from wfkit.sim import ambient, real_io
-from wfkit.sim.clock import Clock, Entropy
-from wfkit.sim.code import namespaces
-from wfkit.sim.loop import VirtualLoop
-from wfkit.sim.runner import SimulatedRunner
-from wfkit.sim.services import Calling, Effect, FakeService, Pause, surroundings
-from wfkit.sim.strand import strand
+from wfkit.errors import DefinitionError
 from wfkit.sim.subject import START
-
-T = TypeVar("T")
-
-CALLBACKS_MAX = 3_000_000
-"""What the loop may do within one call: some 20 seconds of work, or 200,000 steps."""
-
-
-class Machine:
-    """The machine that the engine and its steps find themselves on: nothing goes wrong on it, and its time is virtual.
-
-    Args:
-        registry: the code.
-        resources: objects that stand in for resources.
-        start: when its time begins.
-    """
-
-    def __init__(self, registry: Registry, resources: Mapping[Resource[Any], object], start: datetime) -> None:
-        guard.install()
-        self.registry = registry
-        self.loop = VirtualLoop()  # type: ignore[abstract]  # what is not there cannot be simulated
-        self.clock = Clock(self.loop, round(start.timestamp() * 1e6), is_set=False)
-        self.failure: BaseException | None = None
-        self._chance = Random(0)
-        self._runner = SimulatedRunner(self.loop, self)
-        self._resources = resources
-        self._namespaces = namespaces(registry)
-        self._context = contextvars.copy_context()
-        self._context.run(ambient.ambience.set, self)
-        self._context.run(surroundings.set, self)
-        self._told: set[str] = set()
-        self.engine: Engine = self.finish(self._open())
-
-    async def _open(self) -> Engine:
-        engine = Engine(
-            MemoryDisk().open(),
-            self.registry,
-            clock=self.clock,
-            entropy=Entropy(0),
-            runner=self._runner,
-            resources=self._resources,
-        )
-        await engine.recover()
-        return engine
-
-    def close(self) -> None:
-        """End the engine, and drop what is still under way."""
-        try:
-            self.finish(self.engine.close())
-        finally:
-            self._runner.bury()
-            self.loop.bury()
-
-    # -- driven by a test -------------------------------------------------------------------------------------------------
-
-    def settle(self, until: int) -> None:
-        """Do everything that is due up to a time of the loop."""
-        self._drive(until, lambda: False)
-
-    def begin(self, asked: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Ask something of the engine, and do everything that is due now."""
-        task: asyncio.Task[T] = self._context.copy().run(self.loop.create_task, asked)
-        self.settle(self.loop.now)
-        return task
-
-    def go_on(self, task: asyncio.Task[Any]) -> None:
-        """Skip time until a task is done, or nothing is left to do."""
-        self._drive(self.loop.now + MAX, task.done)
-
-    def finish(self, asked: Coroutine[Any, Any, T]) -> T:
-        """Ask something that the engine answers by itself."""
-        task = self.begin(asked)
-        if not task.done():
-            self.go_on(task)
-        return task.result()
-
-    def _drive(self, until: int, stop: Callable[[], bool]) -> None:
-        steps_max = self.loop.steps + CALLBACKS_MAX
-        with ambient.installed(self._namespaces), real_io.refused():
-            self.loop.drive(until, lambda: stop() or self.failure is not None or self.loop.steps > steps_max)
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
-        if self.loop.steps > steps_max:
-            raise SimulationBounds("this goes on and on", help="look for a loop that never ends")
-
-    # -- what steps and services see ----------------------------------------------------------------------------------------
-
-    def entering(self, step: Step[..., Any], now: Attempt) -> tuple[Attempt, Calling]:
-        return now, _nothing()
-
-    def leaving(
-        self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-    ) -> Calling:
-        return _nothing(result)
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.clock.now() / 1e6, UTC)
-
-    def joined(self, service: FakeService) -> None: ...
-    def reach(self, service: FakeService, phase: str, label: str, late: Callable[[], object] | None = None) -> Calling:
-        return _nothing()
-
-    def happened(self, effect: Effect, *, again: bool) -> None: ...
-    def came_to_nothing(self, effect: Effect) -> None: ...
-    def collided(self, first: Effect, second: Effect) -> None: ...
-    def changed(self, service: FakeService) -> None: ...
-
-    def hold(self, pause: Pause) -> None:
-        here = strand.get()
-        if here is None:  # a blocking call in an `async def` step: the loop stands still meanwhile
-            self.loop.now += pause
-        else:
-            here.hold(pause)
-
-    def end_with(self, error: BaseException) -> None:
-        """A step reached for the real world."""
-        self.failure = self.failure or error
-
-    def wall(self) -> int:
-        return self.clock.now()
-
-    def since(self) -> int:
-        return self.loop.now
-
-    def slept(self, seconds: float) -> None:
-        self.hold(round(seconds * 1e6))
-
-    def chance(self) -> Random:
-        return self._chance
-
-    def saw(self, what: str, line: str) -> None: ...
-
-    # -- runs that do not go on -----------------------------------------------------------------------------------------------
-
-    def raise_blocked(self) -> None:
-        """Raise for a run that is blocked; once for each.
-
-        Raises:
-            WfkitError: the error that blocked it.
-        """
-        for state in self.engine.states:
-            if state.blocked is not None and state.id not in self._told:
-                self._told.add(state.id)
-                error = by_code().get(state.blocked.code, WfkitError)
-                raise error.__new__(error, f"run {state.id} is blocked: {state.blocked.cause.message}")
-
-    def stuck(self, id: str) -> StuckRun:
-        """Return the error for a run that nothing will ever end."""
-        return StuckRun(
-            f"run {id} does not end: " + self._awaited(id),
-            help="send or publish what it waits for first; time is skipped only as long as something is due",
-        )
-
-    def _awaited(self, id: str) -> str:
-        records: list[Record] = self.finish(self.engine.requests.history_of(id))
-        state = explain(records).state
-        told = explain(records, self.registry.workflows.get(state.workflow))
-        if not told.reasons:
-            return f"it is {state.status}"
-        return "it waits for " + ", and for ".join(map(self._reason, told.reasons))
-
-    def _reason(self, reason: Reason) -> str:
-        text = f"{_NOUNS.get(reason.kind, reason.kind)} {reason.name}"
-        if reason.unmatched:
-            text += f" (one of that name arrived, but {reason.unmatched[0].differs})"
-        if reason.line:
-            text += f", at {reason.line}"
-        if reason.kind == "child":
-            text += f"; of which {self._awaited(reason.name)}"
-        return text
-
-
-_NOUNS = {"signal": "the signal", "subscription": "the published signal", "step": "the step", "child": "the child"}
-
-
-def _nothing(result: Any = None) -> Calling:
-    yield from ()
-    return result
+from wfkit.testing.machine import Machine
 
 
 class _Requests:
@@ -284,8 +93,9 @@ async def _let_others() -> None:
 class TestEngine(Client):
     """The real engine on virtual time, its journal in memory, for ordinary unit tests. Use `TestEngine.open`.
 
-    Time stands still but for `advance`, and for `run.result()`, which skips to the run's end. Code of steps sees that time
-    too, in `time.time()` and `asyncio.sleep`. Give fakes as `resources=`: real sockets are refused in steps.
+    Time stands still but for `advance`, and for `run.result()`, which skips to the run's end, and raises `StuckRun` if nothing
+    that is due will ever bring it. Code of steps sees that time too, in `time.time()` and `asyncio.sleep`. Give fakes as
+    `resources=`: real sockets are refused in steps.
     """
 
     __test__ = False  # not a test class for pytest
@@ -308,9 +118,10 @@ class TestEngine(Client):
             workflows: workflows to run, with the steps and children that they name.
             app: a module or file whose workflows to run; instead of `workflows`.
             resources: objects that stand in for resources: `{bank: FakeService("bank")}`.
-            start: when its time begins.
+            start: when its time begins; 2026-03-02 10:00 UTC unless given.
 
         Raises:
+            DefinitionError: neither workflows nor an app is given, or both are.
             AppError: the app does not import, or defines no workflow.
             DuplicateName: two definitions share a name.
         """
@@ -319,7 +130,11 @@ class TestEngine(Client):
     async def advance(self, by: Duration) -> None:
         """Let time pass, and do all that becomes due.
 
+        Args:
+            by: a text such as "90s" or "30d", seconds, or a timedelta.
+
         Raises:
+            ValueError: that is no duration.
             WfkitError: a run is blocked; the error is the one that blocked it.
             UnsimulatedIO: a step reached for the real world.
             SimulationBounds: there was no end to what became due.
