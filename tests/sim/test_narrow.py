@@ -19,7 +19,7 @@ from wfkit.sim.recording import Delivery
 from wfkit.sim.subject import Subject
 from wfkit.testing import FakeService, Instance, Report, replace, simulate, verify
 from wfkit.testing.caller import Caller, Replayed, calling
-from wfkit.testing.findings import literal
+from wfkit.testing.line_of_test import literal
 
 noted = Signal("noted", str)
 

@@ -191,7 +191,7 @@ def test_a_real_socket_is_refused_whatever_the_step_makes_of_it() -> None:
 
 def test_what_has_no_end_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop of timers would let `result` skip through a hundred years."""
-    monkeypatch.setattr("wfkit.testing.engine.CALLBACKS_MAX", 20_000)
+    monkeypatch.setattr("wfkit.testing.machine.CALLBACKS_MAX", 20_000)
 
     async def test() -> None:
         async with TestEngine.open(workflows=[endless]) as engine:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import is_dataclass
-from enum import Enum
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
-
-from msgspec import Struct
 
 from wfkit.errors import HarnessLeak, ReportNotWritten
 from wfkit.sim.campaign import Campaign, Found
@@ -27,7 +23,8 @@ from wfkit.sim.reference import Reference
 from wfkit.sim.shrink import shrink
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.story import tell
-from wfkit.sim.subject import START, Declaration, Subject
+from wfkit.sim.subject import Subject
+from wfkit.testing.line_of_test import as_a_test
 
 Plan = tuple[Fault, ...]
 
@@ -131,8 +128,8 @@ class Case:
             code=code,
             why=cause.why,
             fix=cause.fix,
-            replay=f"wfkit verify --replay {quote(_shown(file))}" if file is not None else "",
-            test=self._as_a_test(),
+            replay=f"wfkit verify --replay {quote(_from_here(file))}" if file is not None else "",
+            test=as_a_test(self.subject, self._schedule, self.seed, own_input=self._has_own_input) if self.faults else "",
             shrunk_from=len(self._first.faults),
         )
         return Finding(
@@ -190,69 +187,9 @@ class Case:
     def _shows(self, faults: Plan) -> bool:
         return self._seen_in(self._run(faults)) is not None
 
-    def _as_a_test(self) -> str:
-        if not self.faults:
-            return ""
-        schedule = [str(fault) for fault in self._schedule]
-        told = repr(schedule[0] if len(schedule) == 1 else schedule).replace("'", '"')
-        options = _options(self.subject)
-        input = [literal(value) for value in self.subject.args] if options is not None or self._has_own_input else []
-        seed = [f"seed={self.seed}"] if self.seed else []
-        given = [self.subject.workflow.fn.__name__, *input, *(["..."] if options is None else options), f"faults={told}", *seed]
-        left_out = "  # ...: what else verify is given" if options is None else ""
-        return f"simulate({', '.join(given)}).assert_ok(){left_out}"
 
-
-def _options(subject: Subject) -> list[str] | None:
-    """Return the code of a subject's options, as a test of the same module may hold it; None if one has none."""
-    if subject.resources or subject.runs or subject.upgrade_from is not None or subject.start != START:
-        return None
-    if "<" in "".join(map(literal, subject.args)):
-        return None
-    named: list[tuple[str, Any]] = [("world", subject.world), ("script", subject.script)]
-    several = [("invariants", subject.invariants), ("workflows", [workflow.fn for workflow in subject.workflows])]
-    if any("<" in _name(each) for each in (subject.world, subject.script, *several[0][1], *several[1][1]) if each is not None):
-        return None
-    found = [f"{option}={_name(value)}" for option, value in named if value is not None]
-    found += [f"{option}=[{', '.join(map(_name, values))}]" for option, values in several if values]
-    if subject.expect:
-        found.append(f"expect=[{', '.join(map(_declared, subject.expect))}]")
-    if subject.until is not None:
-        found.append(f"until={subject.until / 1e6:g}")
-    if isinstance(subject.id, str):
-        found.append(f"id={subject.id!r}")
-    if subject.io != "refuse":
-        found.append(f"io={subject.io!r}")
-    return None if callable(subject.id) else found
-
-
-def _name(thing: Any) -> str:
-    """Return by which name of its module a function or class is reached; with a `<` if by none."""
-    return "<made>" if hasattr(thing, "__wrapped__") else str(getattr(thing, "__qualname__", "<none>"))
-
-
-def _declared(each: Declaration) -> str:
-    values = {"outcome": ("fault", "value"), "extra": ("fault", "reason"), "ignores": ("reason",), "residue": ("reason",)}
-    name = [repr(each.name)] if each.name else []
-    return f"{each.what}({', '.join([*name, *(f'{key}={literal(getattr(each, key))}' for key in values[each.what])])})"
-
-
-def literal(value: object) -> str:
-    """Return the code of a value, as a test may hold it."""
-    if isinstance(value, Enum):
-        return f"{type(value).__name__}.{value.name}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{literal(key)}: {literal(item)}' for key, item in value.items())}}}"
-    fields = getattr(value, "__match_args__", None) if isinstance(value, Struct) or is_dataclass(value) else None
-    if fields:
-        return f"{type(value).__name__}({', '.join(f'{name}={literal(getattr(value, name))}' for name in fields)})"
-    return repr(value)
-
-
-def _shown(file: Path) -> str:
-    """Return a path as it is written in a shell here."""
+def _from_here(file: Path) -> str:
+    """Return a path as one writes it in the working directory."""
     here = Path.cwd()
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
