@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import typer
 
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import reach
-from wfkit.cli.options import DEFAULT_STORE, Engine, Store
+from wfkit.cli.options import DEFAULT_STORE, Engine, Store, refuse_empty
 from wfkit.cli.output import note
 from wfkit.control.messages import Fault, FindRun, Strike
 from wfkit.core.durations import microseconds
@@ -19,7 +19,7 @@ app = make_app()
 @app.command(cls=PlainCommand)
 def chaos(
     fault: Annotated[
-        str,
+        Fault,
         typer.Argument(
             metavar="FAULT",
             help="kill: another process takes over; delay: the next result of a step is held; "
@@ -28,13 +28,21 @@ def chaos(
         ),
     ],
     run: Annotated[
-        str,
-        typer.Option("--run", metavar="ID", help="dup: whose last signal; otherwise the last of all.", show_default=False),
-    ] = "",
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="ID",
+            help="dup: whose last signal; otherwise the last of all.",
+            show_default=False,
+            callback=refuse_empty,
+        ),
+    ] = None,
     by: Annotated[
-        str,
-        typer.Option("--by", metavar="TIME", help="delay: otherwise 3s; jump: otherwise 1h.", show_default=False),
-    ] = "",
+        str | None,
+        typer.Option(
+            "--by", metavar="TIME", help="delay: otherwise 3s; jump: otherwise 1h.", show_default=False, callback=refuse_empty
+        ),
+    ] = None,
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
@@ -42,12 +50,10 @@ def chaos(
 
     Every strike is told where wfkit dev runs. A signal without a dedupe id is not delivered again: that would be another one.
     """
-    if fault not in get_args(Fault):
-        raise typer.BadParameter(f"there is no fault {fault!r}; there are {', '.join(get_args(Fault))}")
     try:
-        us = microseconds(by) if by else None
+        us = None if by is None else microseconds(by)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     client = reach(store, engine)
-    id = client.ask(FindRun(run=run)).run.id if run else ""
-    note(client.ask(Strike(fault=cast(Fault, fault), run=id, us=us)).text)
+    id = "" if run is None else client.ask(FindRun(run=run)).run.id
+    note(client.ask(Strike(fault=fault, run=id, us=us)).text)

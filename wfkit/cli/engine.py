@@ -125,7 +125,7 @@ def is_live(store: Path, engine: Path | None) -> bool:
 
 
 def reach(store: Path, engine: Path | None) -> EngineClient:
-    """Return a client of the engine that is meant, for requests that change something. Whether it runs shows at the first.
+    """Return a client of the engine that is meant. Whether it runs shows when it is asked.
 
     Raises:
         EngineUnreachable: `engine` does not run.

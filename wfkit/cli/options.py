@@ -10,7 +10,7 @@ import typer
 DEFAULT_STORE = Path(".wfkit/journal.duckdb")
 
 
-def named(value: str | list[str] | None) -> str | list[str] | None:
+def refuse_empty(value: str | list[str] | None) -> str | list[str] | None:
     """Refuse the name of nothing, which is what the shell makes of a variable that is not set."""
     if value == "" or (isinstance(value, list) and "" in value):
         raise typer.BadParameter("it is empty: is a variable of the shell not set?")
@@ -38,7 +38,7 @@ NdJson: TypeAlias = Annotated[bool, typer.Option("--ndjson", help="JSON, one obj
 RunName: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="A run: its id, the beginning of it, @last, or @failed.", show_default=False, callback=named
+        metavar="ID", help="A run: its id, the beginning of it, @last, or @failed.", show_default=False, callback=refuse_empty
     ),
 ]
 Limit: TypeAlias = Annotated[
@@ -49,7 +49,9 @@ Generation: TypeAlias = Annotated[
     int | None,
     typer.Option("--generation", min=1, metavar="N", help="One of its generations, otherwise the newest.", show_default=False),
 ]
-SignalName: TypeAlias = Annotated[str, typer.Argument(metavar="SIGNAL", help="Its name.", show_default=False, callback=named)]
+SignalName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="SIGNAL", help="Its name.", show_default=False, callback=refuse_empty)
+]
 Payload: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="PAYLOAD", help="JSON, or @file, or - for stdin; otherwise null.", show_default=False),
@@ -61,7 +63,7 @@ Dedupe: TypeAlias = Annotated[
         metavar="ID",
         help="An id of the fact: a second signal of that id is accepted and dropped.",
         show_default=False,
-        callback=named,
+        callback=refuse_empty,
     ),
 ]
 

@@ -11,7 +11,7 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import act, new_id
 from wfkit.cli.failures import UsageError
 from wfkit.cli.inputs import read_input
-from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Json, Payload, SignalName, Store, named
+from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Json, Payload, SignalName, Store, refuse_empty
 from wfkit.cli.output import note, show_json
 from wfkit.control.messages import FindRun, SendSignal
 
@@ -29,7 +29,7 @@ def send(
             metavar="ID",
             help="A run: its id, the beginning of it, @last, or @failed.",
             show_default=False,
-            callback=named,
+            callback=refuse_empty,
         ),
     ] = None,
     dedupe: Dedupe = None,

@@ -14,7 +14,7 @@ import typer
 from wfkit.cli.colours import is_terminal
 from wfkit.cli.engine import act
 from wfkit.cli.failures import NO, UsageError
-from wfkit.cli.options import named, with_store
+from wfkit.cli.options import refuse_empty, with_store
 from wfkit.cli.output import note, show_json
 from wfkit.cli.statuses import word
 from wfkit.control.messages import Done, FindRun, ListRuns, Request
@@ -23,7 +23,9 @@ from wfkit.errors import RunEnded
 
 RunNames: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID", help="Runs: ids, beginnings of ids, @last, @failed.", show_default=False, callback=named),
+    typer.Argument(
+        metavar="ID", help="Runs: ids, beginnings of ids, @last, @failed.", show_default=False, callback=refuse_empty
+    ),
 ]
 Filter: TypeAlias = Annotated[
     str,
@@ -64,16 +66,33 @@ def stop(
     if bool(names) == bool(filter):
         raise UsageError("which runs? Name their ids, or give a --filter, and not both")
     runs = _by_filter(filter, store, engine) if filter else [act(FindRun(run=name), store, engine).run for name in names]
-    if dry_run and as_json:
-        show_json(verb, {"dry_run": True, "runs": [run.id for run in runs], "ended": []})
-        return
     if dry_run:
-        for run in runs:
-            print(f"{run.id}\t{run.workflow}\t{word(run.detail)}")
-        note(f"{_count(runs)} would be asked to {verb}" if verb == "cancel" else f"{_count(runs)} would be stopped")
+        _show_meant(verb, runs, as_json=as_json)
         return
     if filter and not yes:
         _make_sure(f"{verb} {_count(runs)}")
+    _stop_each(verb, request, runs, store, engine, rate=rate, as_json=as_json)
+
+
+def _show_meant(verb: str, runs: Sequence[RunState], *, as_json: bool) -> None:
+    if as_json:
+        show_json(verb, {"dry_run": True, "runs": [run.id for run in runs], "ended": []})
+        return
+    for run in runs:
+        print(f"{run.id}\t{run.workflow}\t{word(run.detail)}")
+    note(f"{_count(runs)} would be asked to {verb}" if verb == "cancel" else f"{_count(runs)} would be stopped")
+
+
+def _stop_each(
+    verb: str,
+    request: Callable[[str], Request[Done]],
+    runs: Sequence[RunState],
+    store: Path,
+    engine: Path | None,
+    *,
+    rate: float | None,
+    as_json: bool,
+) -> None:
     stopped: list[str] = []
     ended: list[str] = []
     try:
