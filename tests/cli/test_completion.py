@@ -34,6 +34,8 @@ from wfkit.core.state import STATUSES as ALL_STATUSES
 from wfkit.journal.filters import DETAILS, KEYS
 
 REPOSITORY = Path(__file__).parents[2]
+PATIENCE_SECONDS = 5.0
+"""Within this an engine is given up on, however busy the machine is: an answer that never ends would take longer."""
 
 
 # -- the table that was written beforehand -------------------------------------------------------------------------------
@@ -121,6 +123,7 @@ def words(line: str) -> list[str]:
         ("wfkit runs cancel one @f", ["@failed"]),
         ("wfkit store b", ["backup"]),
         ("wfkit completion ", ["bash", "zsh", "fish"]),
+        ("wfkit chaos d", ["delay", "dup"]),
         ("wfkit explain WF021", ["WF021"]),
         ("wfkit serve ap", ["app.py"]),
         ("wfkit serve pack", ["package/"]),
@@ -202,7 +205,7 @@ def test_a_running_engine_is_asked(
     monkeypatch.chdir(engine_folder)
     assert words(line) == expected
     monkeypatch.chdir("/")
-    assert words(f"{line.partition(' ')[0]} {line.partition(' ')[2]}") != expected or "@" in line
+    assert words(line) != expected
     store = engine_folder / ".wfkit" / "journal.duckdb"
     command, word = line.rsplit(" ", 1)
     if not command.endswith("run app.py --id"):
@@ -218,12 +221,12 @@ def test_an_engine_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkey
         listener.listen()
         began = time.monotonic()
         assert words("wfkit runs get ") == ["@last", "@failed"]
-        assert 0.1 <= time.monotonic() - began < 1
+        assert 0.1 <= time.monotonic() - began < PATIENCE_SECONDS
 
         def drip() -> None:
             connection, _ = listener.accept()
-            with connection, suppress(BrokenPipeError):
-                for _ in range(100):
+            with connection, suppress(BrokenPipeError, ConnectionResetError):
+                for _ in range(400):
                     connection.sendall(b"x")
                     time.sleep(0.05)
 
@@ -232,7 +235,7 @@ def test_an_engine_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkey
         thread.start()
         began = time.monotonic()
         assert words("wfkit start ") == []
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < PATIENCE_SECONDS
         thread.join()
 
 

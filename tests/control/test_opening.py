@@ -139,8 +139,9 @@ def test_where_no_socket_fits_the_engine_runs(
 
     async def life() -> str:
         async with Engine.open(str(folder / "journal.duckdb"), workflows=[nap]) as engine:
-            while not caplog.records:
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(SECONDS_MAX):
+                while not caplog.records:
+                    await asyncio.sleep(0.02)
             return await (await engine.start(nap, "1ms")).result()
 
     assert asyncio.run(life()) == "rested"

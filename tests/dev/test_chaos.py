@@ -148,6 +148,7 @@ def test_runs_complete_while_the_worker_is_killed_and_results_come_late(tmp_path
         assert facts.profile == "kill:1s,delay:1s@7"
         assert {one.fault for one in facts.struck} == {"kill", "delay", None}
         assert facts.strikes == sum(one.fault is not None for one in facts.struck)
+        engine.developer.err.wait_for(f"⚡ chaos: {facts.struck[-1].text}")
         lines = [line.removeprefix("⚡ chaos: ") for line in engine.developer.err.all if line.startswith("⚡ chaos: ")]
         assert lines[: len(facts.struck)] == [one.text for one in facts.struck]
 
