@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import App, SystemCommand
 from textual.filter import NoColor
@@ -17,7 +17,6 @@ from textual.screen import Screen
 from textual.signal import Signal
 
 from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, LogLine, Struck
-from wfkit.dev.supervisor import News
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend, Found, Lost
 from wfkit_tui.dialogs.help import HelpDialog
@@ -31,6 +30,9 @@ from wfkit_tui.screens.signals import SignalsScreen
 from wfkit_tui.screens.simulations import SimulationsScreen
 from wfkit_tui.screens.timers import TimersScreen
 from wfkit_tui.supervision import Supervision
+
+if TYPE_CHECKING:
+    from wfkit.dev.supervisor import News
 
 PAINTS_PER_SECOND = 4
 PAINTS_PER_SECOND_FAR = 3

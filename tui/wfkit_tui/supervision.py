@@ -6,10 +6,13 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from wfkit.cli.output import with_near_paths
 from wfkit.control.messages import LogLine
-from wfkit.dev.supervisor import News
+
+if TYPE_CHECKING:
+    from wfkit.dev.supervisor import News
 
 LINES_MAX = 1_000
 _CODE = re.compile(r"^error\[\w+\]: ")

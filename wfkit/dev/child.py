@@ -172,7 +172,7 @@ async def _end(process: asyncio.subprocess.Process, output: list[asyncio.Task[No
     """Wait for the end of a process, and return how it ended."""
     status = await process.wait()
     # What it has printed is told before its end. A process that it has started may still hold the pipes.
-    await asyncio.wait(output, timeout=0.1)
+    await asyncio.wait(output, timeout=_LAST_SECONDS)
     for task in output:
         task.cancel()
     if status >= 0:

@@ -170,6 +170,18 @@ class Supervisor:
         self._wanted_since = time.monotonic()
         self._woken.set()
 
+    async def _unless_woken(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what something gives, or None if anything else is to be done before it is ready."""
+        task = asyncio.ensure_future(work)
+        woken = asyncio.ensure_future(self._woken.wait())
+        try:
+            await asyncio.wait([task, woken], return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for one in (task, woken):
+                one.cancel()
+            await asyncio.gather(task, woken, return_exceptions=True)
+
     async def _watch(self) -> None:
         changes = awatch(self._folder, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, step=DEBOUNCE_MS)
         try:
@@ -383,18 +395,6 @@ class Supervisor:
                 self._chaos.note(report.fault, report.text)
                 if self._worker is not None:
                     self._worker.tell(Note(self._chaos.facts()))
-
-    async def _unless_woken(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return what something gives, or None if anything else is to be done before it is ready."""
-        task = asyncio.ensure_future(work)
-        woken = asyncio.ensure_future(self._woken.wait())
-        try:
-            await asyncio.wait([task, woken], return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            for one in (task, woken):
-                one.cancel()
-            await asyncio.gather(task, woken, return_exceptions=True)
 
 
 def _forget_compiled(source: str) -> None:

@@ -15,8 +15,8 @@ class Bar(Widget):
     FILL = " "
     """What is between left and right."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.left: Line = ()
         self._right: Line = ()
 

@@ -24,8 +24,8 @@ class Glance(Vertical):
         clock: the present, microseconds UTC.
     """
 
-    def __init__(self, clock: Callable[[], int], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, clock: Callable[[], int]) -> None:
+        super().__init__()
         self._clock = clock
 
     def compose(self) -> ComposeResult:

@@ -155,7 +155,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def on_click(self, event: events.Click) -> None:
         row = event.y - 1 + self.scroll_offset.y
-        if not event.y >= 1 or row >= len(self.rows):
+        if event.y < 1 or row >= len(self.rows):
             return
         self._leave_follow(row)
         self.select(row)
@@ -247,17 +247,14 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
                     return place
         return max(min(self.cursor, len(self.rows) - 1), 0)
 
-    def _measure(self, rows: Sequence[T]) -> bool:
-        """Widen the columns as these rows need it. Returns whether one of those in sight became wider."""
-        wider = False
+    def _measure(self, rows: Sequence[T]) -> None:
+        """Widen the columns as these rows need it."""
         for column in self.columns:
             known = self._natural.get(column.title, len(column.title))
             needed = max((cell_len(visible(column.shown(row))) for row in rows), default=0)
             self._natural[column.title] = max(known, needed)
-            wider |= needed > known
-        if wider:
-            self._widths = None
-        return wider
+            if needed > known:
+                self._widths = None
 
     def _kept(self, width: int) -> list[tuple[Column[T], int]]:
         if self._widths is None or self._widths[0] != width:
