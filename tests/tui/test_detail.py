@@ -7,6 +7,8 @@ import gc
 import json
 from pathlib import Path
 
+from textual._styles_cache import StylesCache
+
 from tests.cli import app as defined
 from tests.tui.conftest import LARGE, Seen, engine_on, looking, order
 from wfkit_tui.screens.detail import DetailScreen
@@ -226,13 +228,16 @@ def test_runs_that_were_looked_at_are_forgotten(standing: Path) -> None:
     async def test() -> None:
         async with looking(standing) as seen:
             await seen.until("> napper")
+            painted = []
             for _ in range(5):
                 await seen.press("enter")
                 await seen.until("timeline 1/4")
                 await seen.until(lambda: bool(seen.table("timeline").rows))
                 await seen.press("escape")
                 await seen.until("> napper")
-            await seen.until(lambda: not _alive(DetailScreen))
+                await seen.until(lambda: not _alive(DetailScreen))
+                painted.append(len(_alive(StylesCache)))
+            assert max(painted[1:]) <= painted[0], "the painted lines of widgets that are gone"
 
     asyncio.run(test())
 

@@ -196,6 +196,23 @@ def test_the_palette_offers_screens_and_what_the_screen_can_do(standing: Path) -
     asyncio.run(test())
 
 
+def test_a_key_in_the_footer_can_be_clicked(standing: Path) -> None:
+    """Those at the left, and the palette at the right end."""
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await seen.until("X Terminate ? Help")
+            footer = seen.lines[-1]
+            assert footer.endswith("^p Palette ")
+            await seen.pilot.click(offset=(footer.index("? Help") + 2, SMALL[1] - 1))
+            await seen.until("this pane")
+            await seen.press("escape")
+            await seen.pilot.click(offset=(SMALL[0] - 3, SMALL[1] - 1))
+            await seen.until("Search for commands")
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE, (100, 30)])
 def test_every_screen_fills_the_terminal_and_the_footer_is_whole(standing: Path, size: tuple[int, int]) -> None:
     """At every size that is supported, on every screen."""

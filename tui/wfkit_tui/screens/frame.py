@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from textual import events
+from textual._styles_cache import StylesCache
 from textual.app import ComposeResult
 from textual.containers import Center, Middle
 from textual.css.query import NoMatches
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from wfkit.cli.output import near
 from wfkit.cli.statuses import LOOKS, word
@@ -23,6 +24,7 @@ from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece
 from wfkit_tui.refresher import Refresher
 from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.widgets.footer import Footer
 from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.tabs import Tabs
 
@@ -91,7 +93,7 @@ class Frame(Screen[None]):
         yield Tabs(id="tabs")
         yield Bar(id="trouble")
         yield from self.body()
-        yield Footer(compact=True)
+        yield Footer()
         with Middle(id="bigger"), Center():
             yield Static(f"make me bigger: {COLUMNS_MIN}x{ROWS_MIN} at least", id="bigger-text")
 
@@ -107,6 +109,8 @@ class Frame(Screen[None]):
         """Let go of the signals: those that are seldom published would keep every screen that was ever opened."""
         for signal in self.ui.signals:
             signal.unsubscribe(self)
+        # Its keys are the painted lines of the last thousand widgets, whether or not these are still shown.
+        StylesCache.get_inner_outer.cache_clear()
 
     def on_screen_resume(self) -> None:
         self.draw_frame()
