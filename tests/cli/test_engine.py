@@ -110,7 +110,7 @@ def test_an_engine_tells_logs_state_timers_and_code(served: Wfkit) -> None:
     assert served("runs", "state", "pay-7").rows == [["progress", '"reserved"']]
     assert served("runs", "state", "pay-7", "progress").json == "reserved"
     assert served("runs", "state", "pay-7", "other").status == 3
-    assert [row[1:4] for row in served("timers").rows] == [["nap-1", "nap", "timer"]]
+    assert [row[1:4] for row in served("timers").rows] == [["nap-1", "nap", "timer of 2d"]]
     code = {row[1]: row for row in served("code").rows if row[0] == "workflow"}
     assert [code[name][3:5] for name in ("nap", "pay")] == [["1", "0"], ["0", "0"]]
     assert served("code", "--json").json["app"] == "app.py"

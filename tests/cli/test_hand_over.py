@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,13 @@ from msgspec import Raw
 from tests.cli.conftest import SECONDS_MAX, Wfkit, environment
 from tests.dev.developing import developing
 from wfkit.cli import engine as cli_engine
-from wfkit.cli.engine import act, new_id
+from wfkit.cli.engine import act, ask, new_id
+from wfkit.control import client
 from wfkit.control.address import has_succession, succession
-from wfkit.control.messages import GetHistory, GetStatus, PublishSignal, SendSignal, StartRun
+from wfkit.control.messages import GetHistory, GetStatus, ListRuns, PublishSignal, SendSignal, StartRun
 from wfkit.core.entries import SignalReceived
 from wfkit.errors import EngineUnreachable
+from wfkit.journal.lock import lock_for_writing
 
 APP = """
 from wfkit import Signal, subscribe, wait_signal, workflow
@@ -100,6 +103,25 @@ def bare_socket(path: Path) -> Iterator[None]:
     path.mkdir(parents=True, exist_ok=True)
     with succession(path):
         yield
+
+
+def test_an_engine_that_is_too_busy_to_answer_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is it said that it takes no commands, nor that somebody else holds the journal."""
+    monkeypatch.setattr(client, "SECONDS_MAX", 0.2)
+    store = tmp_path / "journal.duckdb"
+    store.touch()
+    lock = lock_for_writing(store)
+    try:
+        with closing(socket.socket(socket.AF_UNIX)) as busy:
+            busy.bind(str(tmp_path / "engine.sock"))
+            busy.listen()
+            for asked in (lambda: ask(ListRuns(), store, None), lambda: act(GetStatus(run="x"), store, None)):
+                with pytest.raises(EngineUnreachable, match=r"has not answered for 0.2 s") as refused:
+                    asked()
+                assert refused.value.help is not None
+                assert "computes without end" in refused.value.help
+    finally:
+        lock.release()
 
 
 def test_only_where_another_engine_follows_is_it_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

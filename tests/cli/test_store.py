@@ -109,8 +109,19 @@ def test_a_file_of_another_kind_is_no_journal(quick: Wfkit, folder: Path) -> Non
     (folder / "notes.txt").write_text("this is no database at all", encoding="utf-8")
     answer = quick("runs", "--store", "notes.txt")
     assert answer.status == 4
-    assert answer.err.startswith("error[WF057]: notes.txt exists, but is no journal\n")
+    assert answer.err.startswith("error[WF057]: notes.txt exists, but is no journal\n  help  name the journal")
     assert (folder / "notes.txt").read_text(encoding="utf-8") == "this is no database at all"
+
+
+@pytest.mark.parametrize(("named", "meant"), [(".", ".wfkit/journal.duckdb"), (".wfkit", ".wfkit/journal.duckdb")])
+def test_a_folder_is_no_journal(quick: Wfkit, folder: Path, named: str, meant: str) -> None:
+    """It is told which file in it may be meant, and nothing is left behind."""
+    (folder / ".wfkit").mkdir(exist_ok=True)
+    before = sorted(folder.iterdir())
+    for command in (["runs"], ["start", "nap"], ["store", "info"]):
+        answer = quick(*command, "--store", named)
+        assert (answer.status, f"{named} is a folder; name the file in it, such as {meant}" in answer.err) == (2, True)
+    assert sorted(folder.iterdir()) == before
 
 
 def test_a_folder_that_cannot_be_written_is_named(quick: Wfkit) -> None:

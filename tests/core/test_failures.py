@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 import pytest
+from msgspec import Raw
 
 from wfkit.api.definitions import NonRetryable
 from wfkit.core.commands import Failure
@@ -244,6 +245,7 @@ def test_how_wfkit_itself_ends_a_step_comes_back(cls: type[StepError]) -> None:
     assert type(back) is cls
     assert isinstance(back, StepError)
     assert back.message == "after 30s"
+    assert failure_of(back) == Failure(cls.__name__, "after 30s", data=Raw(b"null"))
 
 
 def test_a_step_error_passes_a_second_workflow_unchanged() -> None:

@@ -142,6 +142,13 @@ def test_a_blocked_time_is_a_span() -> None:
     assert (span.kind, span.name, times(span), span.outcome) == ("blocked", "WF021", (10, 30), "completed")
 
 
+def test_a_run_that_is_blocked_anew_is_not_blocked_twice() -> None:
+    """Each reason ends where the next one begins."""
+    first, second = Blocked(t=10, at=2, cause=BROKEN, code="WF021"), Blocked(t=20, at=2, cause=BROKEN, code="WF029")
+    _, *told = spans([started(), note(first), note(second), note(Unblocked(t=30))])
+    assert [(span.name, times(span)) for span in told] == [("WF021", (10, 20)), ("WF029", (20, 30))]
+
+
 def test_what_is_open_at_the_end_of_the_run_ends_with_it() -> None:
     """Nothing goes on after its run."""
     told = spans([started(step(1), AwaitSignal(2, "packed")), note(RunTerminated(t=10, reason="enough"))])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
 from pathlib import Path
@@ -50,8 +49,11 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
 
 def _ask(request: Request[A], store: Path) -> A:
     if engine_beside(store).is_socket():
-        with contextlib.suppress(EngineUnreachable, EngineClosed):
+        try:
             return reach(store, None).ask(request)
+        except (EngineUnreachable, EngineClosed) as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise
     from wfkit.control.files import answer
 
     return answer(store, request)
@@ -71,7 +73,9 @@ def act(request: Request[A], store: Path, engine: Path | None) -> A:
     while True:
         try:
             return reach(store, engine).ask(request)
-        except (EngineUnreachable, EngineClosed):
+        except (EngineUnreachable, EngineClosed) as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise
             if time.monotonic() - began > _patience(store, engine):
                 if engine is None:
                     _refuse_better(store)

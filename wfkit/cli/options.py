@@ -17,10 +17,23 @@ def refuse_empty(value: str | list[str] | None) -> str | list[str] | None:
     return value
 
 
+def no_folder(value: Path) -> Path:
+    """Refuse a folder where a journal is to be named."""
+    if value.is_dir():
+        inside = value / (DEFAULT_STORE if value.resolve().name != DEFAULT_STORE.parent.name else DEFAULT_STORE.name)
+        raise typer.BadParameter(f"{value} is a folder; name the file in it, such as {inside}")
+    return value
+
+
 Store: TypeAlias = Annotated[
     Path,
     typer.Option(
-        "--store", envvar="WFKIT_STORE", metavar="PATH", show_default=False, help=f"The journal, otherwise {DEFAULT_STORE}."
+        "--store",
+        envvar="WFKIT_STORE",
+        metavar="PATH",
+        show_default=False,
+        help=f"The journal, otherwise {DEFAULT_STORE}.",
+        callback=no_folder,
     ),
 ]
 Engine: TypeAlias = Annotated[

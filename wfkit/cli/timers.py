@@ -41,7 +41,7 @@ def timers(
 
 
 def what(timer: Timer) -> str:
-    return {"timer": "timer", "retry": f"retry of {timer.name}", "timeout": "timeout of the run"}[timer.kind]
+    return {"timer": f"timer of {timer.name}", "retry": f"retry of {timer.name}", "timeout": "timeout of the run"}[timer.kind]
 
 
 def _members(timer: Timer) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _members(timer: Timer) -> dict[str, Any]:
         "run": timer.run,
         "workflow": timer.workflow,
         "kind": timer.kind,
-        "step": timer.name or None,
+        "step": timer.name if timer.kind == "retry" else None,
         "since": moment(timer.since),
     }
 

@@ -44,7 +44,7 @@ class EngineClient:
         """Return the answer to a request.
 
         Raises:
-            EngineUnreachable: no engine answers, or one of another journal.
+            EngineUnreachable: no engine answers, or one of another journal. Its cause is a `TimeoutError` if one is too busy.
             WfkitError: the engine refused; the error is the one that it told.
         """
         body = _encode(request)
@@ -54,7 +54,7 @@ class EngineClient:
                 response = connection.getresponse()
                 status, data = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(self._path, error) from None
+            raise _unreachable(self._path, error) from error
         return _decode(request, status, data)
 
 
@@ -177,5 +177,10 @@ def _refused(data: bytes) -> WfkitError:
 def _unreachable(path: Path, error: Exception) -> EngineUnreachable:
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return EngineUnreachable(f"no engine runs at {path}")
+    if isinstance(error, TimeoutError):
+        return EngineUnreachable(
+            f"the engine at {path} has not answered for {SECONDS_MAX:g} s",
+            help="a workflow that computes without end holds up all others: see what its process logged",
+        )
     told = "it ended before it answered" if isinstance(error, EOFError | ConnectionError) else str(error)
     return EngineUnreachable(f"the engine at {path} does not answer: {told or type(error).__name__}")

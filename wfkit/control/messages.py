@@ -343,7 +343,7 @@ class Timer(Struct, frozen=True):
     workflow: str
     kind: Literal["timer", "retry", "timeout"]
     name: str
-    """Of a retry, the step."""
+    """Of a retry, the step; of a timer, how long it is."""
     since: int
 
 

@@ -46,6 +46,7 @@ from wfkit.control.messages import (
     TimerList,
 )
 from wfkit.core.commands import Json
+from wfkit.core.durations import display
 from wfkit.core.entries import BUS, KINDS, SignalPublished, SignalReceived
 from wfkit.core.state import STATUSES, UNFINISHED, PendingChild, PendingStep, PendingTimer, PendingWait, RunState
 from wfkit.errors import UnknownRun
@@ -184,7 +185,8 @@ def timers(connection: Connection, request: ListTimers) -> TimerList:
 def _timers(run: RunState) -> Iterator[Timer]:
     for pending in run.open.values():
         if isinstance(pending, PendingTimer):
-            yield Timer(pending.due, run.id, run.workflow, "timer", "", pending.since)
+            length = display(pending.due - pending.since)
+            yield Timer(pending.due, run.id, run.workflow, "timer", length, pending.since)
         elif isinstance(pending, PendingStep) and pending.due is not None:
             yield Timer(pending.due, run.id, run.workflow, "retry", pending.command.name, pending.since)
     if run.deadline is not None and not run.cancelling:

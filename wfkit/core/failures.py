@@ -27,7 +27,7 @@ _any = codec(Any)
 
 def failure_of(exc: BaseException) -> Failure:
     """Return an exception as data: its type by name, its message, its arguments and attributes if they are JSON."""
-    if isinstance(exc, StepError) and type(exc) is StepError:
+    if isinstance(exc, StepError) and type(exc) in (StepError, *_OWN.values()):
         return Failure(exc.type, exc.message, data=_json(exc.data), line=_line(exc))
     message = _text(exc)
     if len(message) > MESSAGE_CHARS_MAX:

@@ -375,7 +375,7 @@ def explain(error: Exception, path: Path) -> WfkitError:
             f"{path} was written by a newer DuckDB: {text}", help="install the newest duckdb: pip install -U duckdb"
         )
     if "not a valid DuckDB database file" in text:
-        return JournalUnusable(f"{path} exists, but is no journal")
+        return JournalUnusable(f"{path} exists, but is no journal", help="name the journal, which is a file that wfkit made")
     if isinstance(error, OSError):
         return JournalUnusable(f"cannot use {path}: {error.strerror}")
     if any(reason in text for reason in ("Permission denied", "Read-only file system", "Cannot open file", "Is a directory")):

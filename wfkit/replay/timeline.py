@@ -186,6 +186,8 @@ class _Reading:
             case CancelRequested():
                 self._add(Span("cancel", "timeout" if entry.timeout else entry.reason, t, t, "completed"), seq)
             case Blocked():
+                if self._blocked is not None and self._blocked.until is None:
+                    self._end(self._blocked, seq, t, "completed")  # other code, and it is blocked for another reason
                 self._blocked = self._add(Span("blocked", entry.code, t, None, "blocked", error=entry.cause), seq)
             case Unblocked():
                 if self._blocked is not None:
