@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from tests.benchmarks.figures import report
 from tests.quality import bugs, suspicious
 from wfkit import resource, sleep, step, step_info, workflow
+from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import search
 from wfkit.sim.faults import parse_fault
 from wfkit.sim.simulation import Simulation
@@ -77,8 +78,8 @@ def _schedules() -> None:
 
 def _closure(steps: int) -> None:
     start = time.process_time()
-    explored = search(subject(steps), faults=["crash"], budget=0)
-    report(f"closure_{steps}_runs", explored.coverage["closure_runs"], "runs for all crashes in any number")
+    explored = search(subject(steps), Terms(faults=["crash"], budget=0))
+    report(f"closure_{steps}_runs", explored.coverage.closure_runs or 0, "runs for all crashes in any number")
     report(f"closure_{steps}", time.process_time() - start, "s, with all single crashes")
 
 

@@ -11,6 +11,7 @@ from wfkit.api.attempt import step_info
 from wfkit.api.definitions import step, workflow
 from wfkit.api.resources import resource
 from wfkit.sim import campaign
+from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import search
 from wfkit.sim.faults import KINDS, Fault, Point, plain
 from wfkit.sim.passes import closure
@@ -115,9 +116,10 @@ def test_sequential_steps_have_few_durable_states(steps: int, runs_max: int, mon
     """A step has three: called, done outside, recorded. So the number of runs grows with the steps, not with their square."""
     monkeypatch.setattr(closure, "CLOSURE_SECONDS", 300.0)  # a busy machine is no reason to stop counting
     monkeypatch.setattr(campaign, "LIMIT_SECONDS", 300.0)
-    coverage = search(subject(in_sequence, steps), faults=["crash"], budget=0).coverage
-    assert coverage["closed"]
-    assert steps < coverage["closure_runs"] <= runs_max
+    coverage = search(subject(in_sequence, steps), Terms(faults=["crash"], budget=0)).coverage
+    assert coverage.closed
+    assert coverage.closure_runs is not None
+    assert steps < coverage.closure_runs <= runs_max
 
 
 @pytest.mark.parametrize(
@@ -141,6 +143,6 @@ def test_the_closure_finds_what_all_pairs_of_crashes_show(tried: Subject, crashe
         by_two |= any(doubles(crashes(tried, first, second)[0]) for second in seconds if second != first)
     assert (by_one, by_two) == (crashes_needed == 1, crashes_needed is not None)
 
-    errors = [found for found in search(tried, faults=["crash"], budget=0).found if found.violation.severity == "error"]
+    errors = [found for found in search(tried, Terms(faults=["crash"], budget=0)).found if found.violation.severity == "error"]
     assert bool(errors) == (crashes_needed is not None)
     assert all(len(found.faults) == crashes_needed for found in errors if found.violation.oracle == "ledger")

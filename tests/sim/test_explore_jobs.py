@@ -14,7 +14,7 @@ import pytest
 
 from wfkit import HarnessLeak, SimulationBounds, resource, step, step_info, workflow
 from wfkit.sim import bounds
-from wfkit.sim.campaign import Campaign
+from wfkit.sim.campaign import Campaign, Terms
 from wfkit.sim.explore import Explored, search
 from wfkit.sim.faults import parse_fault
 from wfkit.sim.passes.fault_free import fault_free
@@ -24,7 +24,7 @@ from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject, replace
 from wfkit.testing import Volatile
 
-EXHAUSTIVE = ("points", "effects", "single_run", "single_total", "states", "closed", "closure_runs", "not_run")
+EXHAUSTIVE = ("points", "effects", "single_run", "single_total", "states", "closed", "closure_runs", "not_run", "schedules")
 HERE = os.getpid()
 
 
@@ -102,46 +102,47 @@ def test_what_is_found_and_counted_does_not_depend_on_their_number(workflow: Any
     searches = []
     for jobs in (1, 2, 3):
         executed.clear()
-        explored = search(subject(workflow), faults=["crash", "fail", "lost_ack", "zombie"], budget=0, jobs=jobs)
-        searches.append((told(explored), [explored.coverage.get(key) for key in (*EXHAUSTIVE, "schedules")]))
-        here = len(executed)
-        assert here == explored.coverage["schedules"] if jobs == 1 else here < explored.coverage["schedules"] / 3
+        explored = search(subject(workflow), Terms(faults=["crash", "fail", "lost_ack", "zombie"], budget=0, jobs=jobs))
+        searches.append((told(explored), [getattr(explored.coverage, name) for name in EXHAUSTIVE]))
+        here, schedules = len(executed), explored.coverage.schedules
+        assert schedules is not None
+        assert here == schedules if jobs == 1 else here < schedules / 3
     assert searches[0] == searches[1] == searches[2]
     assert bool(searches[0][0]) == (workflow is careless)
 
 
 def test_lines_that_ran_elsewhere_have_run() -> None:
     """What a campaign keeps of every schedule comes back."""
-    one, two = (search(subject(sound), faults=["crash"], budget=0, jobs=jobs).coverage for jobs in (1, 2))
-    assert two["lines_run"] == one["lines_run"]
-    assert two["lines_total"] == one["lines_total"]
+    one, two = (search(subject(sound), Terms(faults=["crash"], budget=0, jobs=jobs)).coverage for jobs in (1, 2))
+    assert two.lines_run == one.lines_run
+    assert two.lines_total == one.lines_total
 
 
 def test_random_plans_find_what_takes_three_faults() -> None:
     """One alone and two do not show it. Found elsewhere, it is shown here, with its schedule."""
-    explored = search(subject(careless_when_all_are_busy), faults=["fail", "lost_ack"], budget=20, limit=20, jobs=2)
+    explored = search(subject(careless_when_all_are_busy), Terms(faults=["fail", "lost_ack"], budget=20, limit=20, jobs=2))
     errors = [found for found in explored.found if found.violation.severity == "error"]
     assert errors
     for found in errors:
         assert len(found.faults) >= 3
         again = Simulation(explored.subject, found.faults, seed=found.seed, base=explored.base).run()
         assert again.digest == found.recording.digest
-    assert explored.coverage["random_run"] > 0
+    assert explored.coverage.random_run
 
 
 def test_they_go_on_where_a_loop_is_running() -> None:
     """Which they have not: it stays in the process that they were forked from."""
 
     async def test() -> Explored:
-        return search(subject(sound), faults=["crash"], budget=0, jobs=2)
+        return search(subject(sound), Terms(faults=["crash"], budget=0, jobs=2))
 
-    assert asyncio.run(test()).coverage["closed"]
+    assert asyncio.run(test()).coverage.closed
 
 
 def test_it_is_refused_to_search_with_none() -> None:
     """A number of processes that makes no sense is told at once."""
     with pytest.raises(ValueError, match="jobs=0"):
-        search(subject(sound), jobs=0)
+        search(subject(sound), Terms(jobs=0))
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------------------
@@ -173,23 +174,25 @@ def test_what_a_killed_process_had_to_do_is_not_run(tmp_path: Path, monkeypatch:
     """The other goes on, and the report names how much is missing."""
     monkeypatch.setattr(Deadly, "marker", tmp_path / "killed")
     tried = Subject(sound, (), Deadly, [replace(banks, lambda world: world.banks)])
-    coverage = search(tried, faults=["crash"], budget=0, jobs=2).coverage
-    missing = coverage["single_total"] - coverage["single_run"]
-    assert 0 < missing < coverage["single_total"]
-    assert coverage["not_run"][0] == f"single faults: {missing} of them, since a process was ended by SIGKILL"
-    assert coverage["closed"]
+    coverage = search(tried, Terms(faults=["crash"], budget=0, jobs=2)).coverage
+    assert coverage.single_total is not None
+    assert coverage.single_run is not None
+    missing = coverage.single_total - coverage.single_run
+    assert 0 < missing < coverage.single_total
+    assert coverage.not_run[0] == f"single faults: {missing} of them, since a process was ended by SIGKILL"
+    assert coverage.closed
 
 
 def test_nothing_hangs_when_all_of_them_are_killed() -> None:
     """Then nothing is run, and every pass says so."""
     tried = Subject(sound, (), DeadlyToAll, [replace(banks, lambda world: world.banks)])
-    coverage = search(tried, faults=["crash"], budget=0, jobs=2).coverage
-    assert coverage["not_run"] == [
-        f"single faults: {coverage['single_total']} of them, since a process was ended by SIGKILL",
+    coverage = search(tried, Terms(faults=["crash"], budget=0, jobs=2)).coverage
+    assert coverage.not_run == [
+        f"single faults: {coverage.single_total} of them, since a process was ended by SIGKILL",
         "crashes in any number: stopped after 0, since a process was ended by SIGKILL",
     ]
-    assert coverage["single_run"] == 0
-    assert not coverage["closed"]
+    assert coverage.single_run == 0
+    assert not coverage.closed
 
 
 def fails_elsewhere(world: World) -> bool:
@@ -199,7 +202,7 @@ def fails_elsewhere(world: World) -> bool:
 def test_what_only_another_process_shows_is_a_leak() -> None:
     """It would not be found again; to say nothing of it would be wrong."""
     with pytest.raises(HarnessLeak, match="in one process"):
-        search(subject(sound, invariants=[fails_elsewhere]), faults=["crash"], budget=0, jobs=2)
+        search(subject(sound, invariants=[fails_elsewhere]), Terms(faults=["crash"], budget=0, jobs=2))
 
 
 def divides(campaign: Campaign, plan: Any) -> Any:
@@ -209,7 +212,7 @@ def divides(campaign: Campaign, plan: Any) -> Any:
 def test_an_error_is_raised_by_the_process_that_searches() -> None:
     """With its own traceback, wherever it came first."""
     fault = parse_fault("crash@1:step.before:charge")
-    campaign = Campaign(subject(sound), jobs=2)
+    campaign = Campaign(subject(sound), Terms(jobs=2))
     fault_free(campaign)
     try:
         with pytest.raises(ZeroDivisionError):
@@ -239,7 +242,7 @@ def test_a_lock_that_is_never_released_ends_the_search(jobs: int, monkeypatch: p
     monkeypatch.setattr(bounds, "BLOCKED_SECONDS_MAX", 1.0)
     try:
         with pytest.raises(SimulationBounds, match="for a lock"):
-            search(subject(locking), faults=["crash"], budget=0, jobs=jobs)
+            search(subject(locking), Terms(faults=["crash"], budget=0, jobs=jobs))
     finally:
         _lock.release()
 

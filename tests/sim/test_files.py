@@ -13,6 +13,7 @@ import pytest
 from wfkit import Signal, step, wait_signal, workflow
 from wfkit.errors import FailureFileError, ReportNotWritten
 from wfkit.journal import files as histories
+from wfkit.sim.coverage import Coverage
 from wfkit.sim.faults import parse_fault
 from wfkit.sim.files import (
     FORMAT,
@@ -177,10 +178,10 @@ def test_an_edit_alone_is_no_difference(tmp_path: Path) -> None:
 
 def test_a_report_is_written_under_its_name(tmp_path: Path) -> None:
     """A report is written under its name."""
-    path = write_report(Report("order", coverage={"points": 3}), "tests/test_shop.py::test_order", tmp_path)
+    path = write_report(Report("order", coverage=Coverage([], points=3)), "tests/test_shop.py::test_order", tmp_path)
     assert path.parent == tmp_path / "reports"
     assert path.suffix == ".json"
-    assert msgspec.json.decode(path.read_bytes())["coverage"] == {"points": 3}
+    assert msgspec.json.decode(path.read_bytes())["coverage"] == {"not_run": [], "points": 3}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="platform: root may write everywhere")

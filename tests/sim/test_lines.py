@@ -79,9 +79,9 @@ def test_a_fault_that_leads_to_them_covers_them() -> None:
     with watched(SUBJECT) as lines:
         recording = Simulation(SUBJECT, [parse_fault("fatal@2:call.before:pack")]).run()
     assert recording.result == "sorry"
-    covered = lines.coverage()
-    assert [told.rpartition(", ")[2] for told in covered["lines_missing"]] == ["step reserve", "step pack", "workflow order"]
-    assert (covered["lines_run"], covered["lines_total"]) == (8, 13)
+    covered = lines.covered()
+    assert [told.rpartition(", ")[2] for told in covered.missing] == ["step reserve", "step pack", "workflow order"]
+    assert (covered.run, covered.total) == (8, 13)
 
 
 def test_the_code_is_afterwards_as_it_was() -> None:
@@ -117,7 +117,7 @@ def test_what_closes_over_names_is_counted() -> None:
     subject = Subject(inner, (2,))
     with watched(subject) as lines:
         assert Simulation(subject).run().result == 6
-    assert lines.coverage()["lines_total"] == 4
+    assert lines.covered().total == 4
     assert lines.missing() == [f"tests/sim/test_lines.py:{line_of(inner.fn, 'total = 100')}, workflow inner"]
 
 
@@ -133,11 +133,11 @@ def test_a_file_that_was_edited_since_is_left_alone(tmp_path: Path) -> None:
     spec.loader.exec_module(module)
     subject = Subject(module.edited)
     with watched(subject) as lines:
-        assert lines.coverage()["lines_total"] == 1
+        assert lines.covered().total == 1
     path.write_text(text.replace("return 1", "return 2"))
     linecache.checkcache(str(path))
     with watched(subject) as lines:
-        assert lines.coverage()["lines_total"] == 0
+        assert lines.covered().total == 0
         assert Simulation(subject).run().result == 1
 
 
@@ -170,7 +170,7 @@ def test_what_else_the_app_defines_counts_once_it_runs() -> None:
     """A report on one workflow says nothing of its neighbours."""
     with watched(Subject(elsewhere, ("box",), workflows=(order,))) as lines:
         Simulation(Subject(elsewhere, ("box",), workflows=(order,))).run()
-        assert lines.coverage() == {"lines_run": 1, "lines_total": 1, "lines_missing": []}
+        assert lines.covered() == (1, 1, [])
     with watched(Subject(order, ("box",), workflows=(elsewhere,))) as lines:
         Simulation(SUBJECT).run()
         assert not any("elsewhere" in missing for missing in lines.missing())

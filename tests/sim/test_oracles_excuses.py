@@ -12,6 +12,7 @@ import pytest
 
 from tests.sim.judging import ask, book, charge, found, note, pay, refund, release, reserve, store, subject_of, unbook
 from wfkit import Retry, Signal, Step, StepError, info, now, saga, send, sleep, start_child, step, wait_signal, workflow
+from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import search
 from wfkit.sim.findings import Violation
 from wfkit.sim.subject import Instance, Subject, ignores, outcome
@@ -19,7 +20,7 @@ from wfkit.sim.subject import Instance, Subject, ignores, outcome
 
 def told(subject: Subject, *faults: str) -> dict[tuple[str, str], Violation]:
     """Return what a campaign of these kinds of faults says, but for infos: by rule and what it is about."""
-    explored = search(subject, faults=faults or None, budget=0.2)
+    explored = search(subject, Terms(faults=faults or None, budget=0.2))
     violations = [each.violation for each in explored.found if each.violation.severity != "info"]
     return {(each.oracle, each.about): each for each in violations}
 
@@ -126,7 +127,7 @@ async def dates_of_steps() -> dict[str, str]:
 def test_dates_that_steps_read_are_those_of_the_simulation() -> None:
     """Otherwise two executions of one schedule would differ by the real clock."""
     subject = subject_of(dates_of_steps)
-    explored = search(subject, faults=("crash",))
+    explored = search(subject, Terms(faults=("crash",)))
     assert [each.violation for each in explored.found if each.violation.severity != "info"] == []
     shown = explored.base.result
     assert shown is not None
@@ -454,7 +455,7 @@ async def always_fails(amount: int) -> None:
 
 def test_a_workflow_that_fails_without_any_fault_is_told_of() -> None:
     """That nothing was found would be no news then: most of it was never tried."""
-    found = search(subject_of(always_fails, 1), budget=0).found
+    found = search(subject_of(always_fails, 1), Terms(budget=0)).found
     assert [each.violation.title for each in found] == [
         "vacuous: without any fault always_fails fails: LookupError: no such account"
     ]

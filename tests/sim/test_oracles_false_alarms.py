@@ -246,6 +246,22 @@ async def undone_side_by_side() -> str:
 
 
 @workflow
+async def side_by_side_past_their_pivots() -> str:
+    """When it is asked to stop, one branch may be past its point of no return while the other one is undone."""
+
+    async def branch(item: str, amount: int) -> None:
+        async with saga() as s:
+            await s.do(reserve, item, undo=release)
+            await sleep(f"{amount}s")
+            await s.do(pay, amount, undo=refund)
+            s.pivot()
+            await note(item)
+
+    ends = await asyncio.gather(branch("a", 1), branch("b", 60), return_exceptions=True)
+    return "ok" if not any(isinstance(end, BaseException) for end in ends) else "partly"
+
+
+@workflow
 async def gives_up_by_itself() -> None:
     async with saga() as s:
         await s.do(reserve, "a", undo=release)
@@ -587,6 +603,7 @@ SUBJECTS: list[Subject] = [
             trip_past_pivot,
             sagas_one_after_another,
             saga_in_saga,
+            side_by_side_past_their_pivots,
             gives_up_by_itself,
             no_saga_at_all,
             failing_tells_somebody,

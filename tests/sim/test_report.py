@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from wfkit.errors import LedgerFinding, VerificationFailed
+from wfkit.sim.coverage import Coverage
 from wfkit.sim.findings import ERRORS, Finding, Oracle, Severity
 from wfkit.sim.report import FORMAT, Report
 
-COVERAGE = {
-    "points": 53,
-    "effects": 12,
-    "single_run": 187,
-    "single_total": 187,
-    "states": 32,
-    "closed": True,
-    "closure_runs": 33,
-    "pairs_run": 641,
-    "pairs_total": 1902,
-    "pairs_skipped": {"R1": 388, "R3": 790},
-    "random_run": 4000,
-    "random_seconds": 6.0,
-    "last_new_state": 212,
-    "lines_run": 41,
-    "lines_total": 44,
-    "lines_missing": ["order.py:88-90, compensation of ship"],
-    "sometimes_met": 3,
-    "sometimes_total": 3,
-    "hash_seeds": [0, 1, 2],
-    "not_run": [],
-}
+COVERAGE = Coverage(
+    not_run=[],
+    points=53,
+    effects=12,
+    single_run=187,
+    single_total=187,
+    states=32,
+    closed=True,
+    closure_runs=33,
+    pairs_run=641,
+    pairs_total=1902,
+    pairs_skipped={"R1": 388, "R3": 790},
+    random_run=4000,
+    random_seconds=6.0,
+    last_new_state=212,
+    lines_run=41,
+    lines_total=44,
+    lines_missing=["order.py:88-90, compensation of ship"],
+    sometimes_met=3,
+    sometimes_total=3,
+    hash_seeds=(0, 1, 2),
+)
 
 
 def finding(oracle: Oracle, severity: Severity, story: str) -> Finding:
@@ -77,12 +79,12 @@ def test_the_coverage_names_what_it_is_a_part_of() -> None:
 
 def test_a_percentage_is_never_rounded_up_to_the_whole() -> None:
     """A percentage is never rounded up to the whole."""
-    assert "1 fault: 999/1,000 (99 %)" in Report("order", coverage={**COVERAGE, "single_run": 999, "single_total": 1000}).text()
+    assert "1 fault: 999/1,000 (99 %)" in Report("order", coverage=replace(COVERAGE, single_run=999, single_total=1000)).text()
 
 
 def test_what_was_not_run_is_said() -> None:
     """What was not run is said."""
-    text = Report("order", coverage={"points": 3, "effects": 1, "not_run": ["hash seeds: order is local to a function"]}).text()
+    text = Report("order", coverage=Coverage(["hash seeds: order is local to a function"], points=3, effects=1)).text()
     assert "1 fault: not run | crashes, any number: not run" in text
     assert "2 faults: not run | random: not run" in text
     assert text.endswith("not run: hash seeds: order is local to a function")
@@ -90,7 +92,7 @@ def test_what_was_not_run_is_said() -> None:
 
 def test_crashes_that_were_cut_short_are_not_closed() -> None:
     """Crashes that were cut short are not closed."""
-    assert "5,000 states, not closed" in Report("order", coverage={**COVERAGE, "states": 5000, "closed": False}).text()
+    assert "5,000 states, not closed" in Report("order", coverage=replace(COVERAGE, states=5000, closed=False)).text()
 
 
 def test_stories_come_before_the_coverage() -> None:
@@ -114,4 +116,12 @@ def test_as_json_it_has_a_version() -> None:
     read = msgspec.json.decode(Report("order", [finding("ledger", "error", "a story")], COVERAGE).to_json())
     assert (read["file"], read["format"], read["ok"]) == ("wfkit-report", FORMAT, False)
     assert read["findings"][0]["code"] == "WF063"
-    assert read["coverage"] == COVERAGE
+    assert msgspec.convert(read["coverage"], Coverage) == COVERAGE
+    assert read["coverage"]["not_run"] == []
+
+
+def test_what_was_not_come_to_is_left_out() -> None:
+    """In JSON as for whoever asks the report; a zero is told."""
+    report = Report("order", coverage=Coverage([], points=3, closed=False, states=0))
+    assert report.coverage == {"not_run": [], "points": 3, "closed": False, "states": 0}
+    assert msgspec.json.decode(report.to_json())["coverage"] == report.coverage

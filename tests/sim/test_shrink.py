@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from wfkit.sim.faults import HOUR, Fault, Point, parse_fault
-from wfkit.sim.shrink import RUNS_MAX, Plan, shrink
+from wfkit.sim.faults import HOUR, Fault, Plan, Point, parse_fault
+from wfkit.sim.shrink import RUNS_MAX, shrink
 
 PHASES = ("step.before", "call.before", "call.after", "step.effect_done_not_journaled", "step.journaled")
 TRACE = [Point("", n, phase, "charge" if n < 5 else "ship") for n in range(1, 8) for phase in PHASES]

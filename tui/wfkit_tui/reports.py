@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from wfkit.errors import BadRequest, FaultSyntaxError
+from wfkit.sim.coverage import Coverage, Struck
 from wfkit.sim.faults import KINDS, parse_fault
 
 FORMAT = 1
@@ -40,17 +40,6 @@ class Finding(Struct, frozen=True):
         return found
 
 
-class Struck(Struct, frozen=True):
-    """How the schedules with one fault went, of one kind and at points with one label."""
-
-    kind: str
-    at: str
-    schedules: int
-    failed: int
-    severity: str
-    """The gravest of what was found."""
-
-
 class ReportFile(Struct, frozen=True, tag_field="file", tag="wfkit-report"):
     """The verdict on a workflow."""
 
@@ -58,19 +47,19 @@ class ReportFile(Struct, frozen=True, tag_field="file", tag="wfkit-report"):
     workflow: str
     ok: bool
     findings: tuple[Finding, ...]
-    coverage: Mapping[str, Any]
+    coverage: Coverage
 
     @property
     def schedules(self) -> int:
-        return int(self.coverage.get("schedules", 0))
+        return self.coverage.schedules or 0
 
     @property
     def seconds(self) -> float:
-        return float(self.coverage.get("seconds", 0))
+        return self.coverage.seconds or 0.0
 
     @property
     def struck(self) -> list[Struck]:
-        return msgspec.convert(self.coverage.get("struck", ()), list[Struck])
+        return self.coverage.struck or []
 
 
 class Matrix(Struct, frozen=True):

@@ -37,7 +37,7 @@ from wfkit.errors import FailureFileError, FaultSyntaxError, WfkitError
 from wfkit.testing.caller import Caller, Replayed, calling
 
 if TYPE_CHECKING:
-    from wfkit.sim.campaign import Progress
+    from wfkit.sim.campaign import Progress, Terms
     from wfkit.sim.report import Report
     from wfkit.sim.subject import Subject
 
@@ -109,23 +109,33 @@ def verify(
         raise typer.Exit(_replay(replay, as_json=as_json))
     if not target:
         raise UsageError("no workflow is named", "write APP:WORKFLOW, such as app.py:order")
-    terms = {} if budget is None else {"budget": _seconds(budget), "limit": _seconds(budget)}
+    terms = _terms(faults or None, budget, seed, jobs)
     origin = {"target": target, "input": None if input is None else bytes(read_input(input)).decode(), "world": world}
     subject = _subject(origin)
     with _progress() as progress, user_output_on_stderr():
-        report = _explored(subject, origin, progress, faults=faults or None, seed=seed, jobs=jobs, **terms)
+        report = _explored(subject, origin, terms, progress)
     _show(report, as_json=as_json)
-    if report.coverage.get("interrupted"):
+    if report.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not report.ok:
         raise typer.Exit(NO)
 
 
-def _seconds(text: str) -> float:
+def _terms(faults: list[str] | None, budget: str | None, seed: int, jobs: int) -> Terms:
+    """Return how far a search goes. With --for, that is the time for the whole of it.
+
+    Raises:
+        UsageError: what --for gives is no duration.
+    """
+    from wfkit.sim.campaign import Terms
+
+    if budget is None:
+        return Terms(faults, seed=seed, jobs=jobs)
     try:
-        return microseconds(text) / 1e6
+        seconds = microseconds(budget) / 1e6
     except ValueError as error:
         raise UsageError(f"--for: {error}", "write a duration, such as 30s or 5m") from None
+    return Terms(faults, budget=seconds, limit=seconds, seed=seed, jobs=jobs)
 
 
 def _subject(origin: Mapping[str, Any]) -> Subject:
@@ -171,12 +181,17 @@ def _world(ref: str) -> Callable[[], Any]:
     return found  # type: ignore[no-any-return]  # its result is whatever a world is
 
 
-def _explored(subject: Subject, origin: Mapping[str, Any], progress: Callable[[Progress], None] | None, **terms: Any) -> Report:
+def _explored(subject: Subject, origin: Mapping[str, Any], terms: Terms, progress: Callable[[Progress], None]) -> Report:
+    """Search, and tell an error of the user's own code as one.
+
+    Raises:
+        UsageError: a fault is not understood, or a world, script or invariant has failed.
+    """
     from wfkit.testing.verification import explore
 
     with calling(Caller({"wfkit": origin}, progress=progress)):
         try:
-            return explore(subject, **terms)
+            return explore(subject, terms)
         except FaultSyntaxError as error:
             raise UsageError(str(error), error.help) from None
         except WfkitError:

@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from wfkit.errors import HarnessLeak
 from wfkit.sim import lines
+from wfkit.sim.coverage import Coverage, Struck
 from wfkit.sim.disk import Known
-from wfkit.sim.faults import KINDS, Fault, parse_fault
+from wfkit.sim.faults import KINDS, Plan, Point, parse_fault
 from wfkit.sim.findings import SEVERITIES, Severity, Violation
 from wfkit.sim.hash_seeds import HashSeeds
 from wfkit.sim.oracles import judge
@@ -34,7 +35,6 @@ SHORTEST_SECONDS = 2.0
 COLLECT_EVERY = 200
 """Schedules between two collections of garbage; in between it is off, since it would run cleanup of dead processes."""
 
-Plan: TypeAlias = tuple[Fault, ...]
 Seen: TypeAlias = Sequence[Any]
 """What a pass wants to know of a schedule: hashable, and fit to be sent from one process to another."""
 
@@ -71,16 +71,6 @@ class Tried(NamedTuple):
     """None if another process executed it; see `Campaign.repeat`."""
 
 
-class Struck(NamedTuple):
-    """How schedules with one certain fault went."""
-
-    schedules: int = 0
-    failed: int = 0
-    """In so many of them something was found that is no mere info."""
-    severity: Severity = "info"
-    """The gravest of it."""
-
-
 class Told(NamedTuple):
     """What another process tells of a schedule: all that a campaign keeps of one in which nothing is found."""
 
@@ -101,43 +91,52 @@ class OutOfTime(Enough):
     """The time for the whole search is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How far a search goes."""
+
+    faults: Sequence[str] | None = None
+    """Kinds or whole faults, to narrow it; everything unless given."""
+    budget: float = 5.0
+    """Seconds for the passes that have no end of their own."""
+    limit: float | None = None
+    """Seconds for the whole of it, two or more; unless given, only what takes very long is cut short."""
+    seed: int = 0
+    """Where chance comes from."""
+    jobs: int = 1
+    """Processes that execute schedules."""
+
+
+USUAL = Terms()
+
+
 class Campaign:
     """One search.
 
     Args:
         subject: what is verified.
-        faults: kinds or whole faults, to narrow the search; everything unless given.
-        budget: seconds for the passes that have no end of their own.
-        limit: seconds for the whole of it, two or more; unless given, only what takes very long is cut short.
-        seed: where chance comes from.
-        jobs: processes that execute schedules.
+        terms: how far it goes.
         progress: told now and then how far it is.
+
+    Raises:
+        ValueError: there is no process to search.
+        FaultSyntaxError: a fault is not understood.
     """
 
-    def __init__(
-        self,
-        subject: Subject,
-        *,
-        faults: Sequence[str] | None = None,
-        budget: float = 5.0,
-        limit: float | None = None,
-        seed: int = 0,
-        jobs: int = 1,
-        progress: Callable[[Progress], None] | None = None,
-    ) -> None:
-        if jobs < 1:
-            raise ValueError(f"jobs={jobs}: there must be a process to search")
+    def __init__(self, subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progress], None] | None = None) -> None:
+        if terms.jobs < 1:
+            raise ValueError(f"jobs={terms.jobs}: there must be a process to search")
+        faults = terms.faults
         self.subject = replace(subject, upgrade_from=None)
         self.upgraded = subject
         """The subject with its old code, if there is any."""
         self.kinds = {name for name in faults or () if name in KINDS}
         self.wanted = [parse_fault(text) for text in faults or () if text not in KINDS]
         self.narrowed = faults is not None
-        self.budget = budget
-        self.seed = seed
+        self.budget = terms.budget
+        self.seed = terms.seed
         self.began = time.perf_counter()
-        seconds = max(LIMIT_SECONDS, LIMIT_BUDGETS * budget) if limit is None else max(limit, SHORTEST_SECONDS)
-        self._end = self.began + seconds
+        self._end = self.began + _seconds_max(terms)
         self._progress = progress
         self._processes: Processes[Look, Plan, Told] | None = None
         self._told: dict[Look, set[Any]] = {}
@@ -149,13 +148,13 @@ class Campaign:
         self.parted = False
         """Two executions of the schedule without faults differ: nothing can be said of others."""
         self.found: dict[tuple[str, str, str], Found] = {}
-        self.coverage: dict[str, Any] = {"not_run": []}
+        self.coverage = Coverage(not_run=[])
         self.struck: dict[tuple[str, str], Struck] = {}
         """How the schedules with one fault went, by its kind and the label of its point."""
-        if jobs > 1 and hasattr(os, "fork"):
-            self._processes = Processes(jobs, self._tell)
-        elif jobs > 1:
-            self.coverage["not_run"].append("other processes: nothing can be forked here, so there is one alone")
+        if terms.jobs > 1 and hasattr(os, "fork"):
+            self._processes = Processes(terms.jobs, self._tell)
+        elif terms.jobs > 1:
+            self.coverage.not_run.append("other processes: nothing can be forked here, so there is one alone")
         self.schedules = 0
         self.held: set[str] = set()
         """Names of the `sometimes` that held."""
@@ -213,14 +212,22 @@ class Campaign:
 
     # -- one schedule -----------------------------------------------------------------------------------------------------
 
-    def execute(self, faults: Plan = (), *, seed: int | None = None, subject: Subject | None = None, **options: Any) -> Any:
-        """Execute a schedule. Returns its recording."""
+    def execute(
+        self,
+        faults: Plan = (),
+        *,
+        seed: int | None = None,
+        subject: Subject | None = None,
+        arrival: int = 0,
+        watch: Callable[[Simulation, Point], None] | None = None,
+    ) -> Recording[Any]:
+        """Execute a schedule: of another subject or with another seed, if one is given. See `Simulation`."""
         self.schedules += 1
         if self.schedules % COLLECT_EVERY == 0:
             gc.collect()
         base = getattr(self, "base", None)
         seed = self.seed if seed is None else seed
-        simulation = Simulation(subject or self.subject, faults, seed=seed, base=base, **options)
+        simulation = Simulation(subject or self.subject, faults, seed=seed, arrival=arrival, watch=watch, base=base)
         recording = simulation.run()
         if self.interrupts:
             raise KeyboardInterrupt  # it came while coroutines were closed, whose exceptions are dropped
@@ -231,8 +238,7 @@ class Campaign:
     def repeat(self, plan: Plan) -> Recording[Any]:
         """Execute a schedule that another process has executed, and that counts as one with it."""
         self.schedules -= 1
-        recording: Recording[Any] = self.execute(plan)
-        return recording
+        return self.execute(plan)
 
     def note(self, violations: Iterable[Violation], faults: Plan, recording: Recording[Any], *, upgrade: bool = False) -> None:
         """Keep what was found in a schedule."""
@@ -249,9 +255,9 @@ class Campaign:
             return
         place = plan[0].kind, plan[0].point.label
         gravest: Severity = min((violation.severity for violation in violations), key=SEVERITIES.index, default="info")
-        known = self.struck.get(place, Struck())
+        known = self.struck.get(place, Struck(*place))
         worst = min(known.severity, gravest, key=SEVERITIES.index)
-        self.struck[place] = Struck(known.schedules + 1, known.failed + (gravest != "info"), worst)
+        self.struck[place] = Struck(*place, known.schedules + 1, known.failed + (gravest != "info"), worst)
 
     def _is_news(self, violation: Violation, faults: Plan) -> bool:
         """Whether it is told by this schedule, and not by one before it."""
@@ -292,7 +298,7 @@ class Campaign:
             raise Enough(str(error)) from None
         finally:
             for why in dict.fromkeys(gone):
-                self.coverage["not_run"].append(f"{self.stage}: {gone.count(why)} of them, {why}")
+                self.coverage.not_run.append(f"{self.stage}: {gone.count(why)} of them, {why}")
 
     def _tell(self, look: Look, plan: Plan) -> Told:
         """Try a schedule in a process of its own."""
@@ -337,6 +343,13 @@ class Campaign:
 
 Look: TypeAlias = Callable[[Campaign, Plan], tuple[Recording[Any], Seen]]
 """How a pass executes a schedule, and what it looks for in it. A function of a module: other processes find it by name."""
+
+
+def _seconds_max(terms: Terms) -> float:
+    """Return how long a search may take."""
+    if terms.limit is not None:
+        return max(terms.limit, SHORTEST_SECONDS)
+    return max(LIMIT_SECONDS, LIMIT_BUDGETS * terms.budget)
 
 
 def _weight(violation: Violation, faults: Plan) -> tuple[int, int]:

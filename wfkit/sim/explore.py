@@ -23,8 +23,9 @@ from types import FrameType
 from typing import Any
 
 from wfkit.sim import ambient, lines
-from wfkit.sim.campaign import Campaign, Enough, Found
+from wfkit.sim.campaign import USUAL, Campaign, Enough, Found, Progress, Terms
 from wfkit.sim.code import namespaces, registry_of
+from wfkit.sim.coverage import Coverage, Struck
 from wfkit.sim.passes.beyond import beyond
 from wfkit.sim.passes.closure import closure
 from wfkit.sim.passes.fault_free import fault_free
@@ -45,17 +46,17 @@ class Explored:
     base: Recording[Any]
     reference: Reference
     found: list[Found]
-    coverage: dict[str, Any]
+    coverage: Coverage
     subject: Subject
-    interrupted: bool = False
 
 
-def search(subject: Subject, **terms: Any) -> Explored:
-    """Search. On Ctrl-C what was seen until then is returned, and `interrupted` is set.
+def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progress], None] | None = None) -> Explored:
+    """Search. On Ctrl-C what was seen until then is returned, and `coverage.interrupted` is set.
 
     Args:
         subject: what is verified.
-        terms: those of `Campaign`.
+        terms: how far to go.
+        progress: told now and then how far it is.
 
     Raises:
         HarnessLeak: the same schedule went two ways.
@@ -63,10 +64,9 @@ def search(subject: Subject, **terms: Any) -> Explored:
         KeyboardInterrupt: before there was anything to tell.
     """
     refuse_campaigns()
-    campaign = Campaign(subject, **terms)
-    subject = campaign.subject
+    campaign = Campaign(subject, terms, progress=progress)
+    subject, coverage = campaign.subject, campaign.coverage
     known = namespaces(registry_of(subject, None), registry_of(campaign.upgraded, campaign.upgraded.upgrade_from))
-    interrupted = False
     with _collected(), _interrupts() as campaign.interrupts, ambient.installed(known), lines.watched(subject) as campaign.lines:
         try:
             campaign.hash_seeds.start(subject)
@@ -76,25 +76,22 @@ def search(subject: Subject, **terms: Any) -> Explored:
         except KeyboardInterrupt:
             if not hasattr(campaign, "reference"):
                 raise
-            interrupted = True
+            coverage.interrupted = True
         finally:
             campaign.end()
-        campaign.coverage |= campaign.lines.coverage()
-    campaign.coverage |= {
-        "sometimes_met": len(campaign.held),
-        "sometimes_total": sum(getattr(check, "when", "") == "sometimes" for check in subject.invariants),
-        "struck": _struck(campaign),
-        "schedules": campaign.schedules,
-        "seconds": time.perf_counter() - campaign.began,
-    }
-    return Explored(campaign.base, campaign.reference, [*campaign.found.values()], campaign.coverage, subject, interrupted)
+        coverage.lines_run, coverage.lines_total, coverage.lines_missing = campaign.lines.covered()
+    coverage.sometimes_met = len(campaign.held)
+    coverage.sometimes_total = sum(getattr(check, "when", "") == "sometimes" for check in subject.invariants)
+    coverage.struck = _struck(campaign)
+    coverage.schedules = campaign.schedules
+    coverage.seconds = time.perf_counter() - campaign.began
+    return Explored(campaign.base, campaign.reference, [*campaign.found.values()], coverage, subject)
 
 
-def _struck(campaign: Campaign) -> list[dict[str, Any]]:
+def _struck(campaign: Campaign) -> list[Struck]:
     """Return how the schedules with one fault went, by what it struck, in the order of the schedule without faults."""
     order = {label: place for place, label in enumerate(dict.fromkeys(point.label for point in campaign.base.trace))}
-    places = sorted(campaign.struck, key=lambda place: (order.get(place[1], len(order)), place))
-    return [{"kind": kind, "at": at, **campaign.struck[kind, at]._asdict()} for kind, at in places]
+    return sorted(campaign.struck.values(), key=lambda one: (order.get(one.at, len(order)), one.kind, one.at))
 
 
 def _passes(campaign: Campaign) -> None:
@@ -118,9 +115,9 @@ def _passes(campaign: Campaign) -> None:
         try:
             search(campaign)
         except Enough as enough:
-            campaign.coverage["not_run"].append(f"{stage}: stopped after {campaign.done:,}, {enough}")
+            campaign.coverage.not_run.append(f"{stage}: stopped after {campaign.done:,}, {enough}")
     if late:
-        campaign.coverage["not_run"].append(f"{', '.join(late)}: out of time")
+        campaign.coverage.not_run.append(f"{', '.join(late)}: out of time")
 
 
 @contextmanager

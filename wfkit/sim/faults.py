@@ -172,7 +172,11 @@ class Fault:
         return f"{self.kind}{shown}@{self.point}"
 
 
-def class_of(faults: tuple[Fault, ...]) -> FaultClass:
+Plan: TypeAlias = tuple[Fault, ...]
+"""What goes wrong in one schedule."""
+
+
+def class_of(faults: Plan) -> FaultClass:
     """Return what a plan of these faults entitles a run to."""
     return max((fault.cls for fault in faults), key=CLASSES.index, default="M")
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from wfkit.core.names import nested, own_functions
 from wfkit.sim.code import registry_of
@@ -44,6 +44,15 @@ class _Statement:
     owner: str
 
 
+class Covered(NamedTuple):
+    """How many statements have run."""
+
+    run: int
+    total: int
+    missing: list[str]
+    """Where those are that have not, such as `order.py:88-90, compensation of ship`; of many, the first."""
+
+
 class Lines:
     """The statements of functions, and which of them have run.
 
@@ -60,17 +69,13 @@ class Lines:
         self._statements.append(_Statement(path, line, owner))
         return len(self._statements) - 1
 
-    def coverage(self) -> dict[str, Any]:
-        """Return the keys of a campaign's coverage that are about lines."""
+    def covered(self) -> Covered:
+        """Return how many statements have run, and which have not."""
         owners = self._owners()
         total = sum(statement.owner in owners for statement in self._statements)
         missing = self.missing()
         more = [f"{len(missing) - SHOWN_MAX} more"] if len(missing) > SHOWN_MAX else []
-        return {
-            "lines_run": len(self.ran),
-            "lines_total": total,
-            "lines_missing": missing[:SHOWN_MAX] + more,
-        }
+        return Covered(len(self.ran), total, missing[:SHOWN_MAX] + more)
 
     def missing(self) -> list[str]:
         """Return what never ran, such as `order.py:88-90, compensation of ship`."""

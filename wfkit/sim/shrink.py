@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from wfkit.sim.faults import KINDS, RANK, Fault, Point, plain
+from wfkit.sim.faults import KINDS, RANK, Fault, Plan, Point, plain
 
-Plan: TypeAlias = tuple[Fault, ...]
 Simplicity: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 RUNS_MAX = 60

@@ -194,8 +194,8 @@ class Trail:
 
     def _release(self, seq: int, command: ReleaseUndos) -> None:
         self.releases.append(seq)
-        for name in reversed(command.undos):
-            found = next((undo for undo in reversed(self._unreleased) if undo.undo == name), None)
+        for name, of in reversed(list(zip(command.undos, command.of, strict=True))):
+            found = next((undo for undo in reversed(self._unreleased) if (undo.undo, undo.of) == (name, of)), None)
             if found is not None:
                 self._unreleased.remove(found)
                 if found.of is not None:

@@ -9,10 +9,10 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from wfkit.errors import HarnessLeak, ReportNotWritten
-from wfkit.sim.campaign import Campaign, Found
+from wfkit.sim.campaign import Campaign, Found, Terms
 from wfkit.sim.cause import find_cause
 from wfkit.sim.explore import Explored
-from wfkit.sim.faults import DROP, Fault
+from wfkit.sim.faults import DROP, Fault, Plan
 from wfkit.sim.files import failure_file, failure_path, write_failure
 from wfkit.sim.findings import ERRORS, Finding, Violation
 from wfkit.sim.narrow import narrow
@@ -25,8 +25,6 @@ from wfkit.sim.simulation import Simulation
 from wfkit.sim.story import tell
 from wfkit.sim.subject import Subject
 from wfkit.testing.line_of_test import as_a_test
-
-Plan = tuple[Fault, ...]
 
 log = logging.getLogger("wfkit.testing")
 
@@ -106,7 +104,7 @@ class Case:
                 return None
             if self._seen_in(recording, Reference.of(subject, base)) is None:  # and so not beside a better reference
                 return None
-            reference = fault_free(Campaign(subject, seed=seed))
+            reference = fault_free(Campaign(subject, Terms(seed=seed)))
         except Exception:  # noqa: BLE001  # the world or the script cannot do without what was left out
             return None
         violation = self._seen_in(recording, reference)
@@ -167,7 +165,7 @@ class Case:
         return Simulation(self.subject, faults, seed=self.seed, hold=hold, base=self.reference.base).run()
 
     @property
-    def _schedule(self) -> tuple[Fault, ...]:
+    def _schedule(self) -> Plan:
         """The faults, and the deliveries that the schedule does without."""
         return (*self.faults, *(Fault(DROP, point) for point in sorted(self.subject.dropped)))
 

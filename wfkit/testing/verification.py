@@ -16,7 +16,8 @@ from wfkit.api.definitions import Workflow
 from wfkit.core.durations import Duration, microseconds
 from wfkit.engine.client import Run
 from wfkit.errors import CodecError, DefinitionError, ReportNotWritten
-from wfkit.sim.campaign import Campaign, Found
+from wfkit.sim.campaign import USUAL, Campaign, Found, Terms
+from wfkit.sim.coverage import Coverage
 from wfkit.sim.explore import search
 from wfkit.sim.faults import DROP, Fault, Point, is_drop, parse_fault, parse_schedule
 from wfkit.sim.files import first_other_event, read_failure, write_report
@@ -144,8 +145,8 @@ def verify(
         workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
     )
     wanted = _listed(faults) if faults is not None else None
-    report = explore(subject, faults=wanted, budget=microseconds(budget) / 1e6, seed=seed, jobs=jobs)
-    if report.coverage.get("interrupted"):
+    report = explore(subject, Terms(wanted, microseconds(budget) / 1e6, seed=seed, jobs=jobs))
+    if report.interrupted:
         raise KeyboardInterrupt  # the tests that follow are to be interrupted too
     return report
 
@@ -155,55 +156,41 @@ async def averify(workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *arg
     return await asyncio.to_thread(cast("Any", verify), workflow, *args, **options)
 
 
-def explore(
-    subject: Subject,
-    *,
-    faults: Sequence[str] | None = None,
-    budget: float = 5.0,
-    limit: float | None = None,
-    seed: int = 0,
-    jobs: int = 1,
-) -> Report:
-    """Explore the schedules of a subject, on the terms of who calls. See `verify`.
+def explore(subject: Subject, terms: Terms = USUAL) -> Report:
+    """Explore the schedules of a subject. See `verify`, which raises the same.
 
     Args:
         subject: what is verified.
-        faults: as in `verify`.
-        budget: seconds.
-        limit: seconds for the whole search, two or more, the passes that have an end of their own included; no matter how
-            many unless given.
-        seed: where chance comes from.
-        jobs: processes that execute schedules.
+        terms: how far to go, where the caller does not say so.
     """
     caller = current()
     origin = caller.next_origin()
-    drops = [text for text in faults or () if is_drop(text)]
-    struck = [text for text in faults or () if not is_drop(text)]
+    faults = terms.faults or ()
+    drops = [text for text in faults if is_drop(text)]
+    struck = [text for text in faults if not is_drop(text)]
     subject = _without(subject, parse_schedule(drops)[1])
     if caller.replay is not None:
         return _replay(subject, caller.replay, origin)
-    seed = seed if caller.seed is None else caller.seed
+    terms = dataclasses.replace(
+        terms,
+        faults=struck or (None if drops else terms.faults),
+        budget=terms.budget if caller.budget is None else microseconds(caller.budget) / 1e6,
+        seed=terms.seed if caller.seed is None else caller.seed,
+        jobs=terms.jobs if caller.jobs is None else caller.jobs,
+    )
     with silence():
-        explored = search(
-            subject,
-            faults=struck or (None if drops else faults),
-            budget=budget if caller.budget is None else microseconds(caller.budget) / 1e6,
-            limit=limit,
-            seed=seed,
-            jobs=jobs if caller.jobs is None else caller.jobs,
-            progress=caller.progress,
-        )
+        explored = search(subject, terms, progress=caller.progress)
+        coverage = explored.coverage
         findings = findings_of(explored, subject, origin, caller.folder)
-        for fault in (parse_fault(text) for text in faults or () if "@" in text):
-            if fault.kind != "upgrade" and not _strikes(fault, explored.reference, seed):
-                explored.coverage["not_run"].append(f"{fault}: the schedule never comes to that point")
-    if explored.interrupted:
-        explored.coverage["interrupted"] = True
-        explored.coverage["not_run"].append("the rest: interrupted")
-    if subject.world is not None and not explored.coverage.get("effects") and _ran_steps(explored.base):
-        explored.coverage["not_run"].append("what happens twice: steps ran, and called no service of the world")
+        for fault in (parse_fault(text) for text in faults if "@" in text):
+            if fault.kind != "upgrade" and not _strikes(fault, explored.reference, terms.seed):
+                coverage.not_run.append(f"{fault}: the schedule never comes to that point")
+    if coverage.interrupted:
+        coverage.not_run.append("the rest: interrupted")
+    if subject.world is not None and not coverage.effects and _ran_steps(explored.base):
+        coverage.not_run.append("what happens twice: steps ran, and called no service of the world")
     name = subject.workflow.name
-    report = Report(name, findings, explored.coverage)
+    report = Report(name, findings, coverage)
     if caller.folder is not None:
         try:
             write_report(report, str(origin.get("pytest", name)), caller.folder)
@@ -231,7 +218,7 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
     name = subject.workflow.name
     failure = read_failure(path)
     if failure.origin.get("call", 1) != origin.get("call", 1):
-        return Report(name, coverage={"not_run": [f"anything: {path.name} is replayed, and another call made it"]})
+        return Report(name, coverage=Coverage([f"anything: {path.name} is replayed, and another call made it"]))
     if failure.code.workflow != name:
         raise Replayed("diverges", f"{failure.code.workflow} is not verified here any more, but {name} is")
     if failure.faults:
@@ -243,7 +230,7 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
         recording = _simulated(subject, failure.faults, failure.seed)
         findings = recording.findings
     else:  # what needs no fault may need a replay in other surroundings
-        explored = search(subject, faults=(), budget=0.0, seed=failure.seed)
+        explored = search(subject, Terms(faults=(), budget=0.0, seed=failure.seed))
         recording, findings = explored.base, findings_of(explored, subject, origin, None)
     for found in findings:
         if found.violation is not None and found.violation.signature == failure.signature:
@@ -260,7 +247,7 @@ def _simulated(subject: Subject, faults: str | Sequence[str] | FaultPlan, seed: 
     if not isinstance(faults, FaultPlan):
         planned, dropped = parse_schedule(_listed(faults))
         subject = _without(subject, dropped)
-    reference = fault_free(Campaign(subject, seed=seed))
+    reference = fault_free(Campaign(subject, Terms(seed=seed)))
     if isinstance(faults, FaultPlan):
         planned = _resolve(faults, subject, reference, seed)
     upgrade = any(fault.kind == "upgrade" for fault in planned)

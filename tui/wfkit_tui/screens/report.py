@@ -9,10 +9,11 @@ from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 
 from wfkit.cli.output import Column, with_near_paths
+from wfkit.sim.coverage import Struck, coverage_text
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece, counted, fitted
-from wfkit_tui.reports import Finding, Matrix, ReportFile, Struck, matrix_of
+from wfkit_tui.reports import Finding, Matrix, ReportFile, matrix_of
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.widgets.bar import Bar, Rule
 from wfkit_tui.widgets.page import Page
@@ -175,8 +176,6 @@ def wrapped(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
 
 def coverage_lines(report: ReportFile) -> Iterator[tuple[str, str]]:
     """Yield what was looked at, as lines and their styles."""
-    from wfkit.sim.report import coverage_text
-
     yield "", ""
     for line in coverage_text(report.workflow, report.coverage).split("\n"):
         yield line, "dim"

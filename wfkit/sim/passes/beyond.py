@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from random import Random
 
-from wfkit.sim.campaign import Campaign, OutOfTime, Plan
-from wfkit.sim.faults import Fault, Point
+from wfkit.sim.campaign import Campaign, OutOfTime
+from wfkit.sim.faults import Fault, Plan, Point
 from wfkit.sim.passes.choices import faults_at, go_together, single_plans
 from wfkit.sim.passes.looks import states
 
@@ -28,12 +28,9 @@ def beyond(campaign: Campaign) -> None:
                     last_new = campaign.done
                     campaign.states.update(seen)
     finally:
-        campaign.coverage |= {
-            "random_run": campaign.done,
-            "random_seconds": time.perf_counter() - began,
-            "last_new_state": last_new,
-            "new_states": len(campaign.states) - known,
-        }
+        coverage = campaign.coverage
+        coverage.random_run, coverage.random_seconds = campaign.done, time.perf_counter() - began
+        coverage.last_new_state, coverage.new_states = last_new, len(campaign.states) - known
 
 
 def _plans(faults: Sequence[Fault], seed: int, end: float) -> Iterator[Plan]:

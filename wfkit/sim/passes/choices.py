@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from wfkit.sim.campaign import Campaign, Plan
-from wfkit.sim.faults import Fault, Point, kinds_at
+from wfkit.sim.campaign import Campaign
+from wfkit.sim.faults import Fault, Plan, Point, kinds_at
 from wfkit.sim.recording import Recording
 
 BETWEEN = 5 * 60_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from wfkit.sim.campaign import Campaign, Plan
-from wfkit.sim.faults import Fault
+from wfkit.sim.campaign import Campaign
+from wfkit.sim.faults import Fault, Plan
 from wfkit.sim.passes.looks import crashable
 
 STATES_MAX = 5_000
@@ -35,5 +35,6 @@ def closure(campaign: Campaign) -> None:
                     return
     finally:
         campaign.states |= seen
-        closed = not left and len(seen) < STATES_MAX
-        campaign.coverage |= {"states": len(seen), "closed": closed, "closure_runs": campaign.done}
+        campaign.coverage.states = len(seen)
+        campaign.coverage.closed = not left and len(seen) < STATES_MAX
+        campaign.coverage.closure_runs = campaign.done

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from wfkit.errors import HarnessLeak, SimulationBounds
-from wfkit.sim.campaign import Campaign, Plan
-from wfkit.sim.faults import HOUR, Fault, Point, plain
+from wfkit.sim.campaign import Campaign
+from wfkit.sim.faults import HOUR, Fault, Plan, Point, plain
 from wfkit.sim.oracles import judge_base
 from wfkit.sim.passes.replays import replay_all
 from wfkit.sim.recording import Recording, first_difference
@@ -49,10 +49,8 @@ def fault_free(campaign: Campaign) -> Reference:
         redrawn += [campaign.execute(ticks(base)), *_late_timers(campaign)]
     campaign.reference = Reference.of(subject, base, orders, redrawn)
     campaign.note(judge_base(subject, campaign.reference), (), base)
-    campaign.coverage |= {
-        "points": sum(point.phase not in ("tie", "delivery") for point in base.trace),
-        "effects": len(base.effects),
-    }
+    campaign.coverage.points = sum(point.phase not in ("tie", "delivery") for point in base.trace)
+    campaign.coverage.effects = len(base.effects)
     return campaign.reference
 
 
@@ -66,7 +64,7 @@ def _late_timers(campaign: Campaign) -> Iterator[Recording[Any]]:
     """Yield schedules in which one timer comes a second late, since the process dies then, in no step's way."""
     fired = [point for point in campaign.base.trace if point.phase == "timer.fired"]
     for point in fired[:TIMERS]:
-        recording: Recording[Any] = campaign.execute((Fault("crash", point),))
+        recording = campaign.execute((Fault("crash", point),))
         if _attempts(recording) == _attempts(campaign.base):
             yield recording
 
@@ -95,4 +93,4 @@ def _leak(campaign: Campaign, again: Recording[Any]) -> None:
     if not campaign.found:
         raise HarnessLeak(f"the same schedule went two ways: {first_difference(campaign.base, again)}")
     campaign.parted = True
-    campaign.coverage["not_run"].append("faults: without any, the workflow already goes another way each time")
+    campaign.coverage.not_run.append("faults: without any, the workflow already goes another way each time")

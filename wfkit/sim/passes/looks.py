@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wfkit.sim.campaign import Campaign, Plan, Seen
-from wfkit.sim.faults import KINDS, Point, plain
+from wfkit.sim.campaign import Campaign, Seen
+from wfkit.sim.faults import KINDS, Plan, Point, plain
 from wfkit.sim.passes.choices import sort_of
 from wfkit.sim.recording import Recording
 from wfkit.sim.simulation import Simulation
@@ -18,7 +18,7 @@ def nothing(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:
 
 def sorts(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:
     """Look for the sorts of points that a schedule passes."""
-    recording: Recording[Any] = campaign.execute(plan)
+    recording = campaign.execute(plan)
     return recording, [*dict.fromkeys(map(sort_of, recording.trace))]
 
 

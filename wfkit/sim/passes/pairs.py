@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from wfkit.sim.campaign import Campaign, Plan
-from wfkit.sim.faults import Point, kinds_at
+from wfkit.sim.campaign import Campaign
+from wfkit.sim.faults import Plan, Point, kinds_at
 from wfkit.sim.passes.choices import faults_at, go_together, single_plans, sort_of, thinned
 from wfkit.sim.passes.looks import states
 from wfkit.sim.recording import Recording
@@ -25,7 +25,8 @@ def pairs(campaign: Campaign) -> None:
         for _, seen, _ in campaign.try_all(chosen, states):
             campaign.states.update(seen)
     finally:
-        campaign.coverage |= {"pairs_run": campaign.done, "pairs_total": chosen.total, "pairs_skipped": chosen.skipped}
+        coverage = campaign.coverage
+        coverage.pairs_run, coverage.pairs_total, coverage.pairs_skipped = campaign.done, chosen.total, chosen.skipped
 
 
 class _Pairs:

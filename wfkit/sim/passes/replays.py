@@ -22,5 +22,5 @@ def replay_all(campaign: Campaign) -> list[Violation]:
 def hash_seeds(campaign: Campaign) -> None:
     """Wait for what came of it under other hash seeds."""
     campaign.note(campaign.hash_seeds.collect(), (), campaign.base)
-    campaign.coverage["hash_seeds"] = campaign.hash_seeds.seeds
-    campaign.coverage["not_run"] += campaign.hash_seeds.not_run
+    campaign.coverage.hash_seeds = campaign.hash_seeds.seeds
+    campaign.coverage.not_run += campaign.hash_seeds.not_run

@@ -13,7 +13,7 @@ def singles(campaign: Campaign) -> None:
     points = thinned(trace)
     if len(points) < len(trace):
         left_out = f"single faults: at {len(trace) - len(points):,} points in the middle of long loops"
-        campaign.coverage["not_run"].append(left_out)
+        campaign.coverage.not_run.append(left_out)
     plans = list(single_plans(campaign, points))
     campaign.total = len(plans)
     known = {sort_of(point) for point in trace}
@@ -32,4 +32,4 @@ def singles(campaign: Campaign) -> None:
         for _ in campaign.try_all(follow, nothing):
             pass
     finally:
-        campaign.coverage |= {"single_run": campaign.done, "single_total": campaign.total}
+        campaign.coverage.single_run, campaign.coverage.single_total = campaign.done, campaign.total

@@ -31,4 +31,4 @@ def upgrades(campaign: Campaign) -> None:
             campaign.count(plan, violations)
             campaign.tick()
     finally:
-        campaign.coverage["upgrades"] = campaign.done
+        campaign.coverage.upgrades = campaign.done
