@@ -90,7 +90,9 @@ async def order() -> str:
 def test_a_saga_that_succeeds_undoes_nothing() -> None:
     """Its compensations are registered all the same, for those who watch, and released at its end."""
     run = drive(order)
-    assert [command for command in run.commands if isinstance(command, ReleaseUndos)] == [ReleaseUndos(("release", "refund"))]
+    assert [command for command in run.commands if isinstance(command, ReleaseUndos)] == [
+        ReleaseUndos(("release", "refund"), of=(1, 2))
+    ]
     assert undos_of(run) == []
     assert run.result == "done"
     assert run.steps == ["reserve", "charge", "note", "note"]
@@ -372,7 +374,7 @@ def test_the_pivot_releases_what_was_registered() -> None:
 
     run = Puppet(pivots)
     assert undos_of(run) == ["release"]
-    assert run.complete(reserve)[0] == ReleaseUndos(("release",))
+    assert run.complete(reserve)[0] == ReleaseUndos(("release",), of=(1,))
     assert undos_of(run) == []
     run.complete(note)
     assert not any(isinstance(command, RegisterUndo) for command in run.commands[2:])

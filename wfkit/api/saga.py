@@ -99,7 +99,9 @@ class Saga:
 
     def _release_undos(self) -> None:
         if self._registered:
-            self._machine.emit(ReleaseUndos(tuple(undo.step.name for undo in self._registered)))
+            names = tuple(undo.step.name for undo in self._registered)
+            of = tuple(undo.call.n if undo.call is not None else None for undo in self._registered)
+            self._machine.emit(ReleaseUndos(names, of))
             self._registered.clear()
 
     def _must_be_open(self) -> None:

@@ -163,6 +163,8 @@ class ReleaseUndos(_Command, frozen=True):
 
     undos: tuple[str, ...]
     """Their names, in the order in which they were registered."""
+    of: tuple[int | None, ...] = ()
+    """The number of the `RunStep` that each would undo; None for one that was registered by hand. Older histories have none."""
 
 
 class CompleteRun(_Command, frozen=True):

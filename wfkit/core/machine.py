@@ -81,9 +81,10 @@ class Code(Protocol):
 class StepCall:
     """A step call that a compensation may have to undo: what it was, and what is known of its end."""
 
-    __slots__ = ("args", "key", "name", "outcome", "result", "undone")
+    __slots__ = ("args", "key", "n", "name", "outcome", "result", "undone")
 
-    def __init__(self, name: str, args: Raw, key: str) -> None:
+    def __init__(self, n: int, name: str, args: Raw, key: str) -> None:
+        self.n = n
         self.name = name
         self.args = args
         self.key = key
@@ -473,7 +474,7 @@ class Machine:
             key = idempotency_key(self.start.id, self.start.generation, name, nth)
         call = None
         if undoable:
-            call = StepCall(name, args, key)
+            call = StepCall(n, name, args, key)
             if self.calls is None:
                 self.calls = []
             self.calls.append(call)
