@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
@@ -13,23 +14,20 @@ from textual.containers import Container, Vertical
 from textual.widget import Widget
 
 from wfkit.cli.facts import Fact
-from wfkit.cli.output import near
 from wfkit.cli.runs.bars import name_of
 from wfkit.cli.runs.get import facts_of
 from wfkit.cli.runs.history import ALL, CROWD, compact, record_members
 from wfkit.cli.runs.reading import lasted
 from wfkit.cli.runs.records import Row, rows_of
 from wfkit.cli.runs.why import about
-from wfkit.cli.statuses import word
 from wfkit.control.messages import FeedEvent, GetRun, RunPage
-from wfkit.core.commands import Json, RunStep
-from wfkit.core.entries import RunStarted
-from wfkit.replay.explain import error_text, explain, now_at, spell, until
+from wfkit.replay.explain import explain, now_at, spell
 from wfkit.replay.timeline import Span, fold, spans
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.disagreement import blocked_lines
-from wfkit_tui.drawing import Line, Piece, cells, clock_time, counted, fact_lines, fitted, json_lines, status
+from wfkit_tui.drawing import Line, Piece, cells, counted, fact_lines, fitted, json_lines, status
+from wfkit_tui.parts import record_lines, span_lines
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.screens.logs import LogsScreen
 from wfkit_tui.widgets.bar import Bar, Rule
@@ -178,8 +176,12 @@ class DetailScreen(Frame):
         page, selected = self._page, self._selected()
         if page is None or selected is None:
             return
-        write = self._span_writer(page, selected) if isinstance(selected, Span) else _row_writer(page, selected)
-        name = name_of(selected) if isinstance(selected, Span) else f"#{selected.seq} {selected.what}"
+        write: Callable[[int], Sequence[Line]]
+        if isinstance(selected, Span):
+            name, write = name_of(selected), partial(span_lines, page.records, selected, self.backend.clock())
+        else:
+            lines = record_lines(page.records[selected.seq - 1])
+            name, write = f"#{selected.seq} {selected.what}", lambda _width: lines
         self.query_one("#part-title", Rule).title(name)
         self.query_one("#part", Page).show(write, top=True)
 
@@ -213,56 +215,6 @@ class DetailScreen(Frame):
         page.display = bool(facts)
         page.styles.height = len(list(blocked_lines(facts, self.size.width)))
         page.show(lambda width: list(blocked_lines(facts, width)))
-
-    def _span_writer(self, page: RunPage, span: Span) -> Callable[[int], list[Line]]:
-        began = page.records[0].entry.t
-        present = self.backend.clock()
-        asked = next(
-            (
-                command
-                for command in page.records[span.records[0] - 1].commands or ()
-                if isinstance(command, RunStep) and command.n == span.n
-            ),
-            None,
-        )
-        entries = ", ".join(f"#{seq}" for seq in span.records)
-        facts = [
-            Fact("is", f"{span.kind}" + (f" number {span.n}" if span.n is not None else "")),
-            Fact("status", f"{word(span.outcome)}" + (", compensation" if span.compensation else "")),
-            Fact("began", f"{clock_time(span.since)}, at +{spell(span.since - began)}"),
-            Fact("took" if span.until is not None else "so far", spell((span.until or present) - span.since)),
-            Fact("due", until(span.due, present) if span.due is not None else ""),
-        ]
-        for tried in span.attempts:
-            retry = f", next after {spell(tried.due - tried.failed)}" if tried.due is not None else ""
-            at = f"+{spell(tried.failed - began)}"
-            facts.append(Fact(f"attempt {tried.number}", f"{at} {error_text(tried.error)}{retry}", colour="red"))
-            facts.append(Fact("", near(tried.error.line or "")))
-        if span.kind == "step" and span.until is not None and span.outcome == "completed":
-            facts.append(Fact(f"attempt {span.attempt}", f"+{spell(span.until - began)} completed", colour="green"))
-        if asked is not None:
-            facts += [
-                Fact("policy", f"{asked.retry.max_attempts or 'any number of'} attempts, {spell(asked.timeout)} each"),
-                Fact("key", asked.key),
-            ]
-        if span.error is not None and not span.attempts:
-            facts += [Fact("error", error_text(span.error), colour="red"), Fact("raised", near(span.error.line or ""))]
-        facts.append(Fact("entries", entries))
-        values: list[tuple[str, Json]] = [("where", span.where)]
-        values += [("arguments", asked.args)] if asked is not None else []
-        started = page.records[0].entry
-        if span.kind == "run" and isinstance(started, RunStarted):
-            values.append(("input", started.args))
-        values.append(("payload" if span.kind in ("signal", "send", "publish", "wait") else "result", span.value))
-
-        def write(width: int) -> list[Line]:
-            lines = list(fact_lines(facts, width))
-            for title, value in values:
-                if value is not UNSET:
-                    lines += [[Piece(f" {title}", "dim")], *json_lines(value, "   ")]
-            return lines
-
-        return write
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
@@ -367,12 +319,6 @@ def _is_failure(row: Span | Row) -> bool:
     if isinstance(row, Span):
         return bool(row.attempts) or row.outcome in ("failed", "timed_out", "blocked")
     return row.what in _FAILED_ENTRIES
-
-
-def _row_writer(page: RunPage, row: Row) -> Callable[[int], list[Line]]:
-    """Return what writes a record as JSON, with the commands that it caused."""
-    record = page.records[row.seq - 1]
-    return lambda _width: list(json_lines(msgspec.Raw(msgspec.json.encode(record)), " "))
 
 
 def _json_writer(page: RunPage) -> Callable[[int], list[Line]]:
