@@ -9,9 +9,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -34,12 +34,11 @@ from wfkit.control.address import bound_socket
 from wfkit.control.code import step_facts, versions_of, workflow_facts
 from wfkit.control.inputs import arguments
 from wfkit.control.logs import KeptLogs
+from wfkit.control.waiting import unless
 from wfkit.core.codec import PAYLOAD_BYTES_MAX
 from wfkit.engine.requests import LocalRequests
 from wfkit.errors import BadRequest, EngineUnreachable, InternalError, PayloadTooLarge, WfkitError
 from wfkit.journal.duckdb import DuckDBJournal
-
-A = TypeVar("A")
 
 log = logging.getLogger("wfkit.control")
 
@@ -277,28 +276,17 @@ class Control:
         return m.Done()
 
     async def _await_end(self, request: m.AwaitEnd) -> m.RunEnd:
-        end = await self._unless_closing(self._requests.end_of(request.run), request.seconds)
+        end = await unless(self.closing, self._requests.end_of(request.run), request.seconds)
         if end is None:
             return m.RunEnd()
         return m.RunEnd(end.status, UNSET if end.value is None else end.value, end.error, end.saga_failures)
 
     async def _query(self, request: m.Sql) -> m.Table:
         async with self._queries:
-            table = await self._unless_closing(self._journal.read_apart(sql.query, request))
+            table = await unless(self.closing, self._journal.read_apart(sql.query, request))
         if table is None:
             raise errors.EngineClosed("the engine was closed while a query ran")
         return table
-
-    async def _unless_closing(self, work: Coroutine[Any, Any, A], seconds: float | None = None) -> A | None:
-        """Return what something gives, or None if the server closes first, or if it takes longer than it may."""
-        task, closing = asyncio.ensure_future(work), asyncio.ensure_future(self.closing.wait())
-        try:
-            await asyncio.wait([task, closing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            for one in (task, closing):
-                one.cancel()
-            await asyncio.gather(task, closing, return_exceptions=True)
 
     def _facts(self) -> m.EngineFacts:
         trouble = self._requests.trouble

@@ -11,14 +11,15 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from importlib.util import cache_from_source
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias
 
 from watchfiles import PythonFilter, awatch
 
 from wfkit.control.messages import Strike
+from wfkit.control.waiting import unless
 from wfkit.dev.channel import (
     GiveHistories,
     Happened,
@@ -40,8 +41,6 @@ from wfkit.dev.channel import (
 from wfkit.dev.chaos import Profile, Session
 from wfkit.dev.child import Child, ChildEnded
 from wfkit.errors import AppError
-
-T = TypeVar("T")
 
 Kind: TypeAlias = Literal["stdout", "stderr", "started", "reloaded", "refused", "blocked", "goes on", "died", "chaos", "note"]
 
@@ -170,18 +169,6 @@ class Supervisor:
         self._wanted_since = time.monotonic()
         self._woken.set()
 
-    async def _unless_woken(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return what something gives, or None if anything else is to be done before it is ready."""
-        task = asyncio.ensure_future(work)
-        woken = asyncio.ensure_future(self._woken.wait())
-        try:
-            await asyncio.wait([task, woken], return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            for one in (task, woken):
-                one.cancel()
-            await asyncio.gather(task, woken, return_exceptions=True)
-
     async def _watch(self) -> None:
         changes = awatch(self._folder, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, step=DEBOUNCE_MS)
         try:
@@ -199,7 +186,7 @@ class Supervisor:
         lived = time.monotonic() - self._since
         self._pause_seconds = 0.1 if lived > _WELL_SECONDS else min(max(2 * self._pause_seconds, 0.1), PAUSE_SECONDS_MAX)
         self._tell(News("died", f"the worker {how}; starting another one in {self._pause_seconds:g} s"))
-        await self._unless_woken(asyncio.sleep(self._pause_seconds))
+        await unless(self._woken, asyncio.sleep(self._pause_seconds))
 
     async def _replace_worker(self, since: float) -> None:
         """Let a worker take over that runs the code as it is now, unless it cannot, or something else happens first.
@@ -209,7 +196,7 @@ class Supervisor:
         kind: Kind = "started" if self._worker is None else "reloaded"
         spare = self._spare = self._spare or await self._start_spare()
         try:
-            prepared = await self._unless_woken(self._prepare(spare))
+            prepared = await unless(self._woken, self._prepare(spare))
         except Unfit as unfit:
             running = "the code before keeps running" if self._worker is not None else "nothing runs until that is mended"
             self._tell(News("refused", f"{unfit}\n  {running}"))
@@ -288,8 +275,8 @@ class Supervisor:
         killed = self._chaos.take_kill()
         try:
             # What is due is taken up at once, and that is the user's code: it may end the process, or never end itself.
-            answer = await self._unless_woken(
-                worker.ask(Open(self._store, diverged, self._chaos.facts(), killed=killed is not None))
+            answer = await unless(
+                self._woken, worker.ask(Open(self._store, diverged, self._chaos.facts(), killed=killed is not None))
             )
         except ChildEnded:
             return
