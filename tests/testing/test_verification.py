@@ -129,9 +129,9 @@ def test_what_cannot_be_simulated_is_refused() -> None:
     with pytest.raises(DefinitionError, match="is no workflow"):
         verify(sound.fn, 7, **SHOP)
     with pytest.raises(TypeError, match=r"sound\(amount\): missing a required argument: 'amount'"):
-        verify(sound, **SHOP)  # type: ignore[arg-type]
+        verify(sound, **SHOP)  # type: ignore[arg-type]  # the mistake is the test
     with pytest.raises(DefinitionError, match="makes no world"):
-        verify(sound, 7, world=World())  # type: ignore[arg-type]
+        verify(sound, 7, world=World())  # type: ignore[arg-type]  # as above
 
 
 def test_a_fault_that_never_strikes_is_named() -> None:

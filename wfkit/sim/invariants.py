@@ -24,7 +24,11 @@ def always(check: Check) -> Check:
 
 
 def eventually(check: Check, *, within: Duration) -> Check:
-    """Ask at the end, when all services have healed; the schedule must have come to rest within this time."""
+    """Ask at the end, when all services have healed; the schedule must have come to rest within this time.
+
+    Raises:
+        ValueError: that is no duration.
+    """
     return _with(check, when="eventually", within=microseconds(within))
 
 

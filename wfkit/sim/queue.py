@@ -33,8 +33,11 @@ class FakeQueue(FakeService):
 
     Args:
         name: how reports call it.
-        hidden: how long a delivered message waits to be acknowledged.
+        hidden: how long a delivered message waits to be acknowledged: a text such as "30s", seconds, or a timedelta.
         receives_max: how often a message is delivered at most.
+
+    Raises:
+        ValueError: `hidden` is no duration.
     """
 
     def __init__(self, name: str = "queue", *, hidden: Duration = "30s", receives_max: int = 5) -> None:

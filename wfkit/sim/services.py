@@ -325,6 +325,7 @@ def effect(name: str, *, key: str | None = None, **payload: Any) -> None:
 
 
 async def with_pauses(calling: Calling) -> Any:
+    """Carry out a call on the event loop, which goes on while it is held up. Returns its answer."""
     try:
         while True:
             pause = next(calling)
@@ -337,6 +338,7 @@ async def with_pauses(calling: Calling) -> Any:
 
 
 def in_thread(calling: Calling) -> Any:
+    """Carry out a call in a thread, which stands still while it is held up. Returns its answer."""
     host = surroundings.get()
     try:
         while True:

@@ -47,7 +47,10 @@ class Instance:
         workflow: its workflow.
         args: its arguments.
         id: its id; the workflow's name and a number unless given.
-        at: when it is started, after the main run.
+        at: how long after the main run it is started: a text such as "5m", seconds, or a timedelta.
+
+    Raises:
+        ValueError: that is no duration.
     """
 
     def __init__(self, workflow: Workflow[..., Any], *args: Any, id: RunId | None = None, at: Duration = 0) -> None:
@@ -69,7 +72,7 @@ class Declaration:
 
 
 def outcome(*, fault: str, value: object) -> Declaration:
-    """Expect this result under this kind of fault: `outcome(fault="slow", value="fallback")`."""
+    """Expect this result of the main run under this kind of fault: `outcome(fault="slow", value="fallback")`."""
     return Declaration("outcome", "", fault, value)
 
 

@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wfkit.core.durations import Duration
+    from wfkit.sim.campaign import Progress
 
 
 @dataclass
@@ -20,11 +24,11 @@ class Caller:
     """Who can replay what is found: `{"pytest": node id}` or `{"wfkit": arguments of `wfkit verify`}`; empty if nobody."""
     folder: Path | None = Path(".wfkit")
     """Where failure files and reports go; None for nowhere."""
-    budget: str | None = None
+    budget: Duration | None = None
     seed: int | None = None
     jobs: int | None = None
-    progress: Callable[[Any], None] | None = None
-    """Told now and then how far a campaign is: `sim.campaign.Progress`."""
+    progress: Callable[[Progress], None] | None = None
+    """Told now and then how far a campaign is."""
     replay: Path | None = None
     """A failure file. Then the call that made it executes its schedule alone, and raises `Replayed`."""
     calls: int = 0

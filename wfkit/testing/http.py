@@ -25,7 +25,7 @@ _VERSION = re.compile(r"v\d+(\.\d+)*")
 _NUMBERED = re.compile(r"\d")
 
 
-def http_transport(service: FakeService) -> Any:
+def http_transport(service: FakeService) -> httpx.AsyncBaseTransport:
     """Return a transport for `httpx.AsyncClient(transport=...)` that brings every request to a fake service.
 
     An effect is called by its method and the URL's template: `@bank.on("POST /charges/{id}/refund")`. A part of the path
@@ -42,7 +42,7 @@ def http_transport(service: FakeService) -> Any:
     return _transports()[0](service)
 
 
-def http_transport_sync(service: FakeService) -> Any:
+def http_transport_sync(service: FakeService) -> httpx.BaseTransport:
     """As `http_transport`, for `httpx.Client`."""
     return _transports()[1](service)
 
@@ -56,7 +56,7 @@ class _Refused(Exception):
 
 
 @functools.cache
-def _transports() -> tuple[type[Any], type[Any]]:
+def _transports() -> tuple[Callable[[FakeService], httpx.AsyncBaseTransport], Callable[[FakeService], httpx.BaseTransport]]:
     try:
         import httpx
     except ModuleNotFoundError:

@@ -85,8 +85,12 @@ def _faults_at(points: Sequence[Point], *, upgrade: bool) -> list[Fault]:
     return sorted(faults, key=lambda fault: RANK[fault.kind])
 
 
-def fault_plans(*, max_faults: int = 4) -> SearchStrategy[Any]:
-    """Return a strategy of plans for `simulate(..., faults=plan)`: it shrinks to fewer, simpler and earlier faults."""
+def fault_plans(*, max_faults: int = 4) -> SearchStrategy[FaultPlan]:
+    """Return a strategy of plans for `simulate(..., faults=plan)`: it shrinks to fewer, simpler and earlier faults.
+
+    Args:
+        max_faults: how many faults a plan has at most; the least is none.
+    """
     from hypothesis import strategies as st
 
     return st.lists(st.integers(0, _FAULTS + _MORE), max_size=max_faults).map(FaultPlan)

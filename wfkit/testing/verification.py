@@ -63,24 +63,29 @@ def simulate(
     Args:
         workflow: a workflow.
         args: its arguments.
-        world: makes the outside world, which survives crashes and is compared at the end.
+        world: makes the outside world, which survives crashes and is compared at the end; without one, nothing is known of
+            a step but that it ran.
         resources: what of the world stands in for resources: `replace(bank, lambda world: world.bank)`.
         script: what the outside does, on virtual time: `async def script(run, world)`.
         runs: further runs of the same schedule.
         invariants: `check(world)` or `check(world, recording)`: False or an AssertionError is a finding.
         expect: differences that are meant: `outcome`, `ignores`, `extra`, `residue`.
         upgrade_from: the old version of the workflow, which the run begins with; the fault `upgrade` brings the new one.
-        until: how long a schedule may last; 400 days unless given. Runs that never end need it.
-        start: when it begins.
-        id: the run's id, or a function that makes one for each time the start is delivered.
+        until: how long a schedule may last: a text such as "30d", seconds, or a timedelta. Unless given, 400 days, or ten
+            times what it takes without faults if that is more. Runs that never end need it.
+        start: when it begins; 2026-03-02 10:00 UTC unless given.
+        id: the run's id, or a function that makes one for each time the start is delivered; the workflow's name and a 1
+            unless given.
         workflows: what else the app defines, such as children that are started by name.
-        io: "refuse" raises `UnsimulatedIO` where a step opens a real socket or starts a process.
+        io: "refuse" raises `UnsimulatedIO` where a step opens a real socket or starts a process; "allow" lets blocking clients
+            in `def` steps do so.
         faults: what goes wrong, such as `"crash@2:step.effect_done_not_journaled:charge"`. A `UserWarning` names what never
             struck. `"drop@2:delivery:packed"` is none: a delivery is left out then, also of what the schedule is compared with.
         seed: where chance comes from.
 
     Raises:
         TypeError, CodecError: the workflow does not take these arguments.
+        ValueError: `until` is no duration.
         FaultSyntaxError: a fault is not understood.
         UnsimulatedIO: a step opened a real socket.
         SimulationBounds: something never ends.
@@ -128,11 +133,12 @@ def verify(
         budget: time for the passes that have no end of their own: a text such as "30s", seconds, or a timedelta. The others,
             all single faults and all crashes, end by themselves: they are cut short after ten times as much, or ten seconds if
             that is more, and the report says so.
+        seed: where chance comes from.
         jobs: processes that execute schedules. More of them are sooner done, and try more random plans in the budget; what
             is found by the other passes is the same.
 
     Raises:
-        ValueError: `jobs` is less than 1.
+        ValueError: `jobs` is less than 1, or `until` or `budget` is no duration.
         FaultSyntaxError: a fault is not understood.
         TypeError, CodecError: the workflow does not take these arguments.
         HarnessLeak: one schedule went two ways, so something decides that the simulation does not control.
@@ -152,7 +158,7 @@ def verify(
 
 
 async def averify(workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]], *args: Unpack[Ts], **options: Any) -> Report:
-    """As `verify`, in a thread: the event loop of the caller goes on meanwhile."""
+    """As `verify`, with the same options and errors, in a thread: the event loop of the caller goes on meanwhile."""
     return await asyncio.to_thread(cast("Any", verify), workflow, *args, **options)
 
 
