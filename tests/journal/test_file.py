@@ -107,6 +107,23 @@ def test_a_backup_is_one_moment_of_a_journal_in_use(tmp_path: Path) -> None:
     assert during > 0
 
 
+def test_a_copy_that_cannot_be_written_is_not_blamed_on_the_journal(tmp_path: Path) -> None:
+    """It is told what cannot be written, and the journal goes on."""
+    copy = tmp_path / ("x" * 250)  # its name is too long as soon as something is added to it
+
+    async def scenario() -> None:
+        journal = await open_journal(tmp_path / "journal.duckdb")
+        await write(journal, row(1, 1))
+        with pytest.raises(JournalUnusable, match=f"cannot use {copy}: "):
+            await journal.backup(copy)
+        await write(journal, row(1, 2))
+        assert len(await journal.history(1)) == 2
+        await journal.close()
+
+    asyncio.run(scenario())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.duckdb", "journal.duckdb.lock"]
+
+
 def test_a_journal_that_is_moved_away_is_noticed(tmp_path: Path) -> None:
     """Nothing is acknowledged into a file that no name leads to; when it is back, the journal goes on."""
     path = tmp_path / "journal.duckdb"

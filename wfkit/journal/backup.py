@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from wfkit.errors import JournalUnusable
+from wfkit.journal.store import explain
 from wfkit.journal.views import open_file
 from wfkit.journal.wal import sync_file, sync_folder, wal_path
 
@@ -33,6 +34,7 @@ def write_backup(connection: duckdb.DuckDBPyConnection, folder: Path, target: Pa
 
     Raises:
         JournalUnusable: `target` exists, or its folder cannot be written.
+        JournalFull: there is no room for it.
     """
     if target.exists():
         raise JournalUnusable(f"{target} exists already", help="choose another name for the copy")
@@ -43,11 +45,9 @@ def write_backup(connection: duckdb.DuckDBPyConnection, folder: Path, target: Pa
     _remove(export)
     try:
         _copy(connection, export)
-        partial = target.with_name(target.name + ".partial")
-        shutil.copyfile(export, partial)
-        sync_file(partial)
-        partial.rename(target)
-        sync_folder(target.parent)
+        _put(export, target)
+    except OSError as error:
+        raise explain(error, target) from None
     finally:
         _remove(export)
         with contextlib.suppress(OSError):
@@ -63,6 +63,19 @@ def _copy(connection: duckdb.DuckDBPyConnection, export: Path) -> None:
         connection.execute("CHECKPOINT wfkit_backup")
     finally:
         connection.execute("DETACH wfkit_backup")
+
+
+def _put(export: Path, target: Path) -> None:
+    partial = target.with_name(target.name + ".partial")
+    try:
+        shutil.copyfile(export, partial)
+        sync_file(partial)
+        partial.rename(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    sync_folder(target.parent)
 
 
 def _remove(export: Path) -> None:
