@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from tests.sim.judging import ask, charge, found, note, shop, subject_of
-from wfkit import Retry, Signal, sleep, step, wait_signal, workflow
+from wfkit import Retry, Signal, saga, sleep, step, undoes, wait_signal, workflow
 from wfkit.sim.findings import Violation
 from wfkit.sim.subject import Subject
 
@@ -39,6 +39,33 @@ def test_a_published_answer_that_nobody_heard_is_waited_for_for_ever() -> None:
     [violation] = found(subject_of(asks_before_it_listens, script=replies), "early@1:delivery:reply")
     assert signature([violation]) == [("liveness", "error", "reply")]
     assert "published while nobody listens" in violation.why
+
+
+@step
+async def sign() -> None:
+    await ask("sign")
+
+
+@step
+async def unsign() -> None:
+    await ask("unsign", key=undoes(sign).idempotency_key)
+
+
+@workflow
+async def undoes_what_it_did_not_register() -> None:
+    async with saga() as s:
+        await sign()
+        s.undo(unsign)
+        await note("signed")
+
+
+def test_a_compensation_that_always_fails_is_told_with_its_error() -> None:
+    """It is tried for ever. What the schedule comes to is not its length, but why it has no end, and where."""
+    [violation] = found(subject_of(undoes_what_it_did_not_register), "fail_n@2:call.before:note")
+    assert signature([violation]) == [("liveness", "error", "unsign")]
+    assert "unsign fails for ever: WorkflowLoopError: this step does not undo a call of 'sign'" in violation.title
+    assert violation.line.startswith(__file__)
+    assert "compensations" in violation.why
 
 
 @workflow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
@@ -12,7 +13,7 @@ from random import Random
 from typing import Any
 
 from wfkit import guard
-from wfkit.core.entries import BUS, Record
+from wfkit.core.entries import BUS, AttemptFailed, Record
 from wfkit.engine.engine import Engine
 from wfkit.sim import ambient, real_io
 from wfkit.sim.attempts import Attempts
@@ -21,7 +22,7 @@ from wfkit.sim.clock import Clock, Entropy
 from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.disk import SimulatedDisk
 from wfkit.sim.durable import DurableState
-from wfkit.sim.faults import HOUR, Fault, Point
+from wfkit.sim.faults import HOUR, Fault, Point, plain
 from wfkit.sim.invariants import Always, failed, name_of
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
 from wfkit.sim.outside import Outside
@@ -37,6 +38,8 @@ RESTART = 1_000_000
 LIVES_MAX = 30
 ENTRIES_MAX = 20_000
 """Records that one schedule may write."""
+IN_VAIN_MAX = 1_000
+"""How often one step may fail without having asked a service for anything: no healing of services will help it."""
 HORIZON = 400 * 24 * HOUR
 """How long a schedule may last, in microseconds, unless `until=` says otherwise."""
 HORIZON_BASES = 10
@@ -95,6 +98,8 @@ class Simulation:
         self._fired: list[Fault] = []
         self._events: list[Event] = []
         self._entries = 0
+        self._in_vain: Counter[tuple[str, int]] = Counter()
+        """How often steps have failed since they asked a service for something."""
         self._failure: BaseException | None = None
         """Why the simulation itself cannot go on."""
         self._arrival = Random(arrival) if arrival else None
@@ -146,7 +151,10 @@ class Simulation:
                     self._bury()
 
     def _is_over(self) -> bool:
-        return self._failure is not None or self._entries > ENTRIES_MAX or self.lives > LIVES_MAX
+        return self._failure is not None or self._entries > ENTRIES_MAX or self._is_in_vain() or self.lives > LIVES_MAX
+
+    def _is_in_vain(self) -> bool:
+        return self._entries > IN_VAIN_MAX and max(self._in_vain.values(), default=0) > IN_VAIN_MAX
 
     def _bury(self) -> None:
         self._buried = True
@@ -231,6 +239,8 @@ class Simulation:
         self._trace.append(point)
         if self._watch is not None:
             self._watch(self, point)
+        if plain(phase) == "call.before":
+            self._in_vain.pop((run, n), None)
         self._always.ask(self.world, point)
         fault = self._plan.get(point)
         if fault is not None:
@@ -262,6 +272,8 @@ class Simulation:
         id, n = self.disk.ids[run], getattr(record.entry, "n", 0)
         if self.durable is not None:
             self.durable.wrote(run, record, counts=self._attempts.looks_at_number(id, n))
+        if isinstance(record.entry, AttemptFailed):
+            self._in_vain[id, n] += 1
         self.tell("wrote", id, n, record)
 
     def _recording(self) -> Recording[Any]:
@@ -306,6 +318,8 @@ class Simulation:
     def _stopped(self) -> str:
         if self._entries > ENTRIES_MAX:
             return f"it wrote more than {ENTRIES_MAX:,} records"
+        if self._is_in_vain():
+            return f"a step failed more than {IN_VAIN_MAX:,} times"
         if self.lives > LIVES_MAX:
             return f"the process was started more than {LIVES_MAX} times"
         if self.loop.next_due() is not None:

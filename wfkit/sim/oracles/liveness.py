@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wfkit.api.definitions import ATTENTION_AFTER
 from wfkit.core.commands import AwaitSignal, PublishSignal, SendSignal, Subscribe
 from wfkit.core.state import PendingStep
 from wfkit.errors import by_code
@@ -38,8 +39,13 @@ def liveness(schedule: Schedule) -> Iterator[Violation]:
 def stopped(schedule: Schedule) -> Iterator[Violation]:
     """A schedule comes to rest by itself, unless the user says `until=`."""
     reference, recording = schedule.reference, schedule.recording
-    is_long = "records" in recording.stopped
-    if recording.stopped and (is_long or reference.subject.until is None):
+    is_long = "records" in recording.stopped or "failed" in recording.stopped
+    if not recording.stopped or not (is_long or reference.subject.until is None):
+        return
+    failing = next(_failing(schedule), None)
+    if failing is not None:
+        yield failing
+    else:
         yield Violation(
             "resource" if is_long else "liveness",
             "error",
@@ -50,6 +56,34 @@ def stopped(schedule: Schedule) -> Iterator[Violation]:
             line=reference.line_of(workflow=reference.subject.workflow.name),
             fix="say how long to look: until='30 days'",
         )
+
+
+def _failing(schedule: Schedule) -> Iterator[Violation]:
+    """Yield what keeps a schedule from its end: steps that fail again and again, and may not give up."""
+    for id, run in schedule.recording.runs.items():
+        for n, pending in run.state.open.items():
+            if not isinstance(pending, PendingStep) or pending.error is None:
+                continue
+            name, retry, error = pending.command.name, pending.command.retry, pending.error
+            if retry.max_attempts is not None or pending.attempt <= ATTENTION_AFTER:
+                continue
+            is_forward = retry.attention_after is not None and not pending.command.compensation
+            why = "its policy tries until it succeeds"
+            if retry.attention_after is not None:
+                why = "compensations, and what follows a pivot, are tried until they succeed"
+            yield Violation(
+                "liveness",
+                "error",
+                name,
+                f"{name} fails for ever: {error.type}: {error.message.partition(chr(10))[0]}",
+                run.state.workflow,
+                id,
+                n,
+                (error.line or "").partition(" in ")[0] or schedule.reference.line_of(name),
+                (f"this run: {pending.attempt - 1:,} attempts, and no end",),
+                why,
+                "mend it" if is_forward else "mend it, or let it give up: @step(retry=Retry(max_attempts=...))",
+            )
 
 
 def _waits(trail: Trail) -> set[str]:

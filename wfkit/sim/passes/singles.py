@@ -25,7 +25,7 @@ def singles(campaign: Campaign) -> None:
             if new and plan[0].cls != "T":
                 recording = here or campaign.repeat(plan)
                 campaign.frontier.append((plan, recording))
-                at = [point for point in recording.trace if sort_of(point) in new]
+                at = thinned([point for point in recording.trace if sort_of(point) in new])
                 pairs = [(*plan, second) for second in faults_at(campaign, at, recording)]
                 follow += [pair for pair in pairs if go_together(pair)]
                 campaign.total = len(plans) + len(follow)
