@@ -7,11 +7,22 @@ import pytest
 from fixtures.shop.careless import restock
 from fixtures.shop.fakes import World
 from fixtures.shop.orders import Delivery
+from wfkit import step, workflow
 from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import search
+from wfkit.sim.faults import KINDS
 from wfkit.sim.subject import Subject
 
 DELIVERY = Delivery("delivery-1", "lamp", 5)
+
+
+@step
+async def note() -> None: ...
+
+
+@workflow
+async def takes_note() -> None:
+    await note()
 
 
 def subject() -> Subject:
@@ -35,3 +46,12 @@ def test_what_is_counted_are_the_schedules_with_one_fault() -> None:
     coverage = search(subject(), Terms(budget=0.1, faults=["fail"])).coverage
     assert coverage.struck
     assert sum(cell.schedules for cell in coverage.struck) == coverage.single_run
+
+
+def test_a_schedule_that_several_passes_come_to_is_counted_once() -> None:
+    """Crashes are tried one by one, and each of them is the first of many where crashes are followed."""
+    explored = search(Subject(takes_note), Terms(budget=0, faults=["crash"]))
+    assert explored.coverage.closed
+    assert explored.coverage.struck
+    points = [point for point in explored.base.trace if point.phase in KINDS["crash"].phases]
+    assert sum(cell.schedules for cell in explored.coverage.struck) == len(points)

@@ -14,7 +14,7 @@ from wfkit.errors import HarnessLeak
 from wfkit.sim import lines
 from wfkit.sim.coverage import Coverage, Struck
 from wfkit.sim.disk import Known
-from wfkit.sim.faults import KINDS, Plan, Point, parse_fault
+from wfkit.sim.faults import KINDS, Fault, Plan, Point, parse_fault
 from wfkit.sim.findings import SEVERITIES, Severity, Violation
 from wfkit.sim.hash_seeds import HashSeeds
 from wfkit.sim.oracles import judge
@@ -151,6 +151,8 @@ class Campaign:
         self.coverage = Coverage(not_run=[])
         self.struck: dict[tuple[str, str], Struck] = {}
         """How the schedules with one fault went, by its kind and the label of its point."""
+        self._counted: set[Fault] = set()
+        """The faults of these schedules: several passes come to the same ones."""
         if terms.jobs > 1 and hasattr(os, "fork"):
             self._processes = Processes(terms.jobs, self._tell)
         elif terms.jobs > 1:
@@ -251,8 +253,9 @@ class Campaign:
 
     def count(self, plan: Plan, violations: Sequence[Violation]) -> None:
         """Count a schedule by its fault. Where there are several, nothing says which of them it is due to."""
-        if len(plan) != 1:
+        if len(plan) != 1 or plan[0] in self._counted:
             return
+        self._counted.add(plan[0])
         place = plan[0].kind, plan[0].point.label
         gravest: Severity = min((violation.severity for violation in violations), key=SEVERITIES.index, default="info")
         known = self.struck.get(place, Struck(*place))
