@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 from urllib.parse import urlencode
 
 WORDS = Path(__file__).with_name("words.json")
@@ -42,6 +42,30 @@ FILTERS = {
 }
 _WORKFLOW = re.compile(r"^@(?:wfkit\.)?workflow\b(.*?)^async def (\w+)", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"\bname\s*=\s*[\"']([^\"']+)[\"']")
+
+
+class Param(TypedDict, total=False):
+    """An option or an argument of a command."""
+
+    names: list[str]
+    """Of an option."""
+    help: str
+    value: str
+    """What help calls it; a flag has none."""
+    choices: list[str]
+    many: bool
+    """It may be given several times."""
+
+
+class Command(TypedDict, total=False):
+    """What is known of a command, or of a group of them."""
+
+    options: list[Param]
+    arguments: list[Param]
+    commands: dict[str, str]
+    """Names, and what each is for."""
+    default: str
+    """The command that is meant where none is named."""
 
 
 class Candidate(NamedTuple):
@@ -94,7 +118,7 @@ def candidates(before: Sequence[str], word: str) -> Iterator[Candidate]:
         before: the words between `wfkit` and it.
         word: what is typed of it.
     """
-    table = json.loads(WORDS.read_text(encoding="utf-8"))
+    table: dict[str, Command] = json.loads(WORDS.read_text(encoding="utf-8"))
     node, rest = _descend(table, list(before))
     options, arguments, pending = _read(node, rest)
     if pending is None and word.startswith("--") and "=" in word:
@@ -103,7 +127,7 @@ def candidates(before: Sequence[str], word: str) -> Iterator[Candidate]:
         found = _values(pending, Asked(value, options)) if pending is not None else ()
         yield from (Candidate(f"{name}={one.word}", one.about) for one in found)
         return
-    expected: list[dict[str, Any]] = node.get("arguments", [])
+    expected = node.get("arguments", [])
     argument = next(iter(expected[len(arguments) :]), expected[-1] if expected and expected[-1].get("many") else None)
     if pending is not None:
         yield from _values(pending, Asked(word, options))
@@ -119,12 +143,12 @@ def candidates(before: Sequence[str], word: str) -> Iterator[Candidate]:
             yield from _values(argument, Asked(word, options))
 
 
-def _descend(table: dict[str, Any], words: list[str]) -> tuple[dict[str, Any], list[str]]:
+def _descend(table: dict[str, Command], words: list[str]) -> tuple[Command, list[str]]:
     """Return what is known of the command that is typed, and the words after it."""
     path: list[str] = []
     while words and words[0] in table[" ".join(path)].get("commands", {}):
         path.append(words.pop(0))
-    node: dict[str, Any] = table[" ".join(path)]
+    node = table[" ".join(path)]
     default = node.get("default")
     if default is not None:
         meant = table[" ".join([*path, default])]
@@ -132,7 +156,7 @@ def _descend(table: dict[str, Any], words: list[str]) -> tuple[dict[str, Any], l
     return node, words
 
 
-def _read(node: dict[str, Any], words: Sequence[str]) -> tuple[dict[str, str], list[str], dict[str, Any] | None]:
+def _read(node: Command, words: Sequence[str]) -> tuple[dict[str, str], list[str], Param | None]:
     """Return the options that have values, the arguments, and the option whose value is typed next."""
     options: dict[str, str] = {}
     arguments: list[str] = []
@@ -153,11 +177,11 @@ def _read(node: dict[str, Any], words: Sequence[str]) -> tuple[dict[str, str], l
     return options, arguments, pending
 
 
-def _option(node: dict[str, Any], name: str) -> dict[str, Any] | None:
+def _option(node: Command, name: str) -> Param | None:
     return next((option for option in node["options"] if name in option["names"]), None)
 
 
-def _names(node: dict[str, Any], name: str) -> Sequence[str]:
+def _names(node: Command, name: str) -> Sequence[str]:
     option = _option(node, name)
     return () if option is None else option["names"]
 
@@ -165,7 +189,7 @@ def _names(node: dict[str, Any], name: str) -> Sequence[str]:
 # -- values --------------------------------------------------------------------------------------------------------------
 
 
-def _values(param: dict[str, Any], asked: Asked) -> Iterator[Candidate]:
+def _values(param: Param, asked: Asked) -> Iterator[Candidate]:
     """Yield the values of an option or an argument that begin as the current word does."""
     if "choices" in param:
         found: Iterable[Candidate] = map(Candidate, param["choices"])
