@@ -52,7 +52,7 @@ def test_what_a_step_sends_a_script_takes_and_answers() -> None:
     """A step's send wakes the script that waits; the schedule comes to rest with the script waiting for the next one."""
     recording = simulate(work, "dig", world=World, resources=[replace(jobs, lambda world: world.jobs)], script=worker)
     assert recording.result == "dig in 1"
-    assert recording.stopped == ""
+    assert recording.stopped is None
 
 
 def test_a_step_that_runs_again_sends_again() -> None:

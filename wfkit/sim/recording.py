@@ -55,6 +55,14 @@ class Broken(NamedTuple):
     """The point."""
 
 
+class Stopped(NamedTuple):
+    """Why a schedule was cut short."""
+
+    by: Literal["records", "failures", "lives", "time"]
+    told: str
+    """In words, after `it does not come to rest:`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One request of the outside."""
@@ -146,8 +154,8 @@ class Recording(Generic[R]):
     """When nothing was left to do, microseconds since the beginning."""
     decode: Callable[[Raw], Any]
     """Makes the main run's result of its JSON."""
-    stopped: str = ""
-    """Why the schedule was cut short: out of time or entries; empty if it came to rest."""
+    stopped: Stopped | None = None
+    """Why the schedule was cut short; None if it came to rest."""
     broken: list[Broken] = field(default_factory=list)
     """Invariants of `always` that did not hold."""
     held: set[str] = field(default_factory=set)

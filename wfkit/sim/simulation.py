@@ -26,7 +26,7 @@ from wfkit.sim.faults import HOUR, Fault, Point, plain
 from wfkit.sim.invariants import Always, failed, name_of
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
 from wfkit.sim.outside import Outside
-from wfkit.sim.recording import Event, Recording, RunRecord
+from wfkit.sim.recording import Event, Recording, RunRecord, Stopped
 from wfkit.sim.runner import SimulatedRunner
 from wfkit.sim.services import canonical, surroundings
 from wfkit.sim.strand import strand
@@ -315,16 +315,16 @@ class Simulation:
             states["world"] = canonical(snapshot())
         return states
 
-    def _stopped(self) -> str:
+    def _stopped(self) -> Stopped | None:
         if self._entries > ENTRIES_MAX:
-            return f"it wrote more than {ENTRIES_MAX:,} records"
+            return Stopped("records", f"it wrote more than {ENTRIES_MAX:,} records")
         if self._is_in_vain():
-            return f"a step failed more than {IN_VAIN_MAX:,} times"
+            return Stopped("failures", f"a step failed more than {IN_VAIN_MAX:,} times")
         if self.lives > LIVES_MAX:
-            return f"the process was started more than {LIVES_MAX} times"
+            return Stopped("lives", f"the process was started more than {LIVES_MAX} times")
         if self.loop.next_due() is not None:
-            return f"it had not come to rest after {self._horizon / (24 * HOUR):g} days"
-        return ""
+            return Stopped("time", f"it had not come to rest after {self._horizon / (24 * HOUR):g} days")
+        return None
 
 
 def _horizon(subject: Subject, base: Recording[Any] | None) -> int:

@@ -39,8 +39,10 @@ def liveness(schedule: Schedule) -> Iterator[Violation]:
 def stopped(schedule: Schedule) -> Iterator[Violation]:
     """A schedule comes to rest by itself, unless the user says `until=`."""
     reference, recording = schedule.reference, schedule.recording
-    is_long = "records" in recording.stopped or "failed" in recording.stopped
-    if not recording.stopped or not (is_long or reference.subject.until is None):
+    if recording.stopped is None:
+        return
+    is_long = recording.stopped.by in ("records", "failures")
+    if not is_long and reference.subject.until is not None:
         return
     failing = next(_failing(schedule), None)
     if failing is not None:
@@ -50,7 +52,7 @@ def stopped(schedule: Schedule) -> Iterator[Violation]:
             "resource" if is_long else "liveness",
             "error",
             "entries" if is_long else "end",
-            f"it does not come to rest: {recording.stopped}",
+            f"it does not come to rest: {recording.stopped.told}",
             reference.subject.workflow.name,
             recording.main,
             line=reference.line_of(workflow=reference.subject.workflow.name),

@@ -35,7 +35,7 @@ def fault_free(campaign: Campaign) -> Reference:
     subject = campaign.subject
     campaign.base = base = campaign.execute()
     if base.stopped and subject.until is None:
-        raise SimulationBounds(f"{subject.workflow.name} does not end, without any fault: {base.stopped}")
+        raise SimulationBounds(f"{subject.workflow.name} does not end, without any fault: {base.stopped.told}")
     again = campaign.execute()
     if again.digest != base.digest:
         _leak(campaign, again)
