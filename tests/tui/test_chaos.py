@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 
 from msgspec import Raw
 from textual.widgets import Static
@@ -15,10 +14,9 @@ from textual.widgets import Static
 from tests.cli import app as defined
 from tests.dev.developing import Developer, developing
 from tests.tui.conftest import LARGE, SMALL, Seen, engine_on, looking
+from tests.tui.test_developing import beside_dev
 from wfkit.control.client import EngineClient
 from wfkit.control.messages import SendSignal, StartRun, Strike
-from wfkit.dev.supervisor import News, Supervisor
-from wfkit_tui.supervision import Supervision
 
 APP = """
 from wfkit import Signal, sleep, step, wait_signal, workflow
@@ -199,29 +197,20 @@ def test_an_engine_that_serves_for_real_has_no_menu(journal: Path) -> None:
 
 def test_the_logs_beside_wfkit_dev_tell_every_strike_once(tmp_path: Path) -> None:
     """Though the processes that logged them are gone; and the times are those of the engine's clock."""
-    file, journal = tmp_path / "app.py", tmp_path / ".wfkit" / "journal.duckdb"
-    file.write_text(APP, encoding="utf-8")
 
     async def test() -> None:
-        news: SimpleQueue[News] = SimpleQueue()
-        supervisor = Supervisor(str(file), tmp_path, journal, news.put, jumps=True)
-        supervising = asyncio.ensure_future(supervisor.run())
-        try:
-            async with looking(journal, LARGE, supervision=Supervision(news)) as seen:
-                for number, fault in enumerate(("j", "k", "k"), 1):
-                    await seen.until("● live")
-                    await open_menu(seen)
-                    await seen.press(fault)
-                    await seen.until(f"⚡ {number} strike")
-                await seen.press("6")
-                await seen.until(lambda: seen.text.count("chaos: recovered") == 2)
+        async with beside_dev(tmp_path, LARGE, app=APP, jumps=True) as seen:
+            for number, fault in enumerate(("j", "k", "k"), 1):
                 await seen.until("● live")
-                await seen.pilot.pause(1)
-                assert seen.text.count("⚡ chaos: killed the worker, process ") == 2
-                assert seen.text.count("went forward") == 1
-                assert "wfkit.chaos" not in seen.text
-        finally:
-            supervisor.stop()
-            await supervising
+                await open_menu(seen)
+                await seen.press(fault)
+                await seen.until(f"⚡ {number} strike")
+            await seen.press("6")
+            await seen.until(lambda: seen.text.count("chaos: recovered") == 2)
+            await seen.until("● live")
+            await seen.pilot.pause(1)
+            assert seen.text.count("⚡ chaos: killed the worker, process ") == 2
+            assert seen.text.count("went forward") == 1
+            assert "wfkit.chaos" not in seen.text
 
     asyncio.run(test())

@@ -12,10 +12,11 @@ import pytest
 from msgspec import Raw
 
 from tests.dev.developing import APP
-from tests.tui.conftest import Seen, looking
-from wfkit.control.messages import StartRun
+from tests.tui.conftest import SMALL, Seen, looking
+from wfkit.control.messages import StartRun, Strike
 from wfkit.dev.supervisor import News, Supervisor
 from wfkit.errors import EngineUnreachable
+from wfkit_tui import backend
 from wfkit_tui.supervision import Supervision
 
 BLOCKING = APP.replace("    charged = await", "    await ship('nothing')\n    charged = await")
@@ -29,12 +30,14 @@ def _in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def developing(folder: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Seen]:
+async def beside_dev(
+    folder: Path, size: tuple[int, int] = SMALL, *, app: str = APP, jumps: bool = False
+) -> AsyncIterator[Seen]:
     """Show the screens beside a supervisor that runs `app.py`."""
     file, journal = folder / "app.py", folder / ".wfkit" / "journal.duckdb"
-    file.write_text(APP, encoding="utf-8")
+    file.write_text(app, encoding="utf-8")
     news: SimpleQueue[News] = SimpleQueue()
-    supervisor = Supervisor(str(file), folder, journal, news.put)
+    supervisor = Supervisor(str(file), folder, journal, news.put, jumps=jumps)
     supervising = asyncio.ensure_future(supervisor.run())
     try:
         async with looking(journal, size, supervision=Supervision(news)) as seen:
@@ -56,7 +59,7 @@ def test_code_that_does_not_load_is_told_until_it_is_mended(tmp_path: Path) -> N
     """What ran before goes on, and can be looked at; the header counts what has run."""
 
     async def test() -> None:
-        async with developing(tmp_path) as seen:
+        async with beside_dev(tmp_path) as seen:
             await seen.until("app.py v1")
             save(tmp_path, APP + "\ndef broken(:\n")
             await seen.until("▲ still running v1; fix and save: ")
@@ -76,7 +79,7 @@ def test_a_save_tells_which_runs_go_on_and_a_blocked_one_shows_why(tmp_path: Pat
     """What was recorded stands beside what the code requests now."""
 
     async def test() -> None:
-        async with developing(tmp_path) as seen:
+        async with beside_dev(tmp_path) as seen:
             await seen.app.backend.ask(StartRun(workflow="purchase", input=Raw(b'"o-1"'), id="o-1"))
             await seen.until("◷ waiting")
             save(tmp_path, APP.replace("v1", "v2"))
@@ -98,11 +101,44 @@ def test_a_save_tells_which_runs_go_on_and_a_blocked_one_shows_why(tmp_path: Pat
     asyncio.run(test())
 
 
+def test_an_engine_that_computes_without_end_is_told(tmp_path: Path) -> None:
+    """With the line, as soon as it owes an answer for some seconds; a save replaces it."""
+
+    async def test() -> None:
+        async with developing(tmp_path, (160, 45)) as seen:
+            save(tmp_path, APP.replace("    charged = await", "    while True:\n        pass\n    charged = await"))
+            await seen.until("app.py v2")
+            asked = asyncio.ensure_future(seen.app.backend.ask(StartRun(workflow="purchase", input=Raw(b'"o-1"'), id="o-1")))
+            await seen.until("● silent")
+            await seen.until("✗ no answer for ")
+            await seen.until("has been computing for")
+            save(tmp_path, APP)
+            await seen.until("● live  app.py v3")
+            assert "no answer" not in seen.text
+            with suppress(EngineUnreachable):
+                await asked
+
+    asyncio.run(test())
+
+
+def test_the_next_worker_is_found_as_soon_as_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor tells of it."""
+
+    async def test() -> None:
+        async with developing(tmp_path) as seen:
+            monkeypatch.setattr(backend, "LOOK_SECONDS", 10 * SECONDS_MAX)
+            await seen.app.backend.ask(Strike(fault="kill"))
+            await seen.until("○ no worker")
+            await seen.until("● live")
+
+    asyncio.run(test())
+
+
 def test_a_process_that_dies_is_told_with_what_it_said_last(tmp_path: Path) -> None:
     """The runs can be looked at meanwhile; what it printed is among the logs, also those from before one looked there."""
 
     async def test() -> None:
-        async with developing(tmp_path) as seen:
+        async with beside_dev(tmp_path) as seen:
             save(tmp_path, DEADLY)
             await seen.until("app.py v2")
             with suppress(EngineUnreachable):  # it may die before it answers
