@@ -26,6 +26,7 @@ from wfkit.sim import ambient, lines
 from wfkit.sim.campaign import USUAL, Campaign, Enough, Found, Progress, Terms
 from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.coverage import Coverage, Struck
+from wfkit.sim.invariants import asking_of
 from wfkit.sim.passes.beyond import beyond
 from wfkit.sim.passes.closure import closure
 from wfkit.sim.passes.fault_free import fault_free
@@ -81,7 +82,7 @@ def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progre
             campaign.end()
         coverage.lines_run, coverage.lines_total, coverage.lines_missing = campaign.lines.covered()
     coverage.sometimes_met = len(campaign.held)
-    coverage.sometimes_total = sum(getattr(check, "when", "") == "sometimes" for check in subject.invariants)
+    coverage.sometimes_total = sum(asking_of(check).when == "sometimes" for check in subject.invariants)
     coverage.struck = _struck(campaign)
     coverage.schedules = campaign.schedules
     coverage.seconds = time.perf_counter() - campaign.began

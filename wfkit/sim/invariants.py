@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from wfkit.core.durations import Duration, microseconds
 from wfkit.sim.faults import CLASSES, Point
@@ -17,10 +18,33 @@ from wfkit.sim.recording import Broken, Recording
 
 Check = Callable[..., object]
 
+_ASKING = "__wfkit_asking__"
+"""The attribute of a check that says when it is asked; one without it is a plain function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """When a check is asked."""
+
+    when: Literal["at rest", "always", "eventually", "sometimes"] = "at rest"
+    within: int = 0
+    """Of `eventually`: by when the schedule must have come to rest, in microseconds."""
+    classes: str = "".join(CLASSES)
+    """Of faults: a letter for each."""
+
+
+_PLAIN = Asking()
+
+
+def asking_of(check: Check) -> Asking:
+    """Return when a check is asked."""
+    asking: Asking = getattr(check, _ASKING, _PLAIN)
+    return asking
+
 
 def always(check: Check) -> Check:
     """Ask at every point of a schedule, not only at its end. It is called as `check(world)`."""
-    return _with(check, when="always")
+    return _asked(check, replace(asking_of(check), when="always"))
 
 
 def eventually(check: Check, *, within: Duration) -> Check:
@@ -29,12 +53,12 @@ def eventually(check: Check, *, within: Duration) -> Check:
     Raises:
         ValueError: that is no duration.
     """
-    return _with(check, when="eventually", within=microseconds(within))
+    return _asked(check, replace(asking_of(check), when="eventually", within=microseconds(within)))
 
 
 def sometimes(check: Check) -> Check:
     """It must hold at the end of at least one schedule of a campaign, or the campaign has not tried what it should."""
-    return _with(check, when="sometimes")
+    return _asked(check, replace(asking_of(check), when="sometimes"))
 
 
 def on(check: Check, *, classes: str) -> Check:
@@ -46,7 +70,7 @@ def on(check: Check, *, classes: str) -> Check:
     unknown = sorted(set(classes) - set(CLASSES))
     if unknown:
         raise ValueError(f"{''.join(unknown)!r} is no fault class: the classes are {', '.join(CLASSES)}")
-    return _with(check, classes=classes)
+    return _asked(check, replace(asking_of(check), classes=classes))
 
 
 def name_of(check: Check) -> str:
@@ -75,7 +99,7 @@ class Always:
     """
 
     def __init__(self, checks: Sequence[Check]) -> None:
-        self._checks = [check for check in checks if getattr(check, "when", "") == "always"]
+        self._checks = [check for check in checks if asking_of(check).when == "always"]
         self._asking = False
         self.broken: list[Broken] = []
         """Where each of those that did not hold did not hold first."""
@@ -96,13 +120,13 @@ class Always:
             self._asking = False
 
 
-def _with(check: Check, **attributes: Any) -> Check:
-    """Return the check with attributes for the simulation to read; the user's own function stays as it is."""
+def _asked(check: Check, asking: Asking) -> Check:
+    """Return the check, to be asked so; the user's own function stays as it is."""
 
     @functools.wraps(check)
     def asked(*args: Any) -> object:
         return check(*args)
 
-    asked.__dict__.update(attributes)
+    setattr(asked, _ASKING, asking)
     asked.__name__ = name_of(check)
     return asked

@@ -23,7 +23,7 @@ from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.disk import SimulatedDisk
 from wfkit.sim.durable import DurableState
 from wfkit.sim.faults import HOUR, Fault, Point, plain
-from wfkit.sim.invariants import Always, failed, name_of
+from wfkit.sim.invariants import Always, asking_of, failed, name_of
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
 from wfkit.sim.outside import Outside
 from wfkit.sim.recording import Event, Recording, RunRecord, Stopped
@@ -304,7 +304,7 @@ class Simulation:
             script_error=self.outside.error,
             decode=self.subject.workflow.signature.result.decode,
         )
-        sometimes = (check for check in self.subject.invariants if getattr(check, "when", "") == "sometimes")
+        sometimes = (check for check in self.subject.invariants if asking_of(check).when == "sometimes")
         recording.held = {name_of(check) for check in sometimes if failed(check, self.world, recording) is None}
         return recording
 

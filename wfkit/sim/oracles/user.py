@@ -6,9 +6,8 @@ import inspect
 from collections.abc import Iterator
 
 from wfkit.api.definitions import where_defined
-from wfkit.sim.faults import CLASSES
 from wfkit.sim.findings import Violation
-from wfkit.sim.invariants import Check, failed, name_of
+from wfkit.sim.invariants import Check, asking_of, failed, name_of
 from wfkit.sim.oracles.schedule import Schedule
 
 
@@ -17,16 +16,16 @@ def invariants(schedule: Schedule) -> Iterator[Violation]:
     recording, subject = schedule.recording, schedule.reference.subject
     broken = {name: (told, where) for name, told, where in recording.broken}
     for check in subject.invariants:
-        if schedule.nominal not in getattr(check, "classes", "".join(CLASSES)):
+        asking = asking_of(check)
+        if schedule.nominal not in asking.classes:
             continue
-        when = getattr(check, "when", "")
         name = name_of(check)
-        if when == "always" and name in broken:
+        if asking.when == "always" and name in broken:
             told, where = broken[name]
             yield _violation(schedule, check, told, f"it did not hold at {where}")
-        elif when == "eventually" and recording.ended > check.within:  # type: ignore[attr-defined]  # set by eventually()
+        elif asking.when == "eventually" and recording.ended > asking.within:
             yield _violation(schedule, check, "it had not come to rest in time", "")
-        elif when not in ("always", "sometimes"):
+        elif asking.when not in ("always", "sometimes"):
             answer = failed(check, recording.world, recording)
             if answer is not None:
                 yield _violation(schedule, check, answer, "")
