@@ -65,3 +65,18 @@ def test_an_engine_that_does_not_run_is_told_before_the_screens(tmp_path: Path, 
     """With the status of the other commands."""
     terminal.open(80, 24, *WFKIT, "ui", "--engine", "nowhere")
     assert "no engine runs at nowhere" in terminal.until("status 4")
+
+
+def test_what_is_typed_at_once_behind_a_slash_is_a_filter(engine: Path, terminal: Terminal) -> None:
+    """All of it, in runs and in what is found by words; none of its letters is a key of the list, and a slash is one."""
+    call(engine, "start", "nap", '"2 days"', "--id", "napper")
+    terminal.open(80, 24, *WFKIT, "ui")
+    terminal.until("> napper")
+    terminal.keys("/status:/ecpoX")
+    terminal.until("no status '/ecpox'")
+    terminal.keys("Escape")
+    terminal.until("> napper", "/ Filter")
+    terminal.keys("3")
+    terminal.until("WHAT")
+    terminal.keys("/nap/o")
+    terminal.until(" nap/o")

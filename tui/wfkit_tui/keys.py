@@ -55,15 +55,18 @@ MOVES: Keys = [
 
 TABLE: Keys = [*MOVES, Binding("enter", "open", "Open", key_display="Enter")]
 
+FILTER = Binding("slash", "filter", "Filter", key_display="/", priority=True)
+"""It comes before all that is typed right behind it: that belongs into the line, and would be keys of the list."""
+
 FINDING: Keys = [
-    Binding("slash", "filter", "Filter", key_display="/"),
+    FILTER,
     _hidden("o", "sort", "Sort in another way"),
     _hidden("escape", "unfilter", "Take the filter off, then back"),
 ]
 """Of a screen whose rows are all at hand."""
 
 RUNS: Keys = [
-    Binding("slash", "filter", "Filter", key_display="/"),
+    FILTER,
     Binding("s", "start", "Start"),
     Binding("e", "send", "Send"),
     Binding("c", "cancel", "Cancel"),

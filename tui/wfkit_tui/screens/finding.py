@@ -34,7 +34,7 @@ class FindingFrame(Frame):
 
     def action_filter(self) -> None:
         self._field.add_class("-shown")
-        self._field.focus()
+        self.set_focus(self._field)
 
     def action_unfilter(self) -> None:
         """Take the words back; a screen that was opened from another one, and shows all, is left."""

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import Center, Middle
 from textual.css.query import NoMatches
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from wfkit.cli.output import near
 from wfkit.cli.statuses import LOOKS, word
@@ -21,7 +21,7 @@ from wfkit.errors import WfkitError
 from wfkit.replay.explain import spell
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
-from wfkit_tui.drawing import Line, Piece
+from wfkit_tui.drawing import Line, Piece, counted
 from wfkit_tui.refresher import Refresher
 from wfkit_tui.widgets.bar import Bar
 from wfkit_tui.widgets.footer import Footer
@@ -174,7 +174,7 @@ class Frame(Screen[None]):
                     Piece(f" {count:,}" + (f" {word(status)}" if wide or status in ("running", "failed", "blocked") else "")),
                 ]
         left += self._struck(wide)
-        right = [Piece(f"   {self.ui.rate:.0f} entries/s ", "dim")] if facts is not None else []
+        right = [Piece(f"   {counted(round(self.ui.rate), 'entry', 'entries')}/s ", "dim")] if facts is not None else []
         if wide:
             right.append(Piece(f"  {_short(self.backend.store)} ", "dim"))
         return left, right
@@ -183,9 +183,8 @@ class Frame(Screen[None]):
         """Yield how often chaos has struck, and how far it has put the clock forward."""
         chaos = self.ui.chaos
         if chaos is not None and chaos.strikes:
-            strikes = (" strike" if chaos.strikes == 1 else " strikes") if wide else ""
             yield Piece("   ⚡", "bold magenta")
-            yield Piece(f" {chaos.strikes:,}{strikes}")
+            yield Piece(f" {counted(chaos.strikes, 'strike') if wide else f'{chaos.strikes:,}'}")
             if chaos.ahead:
                 yield Piece(f"   clock +{spell(chaos.ahead)}" if wide else f" +{spell(chaos.ahead)}", "magenta")
 
@@ -210,6 +209,10 @@ class Frame(Screen[None]):
         if facts is None and self.backend.trouble and code is None:
             return "no engine: this is what the journal holds. wfkit dev or wfkit serve runs one", "yellow"
         return "", ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let a slash be a letter in the line that it leads to."""
+        return action != "filter" or not isinstance(self.focused, Input)
 
     # -- keys of all screens -------------------------------------------------------------------------------------------
 

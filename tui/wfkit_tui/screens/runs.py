@@ -130,7 +130,7 @@ class RunsScreen(Frame):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what works: nothing changes without an engine."""
-        return self.backend.live or action not in acting.ACTIONS
+        return super().check_action(action, parameters) and (self.backend.live or action not in acting.ACTIONS)
 
     # -- reading and painting ------------------------------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ class RunsScreen(Frame):
     def action_filter(self) -> None:
         field = self.query_one("#filter", Input)
         field.add_class("-shown")
-        field.focus()
+        self.set_focus(field)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._check(event.value)

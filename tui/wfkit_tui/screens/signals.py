@@ -104,7 +104,7 @@ class SignalsScreen(FindingFrame):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what works: nothing is sent without an engine."""
-        return self.backend.live or action not in acting.ACTIONS
+        return super().check_action(action, parameters) and (self.backend.live or action not in acting.ACTIONS)
 
     async def _read(self) -> None:
         found = await self.backend.ask(ListSignals(limit=LIMIT))
