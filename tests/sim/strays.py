@@ -8,7 +8,7 @@ import os
 import random
 import time
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from os import urandom
 from random import random as lot
 from time import time as wall
@@ -58,6 +58,22 @@ async def wall_date(n: int) -> str:
     began = datetime.now()  # noqa: DTZ005
     await sleep("2h")
     return await (load if (datetime.now() - began).total_seconds() > 3600 else note)("done")  # noqa: DTZ005
+
+
+@workflow
+async def rush_hour(n: int) -> str:
+    return await (load if datetime.now().hour == 7 else note)("done")  # noqa: DTZ005
+
+
+@workflow
+async def christmas(n: int) -> str:
+    return await (load if datetime.now(UTC).month == 12 else note)("done")
+
+
+@workflow
+async def kept_list(n: int) -> str:
+    SEEN.add(str(len(SEEN)))
+    return await note(", ".join(sorted(SEEN)))
 
 
 @workflow

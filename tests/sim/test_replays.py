@@ -16,7 +16,9 @@ from tests.sim.strays import (
     bound_chance,
     bound_chance_in_long_text,
     bound_clock,
+    christmas,
     environment,
+    kept_list,
     late_deadline,
     local_hour,
     logged_and_numbered,
@@ -26,6 +28,7 @@ from tests.sim.strays import (
     own_chance,
     parent,
     rare_lot,
+    rush_hour,
     seen_before,
     set_of_objects,
     set_of_tasks,
@@ -39,7 +42,7 @@ from tests.sim.strays import (
 from wfkit import Workflow, sleep, step, workflow
 from wfkit.sim.code import registry_of
 from wfkit.sim.findings import Violation
-from wfkit.sim.replays import replayed
+from wfkit.sim.replays import parted, replayed
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
 
@@ -63,6 +66,8 @@ def replays_of(workflow: Workflow[..., Any], arg: int = 1) -> list[Violation]:
         (unsafe_clock, "time.time(), at", "now()"),
         (bound_clock, "time.time(), at", "now()"),
         (wall_date, "datetime.now(), at", "now()"),
+        (rush_hour, "datetime.now(), at", "now()"),
+        (christmas, "datetime.now(), at", "now()"),
         (weekday, "time.localtime(), at", "now()"),
         (local_hour, "time zone", "UTC"),
         (late_deadline, "time.time(), at", "now()"),
@@ -120,6 +125,17 @@ def test_a_finding_tells_both_sides_and_where() -> None:
     assert violation.title == "unsafe_clock goes another way when it is replayed: step note instead of step load"
     assert violation.evidence[:2] == ("recorded: step load (entry 2 of 3)", "replayed: step note")
     assert all("time.time() at" in line for line in violation.evidence[2:])
+
+
+def test_two_executions_that_part_by_their_arguments_tell_these_and_what_is_left_behind() -> None:
+    """The names of the steps are equal, so they alone would tell nothing."""
+    subject = Subject(kept_list, (1,))
+    (violation,) = parted(Simulation(subject).run(), Simulation(subject).run(), registry_of(subject, None))
+
+    assert violation.title == "kept_list asks for note with other arguments each time it is executed"
+    assert violation.evidence == ('executed once: note("0")', 'executed again: note("0, 1")')
+    assert "SEEN, at" in violation.why
+    assert "strays.py:" in violation.line
 
 
 def test_histories_of_children_are_replayed_as_well() -> None:

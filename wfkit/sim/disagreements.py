@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
-from collections.abc import Callable, Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
 from random import Random
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from wfkit.core.commands import Command, CompleteRun, FailRun, RunStep, StartChi
 from wfkit.core.compare import Difference, describe, differences, identity, name_of
 from wfkit.core.machine import Activation, Code, Machine
 from wfkit.core.names import nested, own_functions
-from wfkit.sim.elsewhere import DIFFERENCES, NONE, Elsewhere, at
+from wfkit.sim.elsewhere import DIFFERENCES, MOMENTS, NONE, Elsewhere, at
 
 PREFIXES_MAX = 200
 """Beginnings of one history that are replayed."""
@@ -72,13 +72,32 @@ def disagreements(code: Code, fed: Sequence[Activation], length: int, start: int
     """
     whole = next((index for index, activation in enumerate(fed) if activation.commands is None), len(fed))
     arguments: list[Disagreement] = []
+    looks_at_clock = False
     for number, prefix in enumerate(_prefixes(whole)):
         replay = functools.partial(_replay, code, fed[:prefix], length)
-        found = replay(_place(number, start))
+        place = _place(number, start)
+        found = replay(place)
         if found and found[-1].breaks:
             return [_explained(found[-1], number, start, replay)]
         arguments = arguments or found
+        looks_at_clock = looks_at_clock or _has_clock(place.sights)
+    if looks_at_clock:
+        replay = functools.partial(_replay, code, fed[:whole], length)
+        at_moments = (found[-1] for found in map(replay, _moments(whole, start)) if found and found[-1].breaks)
+        if (broken := next(at_moments, None)) is not None:
+            return [broken]
     return arguments
+
+
+def _has_clock(sights: Iterable[tuple[str, str]]) -> bool:
+    return any(what.startswith(("time.", "datetime.")) for what, _ in sights)
+
+
+def _moments(whole: int, start: int) -> Iterator[Elsewhere]:
+    """Yield the moments, or as many of them as a history of so many activations allows."""
+    few = max(1, min(len(MOMENTS), _ACTIVATIONS_MAX // max(whole, 1)))
+    for moment in MOMENTS[:: -(-len(MOMENTS) // few)]:
+        yield Elsewhere(moment, start, 0)
 
 
 def _place(number: int, start: int) -> Elsewhere:
@@ -118,6 +137,8 @@ def _explained(found: Disagreement, number: int, start: int, replay: Callable[[E
     ways = {same, *(way(_place(other, start)) for other in range(len(DIFFERENCES)))}
     if ways == {found.requested}:  # the same way everywhere
         return replace(found, sights=())
+    if _has_clock(found.sights) and any(way(moment) for moment in _moments(found.length, start)):
+        return found  # in the zone of this machine too
     moved = NONE._replace(zone=_place(number, start).difference.zone, language=_place(number, start).difference.language)
     return replace(found, zone=not same and way(Elsewhere(moved, start, 0)) != "")
 
@@ -158,15 +179,15 @@ def _told(machine: Machine, fed: Sequence[Activation], length: int, place: Elsew
         n=getattr(command, "n", 0),
         breaks=difference.breaks,
         about=about(recorded or command),
-        recorded=_around_difference(*told),
-        requested=_around_difference(*reversed(told)),
+        recorded=around_difference(*told),
+        requested=around_difference(*reversed(told)),
         entry=difference.seq,
         length=length,
         line=machine.sites.get(identity(requested), "") if requested is not None else "",
         reordered=requested is not None and name_of(requested) != "" and (type(requested), name_of(requested)) in ahead,
         sights=tuple(place.sights),
         zone=False,
-        state=_state_of(machine.code),
+        state=state_of(machine.code),
     )
 
 
@@ -186,7 +207,7 @@ def _raised(machine: Machine, fed: Sequence[Activation], length: int, place: Els
         reordered=False,
         sights=tuple(place.sights),
         zone=False,
-        state=_state_of(machine.code),
+        state=state_of(machine.code),
     )
 
 
@@ -213,7 +234,7 @@ def spelt(command: Command | None, *, arguments: bool) -> str:
             return f"{kind} {what}" + (f" {bytes(payload).decode()}" if payload is not None else "")
 
 
-def _around_difference(text: str, other: str) -> str:
+def around_difference(text: str, other: str) -> str:
     """Return a text so short that it fits into a line, with its beginning and the part in which it differs from another."""
     if len(text) <= _COMMAND_CHARS_MAX:
         return text
@@ -230,7 +251,7 @@ _CHANGING = frozenset(
 )
 
 
-def _state_of(code: Code) -> tuple[str, str] | None:
+def state_of(code: Code) -> tuple[str, str] | None:
     """Return what workflow code changes of its module, and where it uses it: `SEEN`, `shop.py:12`."""
     for function in own_functions(code.fn):
         for inner in nested(function.__code__):

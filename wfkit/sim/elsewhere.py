@@ -54,6 +54,16 @@ DIFFERENCES = (
     Difference(64 * _DAY + 21_600_000_029, 40 * _DAY, 1 - 2**-20, "Asia/Kolkata", "C"),
 )
 """Among them: another hour, weekday, month and year; a clock that hardly goes, and one that races."""
+MOMENTS = tuple(
+    Difference(ahead)
+    for ahead in (
+        *(hour * _HOUR for hour in range(1, 24)),
+        *(day * _DAY for day in range(1, 31)),
+        *(31 * month * _DAY for month in range(1, 12)),
+        *(365 * year * _DAY for year in (2, 5, 10, 30)),
+    )
+)
+"""Later and nothing else: at every hour, on every day of a month, in every month. For code that looks at the clock."""
 _PATIENCE = 1_000
 """After so many looks time goes by the hour: whoever waits for a moment is not to wait for ever."""
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from wfkit.api.registry import Registry
 from wfkit.core.commands import CompleteRun
-from wfkit.core.compare import describe, differences
+from wfkit.core.compare import Difference, differences
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.machine import activations
 from wfkit.sim.code import namespaces
-from wfkit.sim.disagreements import Disagreement, disagreements
+from wfkit.sim.disagreements import Disagreement, about, around_difference, disagreements, spelt, state_of
 from wfkit.sim.elsewhere import anywhere
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
@@ -42,8 +42,13 @@ def replayed(subject: Subject, recording: Recording[Any], registry: Registry) ->
     return violations_of(each for all in found.values() for each in all)
 
 
-def parted(one: Recording[Any], other: Recording[Any]) -> list[Violation]:
+def parted(one: Recording[Any], other: Recording[Any], registry: Registry) -> list[Violation]:
     """Compare two recordings of one schedule: from equal entries, code that looks at nothing else asks for equal commands.
+
+    Args:
+        one: a recording.
+        other: another one.
+        registry: the code of their runs.
 
     Returns:
         A violation for each workflow that did not; none if the recordings differ for another reason.
@@ -59,20 +64,45 @@ def parted(one: Recording[Any], other: Recording[Any]) -> list[Violation]:
                 break
             apart = differences(first.commands or (), second.commands or (), first.seq)
             if apart and not isinstance(apart[-1].requested, CompleteRun):  # only the result: replays tell of that
-                recorded, requested = (" ".join(describe(command)).strip() for command in apart[-1][1:3])
-                found[workflow] = Violation(
-                    "replay",
-                    "error",
-                    workflow,
-                    f"{workflow} goes another way each time it is executed: {requested} instead of {recorded}",
-                    workflow,
-                    id,
-                    evidence=(f"executed once: {recorded}", f"executed again: {requested}"),
-                    why="a branch, or an order, that depends on more than the history: objects by address, a module's state",
-                    fix="let only arguments, results, signals and wfkit's own clock and chance decide",
-                )
+                found[workflow] = _parted(workflow, id, apart[-1], state_of(registry.workflow(workflow)))
                 break
     return list(found.values())
+
+
+def _parted(workflow: str, run: str, apart: Difference, state: tuple[str, str] | None) -> Violation:
+    told = [spelt(command, arguments=not apart.breaks) for command in (apart.recorded, apart.requested)]
+    recorded, requested = around_difference(*told), around_difference(*reversed(told))
+    if apart.breaks or apart.recorded is None:
+        title = f"{workflow} goes another way each time it is executed: {requested} instead of {recorded}"
+    else:
+        title = f"{workflow} asks for {about(apart.recorded)} with other arguments each time it is executed"
+    cause, fix = _of_state(*state) if state is not None else _OF_MORE
+    return Violation(
+        "replay",
+        "error",
+        workflow,
+        title,
+        workflow,
+        run,
+        getattr(apart.requested or apart.recorded, "n", 0),
+        state[1] if state is not None else "",
+        (f"executed once: {recorded}", f"executed again: {requested}"),
+        cause,
+        fix,
+    )
+
+
+_OF_MORE = (
+    "a branch, or an order, that depends on more than the history: objects by address, a module's state",
+    "let only arguments, results, signals and wfkit's own clock and chance decide",
+)
+
+
+def _of_state(name: str, line: str) -> tuple[str, str]:
+    return (
+        f"it uses {name}, at {line}, which outlives the run: what one execution leaves there, the next one finds",
+        "keep it in a local variable or in a step's result: a replay starts with the module as it happens to be",
+    )
 
 
 def violations_of(found: Iterable[Disagreement], elsewhere: str = "") -> list[Violation]:
@@ -160,11 +190,7 @@ def _cause(it: Disagreement, elsewhere: str) -> tuple[str, str]:
             "iterate over sorted(...), or over a list or dict, which keep their order",
         )
     if it.state is not None:
-        name, line = it.state
-        return (
-            f"it uses {name}, at {line}, which outlives the run: what one execution leaves there, the next one finds",
-            "keep it in a local variable or in a step's result: a replay starts with the module as it happens to be",
-        )
+        return _of_state(*it.state)
     return (
         "it depends on something that differs between executions: the time zone, the environment, a module, a set's order",
         "let a step find it out, or pass it to the workflow as an argument",

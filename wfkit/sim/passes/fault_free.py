@@ -10,6 +10,7 @@ from typing import Any
 
 from wfkit.errors import HarnessLeak, SimulationBounds
 from wfkit.sim.campaign import Campaign
+from wfkit.sim.code import registry_of
 from wfkit.sim.faults import HOUR, Fault, Plan, Point, plain
 from wfkit.sim.oracles import judge_base
 from wfkit.sim.passes.replays import replay_all
@@ -89,7 +90,9 @@ def _other_starts(campaign: Campaign) -> Iterator[Plan]:
 def _leak(campaign: Campaign, again: Recording[Any]) -> None:
     """Tell why a schedule went two ways, if it is the workflow's doing; otherwise raise."""
     campaign.reference = Reference.of(campaign.subject, campaign.base, [], [])
-    campaign.note([*replay_all(campaign), *parted(campaign.base, again)], (), campaign.base)
+    campaign.note(
+        [*replay_all(campaign), *parted(campaign.base, again, registry_of(campaign.subject, None))], (), campaign.base
+    )
     if not campaign.found:
         raise HarnessLeak(f"the same schedule went two ways: {first_difference(campaign.base, again)}")
     campaign.parted = True
