@@ -11,6 +11,7 @@ from wfkit.api.primitives import sleep
 from wfkit.api.signals import Signal, wait_signal
 from wfkit.core import machine
 from wfkit.core.entries import ActivationStarted, AttemptFailed, StepFailed
+from wfkit.engine import projector
 from wfkit.engine.engine import Engine
 from wfkit.errors import JournalLocked, RunFailed, WorkerDied
 
@@ -342,3 +343,15 @@ def test_a_recovery_that_fails_leaves_the_journal_as_it_was(world: World, monkey
     assert world.disk.rows == rows
     world.clock.jump(7200)
     assert world.live(lambda engine: engine.get(doze, "run-5").result(), doze) == 5
+
+
+def test_an_engine_that_is_never_idle_projects_all_the_same(world: World) -> None:
+    """Whoever lists runs folds what is not projected: that stays little, however long the engine is busy."""
+
+    async def busy(engine: Engine) -> int:
+        for x in range(240):
+            await engine.start(doze, x, id=f"run-{x}")
+            await asyncio.sleep(0.25)
+        return len(engine._runs.changed)
+
+    assert world.crash(busy, doze) <= (projector.BUSY_SECONDS + 2 * projector.IDLE_SECONDS) * 4

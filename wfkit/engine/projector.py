@@ -12,6 +12,8 @@ from wfkit.journal.port import Journal
 
 IDLE_SECONDS = 1.0
 """The projection is written when nothing has changed for this long: it costs a commit, and only shortens recovery."""
+BUSY_SECONDS = 10.0
+"""While something changes all the time it is written this often: whoever lists runs folds what is not."""
 CHANGED_MAX = 5_000
 """So many changed runs are written even if the engine is busy: recovery folds what is not."""
 WARM_MAX = 20_000
@@ -35,16 +37,20 @@ class Projector:
         self._warm_max = warm_max
         self._task: asyncio.Task[None] | None = None
         self._failing = False
+        self._written = 0.0
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._work())
+        loop = asyncio.get_running_loop()
+        self._written = loop.time()
+        self._task = loop.create_task(self._work())
 
     async def _work(self) -> None:
         before = -1
         while True:
             await asyncio.sleep(IDLE_SECONDS)
             appended = self._runs.appended
-            if self._runs.changed and (appended == before or len(self._runs.changed) > CHANGED_MAX):
+            late = len(self._runs.changed) > CHANGED_MAX or asyncio.get_running_loop().time() - self._written >= BUSY_SECONDS
+            if self._runs.changed and (appended == before or late):
                 await self.write()
             before = appended
 
@@ -71,6 +77,7 @@ class Projector:
             self._failing = True
             return
         self._failing = False
+        self._written = asyncio.get_running_loop().time()
         for run in runs:
             if run.state.finished and self._is_spare(run):
                 self._runs.drop(run)
