@@ -7,13 +7,10 @@ were bound before the guard was in place, and `datetime.now`.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, tzinfo
 from functools import wraps
 from random import Random
 from typing import Any, NamedTuple
@@ -189,48 +186,10 @@ def _other_clocks() -> Iterator[None]:
     for name, (moment, reading) in read.items():
         setattr(time, name, _clock(f"time.{name}()", saved[name], moment, reading))
     try:
-        with _members(datetime, {"now": classmethod(_now), "utcnow": classmethod(_utcnow)}):
-            yield
+        yield
     finally:
         for name, real in saved.items():
             setattr(time, name, real)
-
-
-def _now(cls: type[datetime], tz: tzinfo | None = None) -> datetime:
-    place = ambient.of_workflow()
-    if not isinstance(place, Elsewhere):
-        return _bound("now", cls)(tz)  # type: ignore[no-any-return]  # datetime
-    ambient.tell(place, "datetime.now()")
-    return cls.fromtimestamp(place.wall() / 1e6, tz)
-
-
-def _utcnow(cls: type[datetime]) -> datetime:
-    place = ambient.of_workflow()
-    if not isinstance(place, Elsewhere):
-        return _bound("utcnow", cls)()  # type: ignore[no-any-return]  # datetime
-    ambient.tell(place, "datetime.utcnow()")
-    return cls.fromtimestamp(place.wall() / 1e6, UTC).replace(tzinfo=None)
-
-
-_REAL = {name: vars(datetime)[name] for name in ("now", "utcnow")}
-
-
-def _bound(name: str, cls: type[datetime]) -> Callable[..., Any]:
-    return _REAL[name].__get__(None, cls)  # type: ignore[no-any-return]  # a builtin method
-
-
-@contextmanager
-def _members(cls: type, members: dict[str, Any]) -> Iterator[None]:
-    """Replace members of a class that is written in C: it has no other seam, and everybody has a name for it already."""
-    namespace = gc.get_referents(vars(cls))[0]
-    saved = {name: namespace[name] for name in members}
-    namespace |= members
-    ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
-    try:
-        yield
-    finally:
-        namespace |= saved
-        ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
 
 
 @contextmanager
