@@ -88,6 +88,8 @@ def test_runs_are_stopped_by_id_and_by_filter(served: Wfkit) -> None:
     for number in range(4):
         served("start", "nap", '"2 days"', "--id", f"nap-{number}")
     assert served("runs", "cancel", "nap-0", "--reason", "enough").out == "nap-0\n"
+    nothing = served("runs", "cancel", "--filter", "wf:nap id:other", "--yes")
+    assert (nothing.out, nothing.err) == ("", "no unfinished run fits: wf:nap id:other\n")
     looked = served("runs", "cancel", "--filter", "wf:nap", "--dry-run")
     assert ([row[0] for row in looked.rows], looked.err) == (["nap-3", "nap-2", "nap-1"], "3 runs would be asked to cancel\n")
     unsure = served("runs", "terminate", "--filter", "wf:nap")
@@ -335,7 +337,7 @@ def test_sql_is_told_in_every_form(filled: Wfkit, folder: Path) -> None:
     assert filled("sql", query).rows == [["1", "a\\tb", ""], ["2", "c", "4.5"]]
     assert filled("sql", query, "--ndjson").lines == [{"x": 1, "y": "a\tb", "z": None}, {"x": 2, "y": "c", "z": 4.5}]
     limited = filled("sql", query, "-n", "1")
-    assert (len(limited.rows), limited.err) == (1, "there are more than 1 rows: --limit N shows them\n")
+    assert (len(limited.rows), limited.err) == (1, "there are more than 1 row: --limit N shows them\n")
     (folder / "q.sql").write_text(query, encoding="utf-8")
     assert filled("sql", f"@{folder}/q.sql").rows == filled("sql", query).rows
     assert filled("sql", "@nowhere.sql").status == 2

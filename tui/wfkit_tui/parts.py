@@ -14,7 +14,7 @@ from wfkit.core.commands import Json, RunStep
 from wfkit.core.entries import Record, RunStarted
 from wfkit.replay.explain import error_text, spell, until
 from wfkit.replay.timeline import Span
-from wfkit_tui.drawing import Line, Piece, clock_time, fact_lines, json_lines
+from wfkit_tui.drawing import Line, Piece, clock_time, counted, fact_lines, json_lines
 
 
 def span_lines(records: Sequence[Record], span: Span, present: int, width: int) -> list[Line]:
@@ -60,7 +60,8 @@ def _facts(records: Sequence[Record], span: Span, asked: RunStep | None, present
     if span.kind == "step" and span.until is not None and span.outcome == "completed":
         yield Fact(f"attempt {span.attempt}", f"+{spell(span.until - began)} completed", colour="green")
     if asked is not None:
-        yield Fact("policy", f"{asked.retry.max_attempts or 'any number of'} attempts, {spell(asked.timeout)} each")
+        most = asked.retry.max_attempts
+        yield Fact("policy", f"{counted(most, 'attempt') if most else 'any number of attempts'}, {spell(asked.timeout)} each")
         yield Fact("key", asked.key)
     if span.error is not None and not span.attempts:
         yield Fact("error", error_text(span.error), colour="red")

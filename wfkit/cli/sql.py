@@ -72,7 +72,7 @@ def sql(
     else:
         show_table(found.rows, _table(found))
     if found.more:
-        note(f"there are more than {limit} rows: --limit N shows them")
+        note(f"there are more than {limit} row{'s' if limit != 1 else ''}: --limit N shows them")
 
 
 def _read(text: str) -> str:

@@ -54,7 +54,7 @@ def info(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = N
             Fact("runs", f"{sum(runs.values()):,}" + (f": {counts}" if counts else "")),
             Fact("format", str(found.format)),
             Fact("written by", f"wfkit {found.wfkit}"),
-            Fact("opened", f"{found.epoch:,} times", str(found.epoch)),
+            Fact("opened", "once" if found.epoch == 1 else f"{found.epoch:,} times", str(found.epoch)),
         ]
     )
 
@@ -95,7 +95,7 @@ def repair(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
     done = mend(store)
     lost = done.unreadable + done.dropped
     if lost:
-        note(f"{lost:,} records could not be saved: look into the runs that they belong to, or restore a backup")
+        note(f"not saved: {lost:,} record{'s' if lost != 1 else ''}; look into the runs concerned, or restore a backup")
     if as_json:
         members: dict[str, Any] = {
             "path": str(store.absolute()),

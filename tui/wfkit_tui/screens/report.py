@@ -51,7 +51,7 @@ class ReportScreen(Frame):
     def on_mount(self) -> None:
         report = self._report
         verdict = Piece("✓ holds", "bold green") if report.ok else Piece("✗ fails", "bold red")
-        counts = f"  {report.schedules:,} schedules  {report.seconds:.1f} s"
+        counts = f"  {counted(report.schedules, 'schedule')}  {report.seconds:.1f} s"
         self.query_one("#title", Bar).show([Piece(" ‹ ", "dim"), Piece(f"{report.workflow}  ", "bold"), verdict, Piece(counts)])
         self.table.show(report.findings)
         self.table.focus()

@@ -41,4 +41,4 @@ def export(
         write_file(output, records)
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror}") from None
-    note(f"wrote {len(records)} records of run {state.id} to {output}")
+    note(f"wrote {len(records)} record{'s' if len(records) != 1 else ''} of run {state.id} to {output}")
