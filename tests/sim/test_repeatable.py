@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.quality import bugs, others, suspicious
+from tests.quality import bugs, others, shapes, suspicious
 from tests.quality.case import Case
 from tests.quality.outside import RESOURCES, World
+from wfkit.core.durations import microseconds
 from wfkit.sim.faults import Fault, kinds_at
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
@@ -22,7 +23,7 @@ LEFT_TO_CHANCE = {"D04", "D06", "D11", "module counter", "id by clock"}
 LONG = {"R01"}
 CASES = [
     case
-    for case in (*bugs.CASES, *suspicious.CASES, *others.CASES)
+    for case in (*bugs.CASES, *suspicious.CASES, *others.CASES, *shapes.CASES)
     if case.id not in LEFT_TO_CHANCE | LONG and case.upgrade_from is None
 ]
 FAULTS_A_CASE = 6
@@ -30,7 +31,16 @@ FAULTS_A_CASE = 6
 
 def subject_of(case: Case) -> Subject:
     return Subject(
-        case.workflow, case.args, World, RESOURCES, case.script, case.runs, expect=case.expect, id=case.run_id, workflows=()
+        case.workflow,
+        case.args,
+        World,
+        RESOURCES,
+        case.script,
+        case.runs,
+        expect=case.expect,
+        until=microseconds(case.until) if case.until is not None else None,
+        id=case.run_id,
+        workflows=case.workflows,
     )
 
 
