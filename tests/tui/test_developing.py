@@ -105,7 +105,7 @@ def test_an_engine_that_computes_without_end_is_told(tmp_path: Path) -> None:
     """With the line, as soon as it owes an answer for some seconds; a save replaces it."""
 
     async def test() -> None:
-        async with developing(tmp_path, (160, 45)) as seen:
+        async with beside_dev(tmp_path, (160, 45)) as seen:
             save(tmp_path, APP.replace("    charged = await", "    while True:\n        pass\n    charged = await"))
             await seen.until("app.py v2")
             asked = asyncio.ensure_future(seen.app.backend.ask(StartRun(workflow="purchase", input=Raw(b'"o-1"'), id="o-1")))
@@ -125,8 +125,8 @@ def test_the_next_worker_is_found_as_soon_as_it_serves(tmp_path: Path, monkeypat
     """The supervisor tells of it."""
 
     async def test() -> None:
-        async with developing(tmp_path) as seen:
-            monkeypatch.setattr(backend, "LOOK_SECONDS", 10 * SECONDS_MAX)
+        async with beside_dev(tmp_path) as seen:
+            monkeypatch.setattr(backend, "LOOK_SECONDS", 1_000.0)
             await seen.app.backend.ask(Strike(fault="kill"))
             await seen.until("○ no worker")
             await seen.until("● live")

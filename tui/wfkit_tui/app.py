@@ -29,7 +29,7 @@ from wfkit_tui.screens.runs import RunsScreen
 from wfkit_tui.screens.signals import SignalsScreen
 from wfkit_tui.screens.simulations import SimulationsScreen
 from wfkit_tui.screens.timers import TimersScreen
-from wfkit_tui.supervision import Supervision
+from wfkit_tui.supervision import STARTED, Supervision
 
 if TYPE_CHECKING:
     from wfkit.dev.supervisor import News
@@ -172,6 +172,8 @@ class WfkitApp(App[None]):
     def _hand_on(self) -> None:
         """Hand on what has arrived since the last time: so many entries, one painting."""
         if self.supervision is not None and (told := self.supervision.take(self.backend.clock())):
+            if any(line.level in STARTED for line in told):
+                self.backend.look()
             self.told.publish(told)
         if self._arrived:
             arrived, self._arrived = self._arrived, []

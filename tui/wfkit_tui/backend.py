@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -51,6 +54,10 @@ class Backend:
         """Why no engine answers."""
         self._clock = clock
         self._engine = engine
+        self._asked: dict[int, float] = {}
+        """Since when each request waits for the engine's answer."""
+        self._numbers = itertools.count()
+        self._wanted = asyncio.Event()
 
     def clock(self) -> int:
         """Return the present as the engine sees it, microseconds UTC."""
@@ -60,6 +67,15 @@ class Backend:
     def live(self) -> bool:
         return self.facts is not None
 
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the engine has owed an answer."""
+        return time.monotonic() - min(self._asked.values()) if self._asked else 0.0
+
+    def look(self) -> None:
+        """Look at once whether an engine has started, and not only in a while."""
+        self._wanted.set()
+
     async def ask(self, request: Request[A]) -> A:
         """Return the answer to a request: the engine's, or what the file says to one that only reads.
 
@@ -67,11 +83,15 @@ class Backend:
             EngineUnreachable: only an engine can answer.
             WfkitError: why there is no answer.
         """
+        number = next(self._numbers)
+        self._asked[number] = time.monotonic()
         try:
             return await _apart(self._client().ask(request))
         except EngineUnreachable:
             if request.acts or self._engine is not None:
                 raise
+        finally:
+            del self._asked[number]
         return await asyncio.to_thread(_read, self.store, request)
 
     async def news(self) -> AsyncIterator[News]:
@@ -90,7 +110,9 @@ class Backend:
                 self.facts, self.trouble = None, str(error)
             if lost:
                 yield Lost()
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
+            self._wanted.clear()
 
     def command(self, text: str) -> str:
         """Return a command line as it is typed beside this journal."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from wfkit.dev.supervisor import News
 
 LINES_MAX = 1_000
+STARTED = ("started", "reloaded")
+"""What is told as soon as another process serves."""
 _CODE = re.compile(r"^error\[\w+\]: ")
 
 
@@ -27,7 +29,8 @@ class Supervision:
 
     def __init__(self, news: SimpleQueue[News]) -> None:
         self._news = news
-        self._last_error = ""
+        self.last_error = ""
+        """The last line that the process which runs the code wrote to stderr."""
         self.lines: deque[LogLine] = deque(maxlen=LINES_MAX)
         """What was told last; the level is the kind of the news."""
         self.version = 0
@@ -60,15 +63,15 @@ class Supervision:
     def _fold(self, news: News) -> None:
         first = with_near_paths(news.text).partition("\n")[0]
         match news.kind:
-            case "started" | "reloaded":
+            case kind if kind in STARTED:
                 if self.version == 0 or news.kind == "reloaded":
                     self.version += 1
-                self.down = self.refused = self._last_error = ""
+                self.down = self.refused = self.last_error = ""
             case "refused":
                 self.refused = _CODE.sub("", first)
             case "died":
-                self.down = f"{first}: {self._last_error}" if self._last_error else first
+                self.down = f"{first}: {self.last_error}" if self.last_error else first
             case "stderr" if news.text.strip():
-                self._last_error = news.text.strip()
+                self.last_error = news.text.strip()
             case _:
                 pass

@@ -104,6 +104,7 @@ class DetailScreen(Frame):
             if self._view == "timeline":
                 self.query_one(Timeline).refresh()
             self._draw_title()
+            self._draw_part(top=False)
             self._draw_run()
 
     def value(self) -> str:
@@ -171,8 +172,8 @@ class DetailScreen(Frame):
         room = self.size.width - cells([*left, view])
         self.query_one("#title", Bar).show([*left, Piece(fitted(at, min(cell_len(at), max(room, 0))))], [view])
 
-    def _draw_part(self) -> None:
-        """Tell of the selected span or record."""
+    def _draw_part(self, *, top: bool = True) -> None:
+        """Tell of the selected span or record: from the top, or from the line that is at the top now."""
         page, selected = self._page, self._selected()
         if page is None or selected is None:
             return
@@ -183,7 +184,7 @@ class DetailScreen(Frame):
             lines = record_lines(page.records[selected.seq - 1])
             name, write = f"#{selected.seq} {selected.what}", lambda _width: lines
         self.query_one("#part-title", Rule).title(name)
-        self.query_one("#part", Page).show(write, top=True)
+        self.query_one("#part", Page).show(write, top=top)
 
     def _draw_run(self) -> None:
         """Tell of the run as a whole: first why it does not go on, or how it ended. What blocks it has a place of its own."""

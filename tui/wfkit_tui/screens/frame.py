@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from wfkit_tui.app import WfkitApp
 
 COLUMNS_MIN, ROWS_MIN = 60, 16
+SILENT_SECONDS = 3.0
+"""An engine that owes an answer for longer is told of: it may never give one."""
 _COUNTED = ("running", "blocked", "failed", "timed_out", "cancelled", "terminated", "completed")
 
 
@@ -159,6 +161,8 @@ class Frame(Screen[None]):
             state, app = Piece("○ no worker", "bold red"), ""
         elif facts is None:
             state, app = Piece("○ no engine", "bold yellow"), ""
+        elif self.backend.silent_seconds > SILENT_SECONDS:
+            state, app = Piece("● silent", "bold red"), facts.app
         elif facts.trouble is not None:
             state, app = Piece("● trouble", "bold red"), facts.app
         else:
@@ -203,6 +207,10 @@ class Frame(Screen[None]):
         if self._problem is not None and (facts is not None or code is None):  # the next worker may hold the journal already
             help = f"  ({self._problem.help})" if self._problem.help else ""
             return f"✗ {self._problem}{help}", "red"
+        silent = self.backend.silent_seconds
+        if facts is not None and silent > SILENT_SECONDS:
+            why = f": {code.last_error}" if code is not None and code.last_error else ": something computes without end"
+            return f"✗ no answer for {silent:.0f} s{why}", "red"
         if facts is not None and facts.trouble is not None:
             help = f"  ({facts.trouble.help})" if facts.trouble.help else ""
             return f"✗ {facts.trouble.message}{help}", "red"

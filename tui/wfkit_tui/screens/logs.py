@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 
+from wfkit.cli.output import with_near_paths
 from wfkit.control.messages import GetLogs, LogLine
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
@@ -17,6 +20,8 @@ from wfkit_tui.widgets.page import Page
 
 KEPT = 5_000
 """As many as the engine keeps."""
+_HEAD = 20
+"""Cells before the text: the time and the level."""
 _COLOURS = {
     "WARNING": "yellow",
     "ERROR": "red",
@@ -80,6 +85,10 @@ class LogsScreen(FindingFrame):
     def command(self) -> str:
         return f"wfkit runs logs {self._run_id or '@last'}"
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what works: logs have one order."""
+        return action != "sort" and super().check_action(action, parameters)
+
     def action_follow(self) -> None:
         self._page.follow = not self._page.follow
         if self._page.follow:
@@ -108,29 +117,52 @@ class LogsScreen(FindingFrame):
 
     def _draw(self) -> None:
         words = self.sought.casefold().split()
-        lines = [drawn for one in self._records if all(word in _text(one) for word in words) for drawn in _drawn(one)]
-        if not lines:
+        logged = {line for one in self._records if one.logger for line in _printed(one)}
+        shown = [
+            one
+            for one in self._records
+            if all(word in _text(one) for word in words) and not (one.level == "stderr" and one.text in logged)
+        ]
+        if not shown:
             if words:
                 nothing = f"no line contains: {self.sought}"
             elif self.backend.live:
                 nothing = "nothing was logged yet"
             else:
                 nothing = "logs are of an engine that runs, and none does"
-            lines = [[], [Piece(f"  {nothing}", "dim")]]
-        self._page.show(lambda _width: lines)
+            self._page.show(lambda _width: [[], [Piece(f"  {nothing}", "dim")]])
+        else:
+            self._page.show(lambda width: [line for one in shown for line in _drawn(one, width)])
 
 
 def _text(line: LogLine) -> str:
     return f"{line.level} {line.run or ''} {line.step or line.logger} {line.text}".casefold()
 
 
-def _drawn(line: LogLine) -> list[Line]:
-    first, *more = line.text.splitlines() or [""]
+def _printed(line: LogLine) -> list[str]:
+    """Return the lines that a worker of `wfkit dev` prints of what it logs, as they are told."""
+    return with_near_paths(f"{line.level} {line.logger}: {line.text}").splitlines()
+
+
+def _drawn(line: LogLine, width: int) -> Iterator[Line]:
+    """Yield the lines that show a record; what is too long goes on in the next one."""
     of = " ".join(filter(None, (line.run, line.step))) or line.logger
-    head: Line = [
-        Piece(f" {clock_time(line.t)}  ", "dim"),
-        Piece(f"{line.level:<9}", _COLOURS.get(line.level, "")),
-        Piece(f"{of}  " if of else "", "bold"),
-        Piece(first),
-    ]
-    return [head, *([Piece(" " * 20 + text)] for text in more)]
+    told = f"{of}  {line.text}" if of else line.text
+    rows = [row for text in told.splitlines() or [""] for row in _wrapped(text, max(width - _HEAD, 1))]
+    for number, row in enumerate(rows):
+        if number:
+            yield [Piece(" " * _HEAD + row)]
+            continue
+        name = row[: len(of)]
+        yield [
+            Piece(f" {clock_time(line.t)}  ", "dim"),
+            Piece(f"{line.level:<9}", _COLOURS.get(line.level, "")),
+            *([Piece(name, "bold")] if name else []),
+            Piece(row[len(name) :]),
+        ]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    if cell_len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, drop_whitespace=False, break_on_hyphens=False)

@@ -1,0 +1,45 @@
+"""What the logs show of what was logged and printed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from queue import SimpleQueue
+
+from tests.tui.conftest import engine_on, looking
+from wfkit.dev.supervisor import News
+from wfkit_tui.supervision import Supervision
+
+
+def test_a_long_line_is_read_to_its_end(journal: Path) -> None:
+    """It goes on below, behind the time and the level."""
+
+    async def test() -> None:
+        async with engine_on(journal), looking(journal) as seen:
+            await seen.press("6")
+            logging.getLogger("shop").warning("%sand the cause stands at the end", "this is long, " * 9)
+            await seen.until("at the end")
+            (first,) = [line for line in seen.lines if "WARNING" in line]
+            assert "shop  this is long" in first
+            assert all(line.startswith(" " * 20) for line in seen.lines if "long" in line and line != first)
+
+    asyncio.run(test())
+
+
+def test_what_a_worker_logs_and_prints_is_shown_once(journal: Path) -> None:
+    """What it prints beside that is shown as well."""
+
+    async def test() -> None:
+        news: SimpleQueue[News] = SimpleQueue()
+        async with engine_on(journal), looking(journal, supervision=Supervision(news)) as seen:
+            await seen.press("6")
+            logging.getLogger("shop").warning("no lamps\nsince monday")
+            for printed in ("WARNING shop: no lamps", "since monday", "a word from elsewhere"):
+                news.put(News("stderr", printed))
+            await seen.until("a word from elsewhere")
+            await seen.until("WARNING  shop  no lamps")
+            assert seen.text.count("no lamps") == seen.text.count("since monday") == 1
+            assert seen.text.count("stderr") == 1
+
+    asyncio.run(test())
