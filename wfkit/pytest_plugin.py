@@ -59,12 +59,14 @@ class Sim:
         self.reports: list[Report] = []
 
     def verify(self, workflow: Callable[..., Any], *args: Any, **options: Any) -> Report:
+        """As `wfkit.testing.verify`."""
         from wfkit.testing import verify
 
         self.reports.append(verify(workflow, *args, **options))
         return self.reports[-1]
 
     async def averify(self, workflow: Callable[..., Any], *args: Any, **options: Any) -> Report:
+        """As `wfkit.testing.averify`."""
         from wfkit.testing import averify
 
         report = await averify(workflow, *args, **options)
@@ -72,6 +74,7 @@ class Sim:
         return report
 
     def simulate(self, workflow: Callable[..., Any], *args: Any, **options: Any) -> Recording[Any]:
+        """As `wfkit.testing.simulate`."""
         from wfkit.testing import simulate
 
         return simulate(workflow, *args, **options)

@@ -269,6 +269,19 @@ def test_a_file_from_a_stranger_loads_nothing(verifying: Wfkit, shop: Path, chan
     assert "Zen" not in answer.err
 
 
+def test_a_file_that_does_not_name_all_it_takes_is_damaged(verifying: Wfkit, shop: Path) -> None:
+    """Whoever wrote in it is told what is missing, and no traceback."""
+    verifying(*FULFIL)
+    (file,) = shop.glob(".wfkit/failures/*.json")
+    changed: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    del changed["origin"]["wfkit"]["world"]
+    file.write_text(json.dumps(changed), encoding="utf-8")
+    answer = verifying("verify", "--replay", str(file))
+    assert answer.status == 3
+    assert "is damaged" in answer.err
+    assert "`world`" in answer.err
+
+
 # -- progress and interruption ----------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from xml.etree import ElementTree
 
 import typer
-from msgspec import Raw
+from msgspec import Raw, Struct, ValidationError, convert, to_builtins
 
 from wfkit.api.definitions import Step, Workflow
 from wfkit.api.registry import Registry
@@ -51,6 +51,22 @@ _QUIET_SECONDS = 0.3
 """What takes no longer needs no progress."""
 _LINE_SECONDS = 10.0
 """How often progress is told where it cannot be shown in place."""
+
+
+class Asked(Struct, frozen=True):
+    """What a call of the command names, as failure files hold it."""
+
+    target: str
+    """`APP:WORKFLOW`."""
+    input: str | None
+    """JSON; None if none was given."""
+    world: str
+    """`MODULE:NAME`; empty if none was given."""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Who can replay what is found."""
+        return {"wfkit": to_builtins(self)}
 
 
 @app.command(cls=PlainCommand)
@@ -110,10 +126,10 @@ def verify(
     if not target:
         raise UsageError("no workflow is named", "write APP:WORKFLOW, such as app.py:order")
     terms = _terms(faults or None, budget, seed, jobs)
-    origin = {"target": target, "input": None if input is None else bytes(read_input(input)).decode(), "world": world}
-    subject = _subject(origin)
+    asked = Asked(target, None if input is None else bytes(read_input(input)).decode(), world)
+    subject = _subject(asked)
     with _progress() as progress, user_output_on_stderr():
-        report = _explored(subject, origin, terms, progress)
+        report = _explored(subject, asked, terms, progress)
     _show(report, as_json=as_json)
     if report.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -138,7 +154,7 @@ def _terms(faults: list[str] | None, budget: str | None, seed: int, jobs: int) -
     return Terms(faults, budget=seconds, limit=seconds, seed=seed, jobs=jobs)
 
 
-def _subject(origin: Mapping[str, Any]) -> Subject:
+def _subject(asked: Asked) -> Subject:
     """Load what a call of the command names.
 
     Raises:
@@ -147,17 +163,16 @@ def _subject(origin: Mapping[str, Any]) -> Subject:
     """
     from wfkit.sim.subject import Subject
 
-    target = origin["target"]
-    app, colon, name = target.rpartition(":")
+    app, colon, name = asked.target.rpartition(":")
     if not colon or not app or not name:
-        raise UsageError(f"{target!r} does not name a workflow of an app", "write APP:WORKFLOW, such as app.py:order")
+        raise UsageError(f"{asked.target!r} does not name a workflow of an app", "write APP:WORKFLOW, such as app.py:order")
     registry: Registry = load(app)
     workflow = registry.workflow(name)
-    given = origin["input"]
-    args, keywords = workflow.decode_args(arguments(workflow, None if given is None else Raw(given.encode())))
+    given = None if asked.input is None else Raw(asked.input.encode())
+    args, keywords = workflow.decode_args(arguments(workflow, given))
     if keywords:
         raise UsageError(f"{name} has keyword-only parameters: {', '.join(keywords)}", "let them be ordinary parameters")
-    world = _world(origin["world"]) if origin["world"] else None
+    world = _world(asked.world) if asked.world else None
     told = {name: value for name in OF_WORLD if (value := getattr(world, name, None)) is not None}
     return Subject(workflow, args, world=world, workflows=tuple(registry.workflows.values()), **told)
 
@@ -181,7 +196,7 @@ def _world(ref: str) -> Callable[[], Any]:
     return found  # type: ignore[no-any-return]  # its result is whatever a world is
 
 
-def _explored(subject: Subject, origin: Mapping[str, Any], terms: Terms, progress: Callable[[Progress], None]) -> Report:
+def _explored(subject: Subject, asked: Asked, terms: Terms, progress: Callable[[Progress], None]) -> Report:
     """Search, and tell an error of the user's own code as one.
 
     Raises:
@@ -189,7 +204,7 @@ def _explored(subject: Subject, origin: Mapping[str, Any], terms: Terms, progres
     """
     from wfkit.testing.verification import explore
 
-    with calling(Caller({"wfkit": origin}, progress=progress)):
+    with calling(Caller(asked.origin, progress=progress)):
         try:
             return explore(subject, terms)
         except FaultSyntaxError as error:
@@ -246,15 +261,19 @@ def _replay(path: Path, *, as_json: bool) -> int:
     return STATUSES[verdict]
 
 
-def _replayed_here(path: Path, origin: Mapping[str, Any]) -> tuple[str, str]:
+def _replayed_here(path: Path, origin: object) -> tuple[str, str]:
     """Replay a file that this command made."""
-    for ref in (origin["target"], origin["world"]):
+    try:
+        asked = convert(origin, Asked)
+    except ValidationError as error:
+        raise FailureFileError(f"{path} is damaged: {error}", help="verify again: it is written anew") from None
+    for ref in (asked.target, asked.world):
         if ref and not _is_here(ref.rpartition(":")[0]):
             raise FailureFileError(f"{path.name} comes from elsewhere: {ref} is not in {Path.cwd()}")
-    subject = _subject(origin)
+    subject = _subject(asked)
     from wfkit.testing.verification import explore
 
-    with calling(Caller({"wfkit": origin}, replay=path)), user_output_on_stderr():
+    with calling(Caller(asked.origin, replay=path)), user_output_on_stderr():
         try:
             explore(subject)
         except Replayed as replayed:
