@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from wfkit.api.definitions import where_defined
 from wfkit.sim.code import registry_of
 from wfkit.sim.findings import Violation
+from wfkit.sim.oracles.words import listed
 from wfkit.sim.recording import Read, Recording
 from wfkit.sim.story import place
 from wfkit.sim.subject import Subject
@@ -16,6 +17,7 @@ Held: TypeAlias = Literal["random", "time", "attempt"]
 """What can be held constant: chance, the wall clock, or the number of the attempt."""
 
 _USE_KEY = "use step_info().idempotency_key, the same on every attempt and after every crash"
+_KEEP_OUTSIDE = "let the step return it, and hand it to the step that needs it; or keep it in a database"
 _CHANCE = ("random.", "uuid.", "secrets.", "os.urandom")
 _CLOCK = ("time.", "datetime.")
 
@@ -44,6 +46,10 @@ def find_cause(
         judge: says what is wrong with a schedule.
     """
     own = Cause(violation.why, violation.fix)
+    if recording.forgotten:  # a fault that is left only where a mere crash does not show it
+        names = listed(recording.forgotten)
+        verb = "is" if len(set(recording.forgotten)) == 1 else "are"
+        return Cause(f"{names} {verb} kept in the memory of the process, which a crash takes away", _KEEP_OUTSIDE)
 
     def is_clean(one: Recording[Any]) -> bool:
         return all(other.signature != violation.signature for other in judge(one))

@@ -246,9 +246,10 @@ def around_difference(text: str, other: str) -> str:
     return shown if begin + _COMMAND_CHARS_MAX - _BEGINNING_CHARS >= len(text) else f"{shown}..."
 
 
-_CHANGING = frozenset(
+CHANGING = frozenset(
     ("add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update")
 )
+"""Methods that change a container."""
 
 
 def state_of(code: Code) -> tuple[str, str] | None:
@@ -257,7 +258,7 @@ def state_of(code: Code) -> tuple[str, str] | None:
         for inner in nested(function.__code__):
             instructions = list(dis.get_instructions(inner))
             stored = {each.argval for each in instructions if each.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")}
-            changes = bool(_CHANGING & set(inner.co_names)) or any(each.opname == "STORE_SUBSCR" for each in instructions)
+            changes = bool(CHANGING & set(inner.co_names)) or any(each.opname == "STORE_SUBSCR" for each in instructions)
             for each in instructions:
                 if each.opname != "LOAD_GLOBAL":
                     continue

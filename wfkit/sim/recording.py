@@ -161,6 +161,8 @@ class Recording(Generic[R]):
     held: set[str] = field(default_factory=set)
     """Names of the `sometimes` that held."""
     script_error: str = ""
+    forgotten: list[str] = field(default_factory=list)
+    """Names of what modules held in memory and a crash took."""
     findings: list[Finding] = field(default_factory=list)
     """What `simulate` found, the infos too."""
 

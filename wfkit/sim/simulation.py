@@ -15,7 +15,7 @@ from typing import Any
 from wfkit import guard
 from wfkit.core.entries import BUS, AttemptFailed, Record
 from wfkit.engine.engine import Engine
-from wfkit.sim import ambient, real_io
+from wfkit.sim import ambient, memory, real_io
 from wfkit.sim.attempts import Attempts
 from wfkit.sim.bounds import watched
 from wfkit.sim.clock import Clock, Entropy
@@ -109,6 +109,7 @@ class Simulation:
         self._counts: dict[tuple[str, int, str, str], int] = {}
         self._always = Always(subject.invariants)
         self._buried = False
+        self._forgotten: list[str] = []
 
     # -- the whole of it ----------------------------------------------------------------------------------------------
 
@@ -139,6 +140,7 @@ class Simulation:
 
     def _run(self) -> Recording[Any]:
         surroundings.set(self._attempts)
+        memory.begin(self.subject)
         with ambient.within(self._attempts):
             self.world = self.subject.world() if self.subject.world is not None else None
             with replaced_globals(self.world):
@@ -149,6 +151,7 @@ class Simulation:
                     return self._recording()
                 finally:
                     self._bury()
+                    memory.leave()
 
     def _is_over(self) -> bool:
         return self._failure is not None or self._entries > ENTRIES_MAX or self._is_in_vain() or self.lives > LIVES_MAX
@@ -214,6 +217,10 @@ class Simulation:
         self.tell("crashed", "", 0, down)
         self.outside.pause()
         self.loop.call_later(down / 1e6, self._boot, context=self.outer())
+
+    def forget(self) -> None:
+        """Let the memory of the process be gone, as with a process that really dies."""
+        self._forgotten = memory.forget(self.subject)
 
     def upgrade(self) -> None:
         """Let the next life run the new code."""
@@ -302,6 +309,7 @@ class Simulation:
             stopped=self._stopped(),
             broken=self._always.broken,
             script_error=self.outside.error,
+            forgotten=self._forgotten,
             decode=self.subject.workflow.signature.result.decode,
         )
         sometimes = (check for check in self.subject.invariants if asking_of(check).when == "sometimes")
