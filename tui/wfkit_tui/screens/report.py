@@ -54,6 +54,7 @@ class ReportScreen(Frame):
         counts = f"  {counted(report.schedules, 'schedule')}  {report.seconds:.1f} s"
         self.query_one("#title", Bar).show([Piece(" ‹ ", "dim"), Piece(f"{report.workflow}  ", "bold"), verdict, Piece(counts)])
         self.table.show(report.findings)
+        self.table.styles.max_height = 1 + max(len(report.findings), 2)  # room that few of them leave is the story's
         self.table.focus()
         self._draw()
 
