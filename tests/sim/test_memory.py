@@ -127,6 +127,7 @@ def said_against(workflow: Workflow[..., Any]) -> list[Finding]:
     ids=["dict", "global", "cache"],
 )
 def test_what_a_later_step_needs_is_gone_after_a_crash(workflow: Workflow[..., Any], kept: str) -> None:
+    """Wherever it is kept, the finding names it."""
     [finding] = said_against(workflow)
 
     assert (finding.oracle, finding.severity) == ("difference", "error")
@@ -135,6 +136,7 @@ def test_what_a_later_step_needs_is_gone_after_a_crash(workflow: Workflow[..., A
 
 
 def test_a_search_finds_it_unasked_and_a_schedule_shows_it_again() -> None:
+    """Nobody who has made this mistake would think of asking for this fault."""
     report = verify(keeps_in_a_dict, "bob", world=World, resources=RESOURCES, budget="1s")
 
     assert [finding.why for finding in report.findings if finding.severity == "error"] == [
@@ -154,6 +156,7 @@ def test_a_cache_that_is_filled_again_is_clean() -> None:
 
 
 def test_what_the_world_uses_is_outside_and_outlives_a_crash() -> None:
+    """It stands for other machines, which go on."""
     fault = "crash_fresh@1:step.journaled:store"
     report = verify(stores_outside, "ann", world=WorldWithShelf, resources=RESOURCES, faults=fault, budget="1s")
 
