@@ -29,8 +29,9 @@ from tests.cli.conftest import SECONDS_MAX, Wfkit, environment
 from tests.cli.test_engine import serving
 from tests.cli.test_help import AT_ONCE, loaded
 from wfkit.cli.commands import LazyGroup, app
-from wfkit.cli.completing import FILTERS, STATUSES, WORDS, candidates, split
+from wfkit.cli.completing import FILTERS, PROFILES, STATUSES, WORDS, candidates, split
 from wfkit.core.state import STATUSES as ALL_STATUSES
+from wfkit.dev import chaos
 from wfkit.journal.filters import DETAILS, KEYS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -95,6 +96,7 @@ def test_the_table_that_was_written_beforehand_is_typers_own() -> None:
 def test_filters_are_those_of_the_journal() -> None:
     """Every key and every status."""
     assert {key.rstrip(":.") for key in FILTERS} == set(KEYS)
+    assert set(PROFILES) == set(chaos.PROFILES)
     assert set(STATUSES) == {*ALL_STATUSES, *DETAILS}
 
 
@@ -124,6 +126,7 @@ def words(line: str) -> list[str]:
         ("wfkit store b", ["backup"]),
         ("wfkit completion ", ["bash", "zsh", "fish"]),
         ("wfkit chaos d", ["delay", "dup"]),
+        ("wfkit dev --chaos r", ["rough"]),
         ("wfkit explain WF021", ["WF021"]),
         ("wfkit serve ap", ["app.py"]),
         ("wfkit serve pack", ["package/"]),

@@ -124,6 +124,32 @@ def test_an_engine_that_is_too_busy_to_answer_is_not_taken_for_none(tmp_path: Pa
         lock.release()
 
 
+def test_who_waited_long_for_an_engine_that_is_replaced_asks_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is how long there has been none."""
+    monkeypatch.setattr(cli_engine, "HAND_OVER_SECONDS", 0.3)
+    store = tmp_path / "journal.duckdb"
+    asked: list[float] = []
+
+    def leave(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            time.sleep(0.6)
+        listener.close()
+        asked.append(time.monotonic())
+
+    with bare_socket(tmp_path), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "engine.sock"))
+        listener.listen()
+        leaving = threading.Thread(target=leave, args=[listener])
+        leaving.start()
+        with pytest.raises(EngineUnreachable):
+            act(GetStatus(run="x"), store, None)
+        leaving.join(SECONDS_MAX)
+    assert time.monotonic() - asked[0] > 0.3
+
+
 def test_only_where_another_engine_follows_is_it_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the error comes at once."""
     monkeypatch.setattr(cli_engine, "HAND_OVER_SECONDS", 0.5)

@@ -67,6 +67,7 @@ def test_another_store_is_named_in_what_to_do_next(wfkit: Wfkit, folder: Path) -
         (["app.py:pay", "{id: 7}"], 2, "the shell took the quotes away"),
         (["app.py:pay", "{'id': 7}"], 2, "JSON has double quotes inside"),
         (["app.py:pay", "{id:", "7}"], 2, "put INPUT in single quotes"),
+        (["app.py:nap", '"2s'], 2, """a text keeps its double quotes: '"2s"'"""),
         (["app.py:nap", "2s"], 2, """a text keeps its double quotes: '"2s"'"""),
         (["app.py:pay"], 2, "missing a required argument: 'order'"),
         (["app.py:pay", "@missing.json"], 2, "cannot read missing.json: No such file or directory"),

@@ -199,6 +199,7 @@ def test_a_state_is_shown_with_its_large_values(path: Path) -> None:
         ("order", "'order' begins several run ids: order-1, order-2, order-30"),
         ("ordre-2", "no run 'ordre-2'; did you mean order-2"),
         ("zzz", "no run 'zzz'$"),
+        ("@lst", "no run '@lst': there are @last and @failed"),
         ("Parent", "no run 'Parent'; did you mean parent"),
     ],
 )

@@ -18,7 +18,7 @@ from wfkit.core.durations import Duration, microseconds
 from wfkit.core.keys import check_run_id
 from wfkit.core.machine import Machine, current
 from wfkit.core.matching import Arrived, Wait
-from wfkit.errors import DefinitionError
+from wfkit.errors import CodecError, DefinitionError
 
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
@@ -145,7 +145,11 @@ async def _wait(
             timer.cancel()
         machine.close_wait(wait, took)
     source = next(signal for signal in signals if signal.name == took.name)
-    return Received(source.codec.decode(took.payload), source)
+    try:
+        return Received(source.codec.decode(took.payload), source)
+    except CodecError as error:
+        help = "let the type of the signal take that too, and the run goes on with it"
+        raise CodecError(f"signal {took.name!r} came with another payload: {error}", help=help) from None
 
 
 def _expire(wait: Wait) -> None:

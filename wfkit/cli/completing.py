@@ -30,6 +30,7 @@ STATUSES = (
     *("running", "waiting", "retrying", "compensating", "blocked"),
     *("completed", "failed", "cancelled", "terminated", "timed_out"),
 )
+PROFILES = ("calm", "rough", "storm")
 FILTERS = {
     "status:": "failed,waiting",
     "wf:": "workflow, such as order_*",
@@ -292,6 +293,7 @@ _KINDS: dict[str, Callable[[Asked], Iterator[Candidate]]] = {
     "PAYLOAD": _inputs,
     "QUERY": _inputs,
     "CODE": _codes,
+    "PROFILE": lambda _: map(Candidate, PROFILES),
 }
 """By what help calls a value."""
 

@@ -69,14 +69,16 @@ def act(request: Request[A], store: Path, engine: Path | None) -> A:
         EngineUnreachable: none runs, or the one that runs answers no commands.
         WfkitError: why there is no answer.
     """
-    began = time.monotonic()
+    failing_since: float | None = None
     while True:
         try:
             return reach(store, engine).ask(request)
         except (EngineUnreachable, EngineClosed) as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise
-            if time.monotonic() - began > _patience(store, engine):
+            if failing_since is None:  # not before: an engine that was stuck may have been replaced while it was asked
+                failing_since = time.monotonic()
+            if time.monotonic() - failing_since > _patience(store, engine):
                 if engine is None:
                     _refuse_better(store)
                 raise

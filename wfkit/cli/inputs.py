@@ -46,7 +46,7 @@ def _quoting(text: str) -> str:
         return f"""{why}; write single quotes around all of it: '{{"id": 7}}', or use a file: @input.json"""
     if text[:1] in ("{", "["):
         return "write it to a file: @input.json; or give it to stdin: -"
-    return f"""a text keeps its double quotes: '"{text}"'"""
+    return f"""a text keeps its double quotes: '"{text.strip('"')}"'"""
 
 
 def _lower(text: str) -> str:

@@ -156,8 +156,10 @@ class Child:
                 self._answers.put_nowait(answer)
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        # Not by the process's own `kill`: that takes the status of one that has just ended, and asyncio then makes one up.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def close(self) -> None:
         """Kill it, if need be, and wait for its end."""

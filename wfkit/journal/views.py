@@ -36,6 +36,8 @@ _SORTED_BY: dict[Sort, str] = {
     sort: f"ORDER BY {sort} {{direction}} NULLS LAST, run {{direction}}"
     for sort in ("started", "updated", "id", "workflow", "status", "wake_at")
 }
+_BY_ORDER = ("@last", "@failed")
+"""Names of runs by what happened last."""
 _CANDIDATES_MAX = 5
 _SIMILAR_AMONG = 5_000
 _FROM_CANDIDATES = "FROM entries WHERE coalesce(kind = ?, true) AND (contains(decode(body), ?) OR starts_with(decode(body), ?))"
@@ -131,7 +133,7 @@ def get_run(connection: Connection, name: str, generation: int | None = None) ->
     Raises:
         UnknownRun: no run has this name, or several have, and the message says which come near; or it has no such generation.
     """
-    if name in ("@last", "@failed"):
+    if name in _BY_ORDER:
         statuses: frozenset[Status] | None = frozenset({"failed"}) if name == "@failed" else None
         found = list_runs(connection, RunFilter(statuses), sort="started" if name == "@last" else "updated", limit=1)
         if not found:
@@ -307,6 +309,8 @@ def _several(name: str, matches: set[str]) -> str:
 
 
 def _none(connection: Connection, name: str, tail: Mapping[int, RunState]) -> str:
+    if name.startswith("@"):
+        return f"no run {name!r}: there are {' and '.join(_BY_ORDER)}"
     query = "SELECT id FROM runs WHERE run <> ? ORDER BY run DESC LIMIT ?"
     ids = {id for (id,) in connection.execute(query, [BUS, _SIMILAR_AMONG]).fetchall()}
     ids.update(state.id for state in tail.values())

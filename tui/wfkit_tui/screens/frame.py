@@ -204,13 +204,13 @@ class Frame(Screen[None]):
         if code is not None and code.refused:
             held = f"still running v{code.version}" if facts is not None else "nothing runs"
             return f"▲ {held}; fix and save: {code.refused}", "yellow"
-        if self._problem is not None and (facts is not None or code is None):  # the next worker may hold the journal already
-            help = f"  ({self._problem.help})" if self._problem.help else ""
-            return f"✗ {self._problem}{help}", "red"
         silent = self.backend.silent_seconds
         if facts is not None and silent > SILENT_SECONDS:
             why = f": {code.last_error}" if code is not None and code.last_error else ": something computes without end"
             return f"✗ no answer for {silent:.0f} s{why}", "red"
+        if self._problem is not None and (facts is not None or code is None):  # the next worker may hold the journal already
+            help = f"  ({self._problem.help})" if self._problem.help else ""
+            return f"✗ {self._problem}{help}", "red"
         if facts is not None and facts.trouble is not None:
             help = f"  ({facts.trouble.help})" if facts.trouble.help else ""
             return f"✗ {facts.trouble.message}{help}", "red"

@@ -66,6 +66,9 @@ def stop(
     if bool(names) == bool(filter):
         raise UsageError("which runs? Name their ids, or give a --filter, and not both")
     runs = _by_filter(filter, store, engine) if filter else [act(FindRun(run=name), store, engine).run for name in names]
+    if not runs and not as_json:
+        note(f"no unfinished run fits: {filter}")
+        return
     if dry_run:
         _show_meant(verb, runs, as_json=as_json)
         return
@@ -111,7 +114,7 @@ def _stop_each(
                 if not as_json:
                     print(run.id)
     finally:  # what has been done is told, whatever came then
-        if as_json and (stopped or ended):
+        if as_json and (stopped or ended or not runs):
             show_json(verb, {"dry_run": False, "runs": stopped, "ended": ended})
     if ended and not as_json:
         note(f"{len(ended):,} had ended already")
