@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.sim.judging import World, book, campaign, found, grave, note, pay, refund, release, reserve, shop, subject_of, unbook
-from wfkit import Retry, Step, saga, step, step_info, workflow
+from tests.sim.judging import (
+    World,
+    ask,
+    book,
+    campaign,
+    found,
+    grave,
+    note,
+    pay,
+    refund,
+    release,
+    reserve,
+    shop,
+    subject_of,
+    unbook,
+)
+from wfkit import Retry, Step, saga, step, step_info, undoes, workflow
 from wfkit.sim.findings import Violation
 from wfkit.sim.subject import residue
 
@@ -270,3 +285,29 @@ def test_an_undo_that_finds_nothing_is_fine_where_there_is_nothing() -> None:
     """Before the effect took place, or after another undo of the same thing."""
     assert signature(found(subject_of(undoes_another), "fatal@1:call.before:reserve")) == []
     assert signature(found(subject_of(undoes_itself_twice), "fatal@2:call.before:pay")) == []
+
+
+@step
+async def refund_what_is_known(amount: int) -> None:
+    if undoes(pay).result is not None:
+        await ask("refund", amount=amount)
+
+
+@workflow
+async def says_sorry() -> str:
+    try:
+        async with saga() as s:
+            await s.do(reserve, "a", undo=release)
+            await s.do(pay, 3, undo=refund_what_is_known)
+    except Exception:  # noqa: BLE001  # as a batch does that goes on with the next one
+        return "sorry"
+    return "ok"
+
+
+def test_a_saga_whose_failure_is_caught_has_undone_what_it_did() -> None:
+    """The answer tells of the failure, so the run may complete; a payment that stays is none the better for it."""
+    [violation] = found(subject_of(says_sorry), "lost_ack@2:call.after:pay", "fatal@2:call.before:pay:2")
+    assert (violation.oracle, violation.severity, violation.about) == ("saga", "error", "pay")
+    assert violation.title == "a saga of says_sorry was undone, and pay was not"
+    assert "refund_what_is_known ended well, but asked nobody" in violation.why
+    assert found(subject_of(says_sorry), "fatal@2:call.before:pay") == []

@@ -207,7 +207,7 @@ def failed_in_base(schedule: Schedule) -> Iterator[Violation]:
     run = recording.run
     if run is not None and run.status in ("failed", "timed_out"):
         reference, workflow = schedule.reference, run.state.workflow
-        told = f"{run.error.type}: {run.error.message}" if run.error is not None else run.status
+        told = f"{run.error.type}: {run.error.message}".partition("\n")[0] if run.error is not None else run.status
         yield Violation(
             "liveness",
             "info",

@@ -47,6 +47,8 @@ def saga(schedule: Schedule) -> Iterator[Violation]:
         if not ledger.has_undos(trail):
             continue
         yield from _undone_more_than_once(ledger, trail)
+        if trail.status == "completed":
+            yield from _undone_in_vain(ledger, trail)
         if trail.status in _GIVES_UP:
             yield from _must_be_undone(ledger, trail)
             yield from _undone_forward(ledger, trail)
@@ -270,6 +272,27 @@ def _must_be_undone(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
         [*(f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}" for done in left[:4])],
         *_why_left(ledger, trail, left[0]),
     )
+
+
+def _undone_in_vain(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
+    """A run may catch what leaves a saga, and complete. What that saga undid is undone all the same."""
+    registered = {undo.of for _, undo in trail.undos}
+    left = [
+        done
+        for done in ledger.forward(trail)
+        if done.n in registered
+        and not ledger.is_final(done)
+        and any(trail.ended_well(n) for n in ledger.undos_of(done, trail))
+        and not ledger.is_undone(done, trail)
+    ]
+    if left:
+        yield ledger.tell(
+            left[0],
+            "error",
+            f"a saga of {trail.workflow} was undone, and {listed(done.name for done in left)} was not",
+            [*(f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}" for done in left[:4])],
+            *_why_left(ledger, trail, left[0]),
+        )
 
 
 def _was_interrupted(ledger: _Ledger, trail: Trail) -> bool:
