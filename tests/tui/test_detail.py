@@ -69,6 +69,23 @@ def test_y_copies_the_json_and_upper_y_the_command(standing: Path) -> None:
     asyncio.run(test())
 
 
+def test_what_lasts_is_told_anew_every_second(standing: Path) -> None:
+    """Beside the timeline too, which grows."""
+
+    def so_far(seen: Seen) -> str:
+        (line,) = [line for line in seen.lines if "so far" in line]
+        return line
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await opened(seen, "pack-7")
+            await seen.until("so far")
+            first = so_far(seen)
+            await seen.until(lambda: so_far(seen) != first)
+
+    asyncio.run(test())
+
+
 def test_brackets_lead_from_failure_to_failure(standing: Path) -> None:
     """In the timeline and among the entries; the last one says that it is the last."""
 
