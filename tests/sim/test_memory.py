@@ -17,6 +17,22 @@ RATES: dict[str, int] = {}
 SHELF: list[str] = []
 
 
+class Vector:
+    """As arrays are: what `==` gives has no truth value of its own."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of a vector is ambiguous")
+
+
+VECTORS = {"ann": [Vector()]}
+
+
 @step
 async def look_up(guest: str) -> None:
     ROOMS[guest] = await ask("room", guest=guest)
@@ -93,6 +109,17 @@ async def fills_its_cache_again(guest: str) -> None:
 
 
 @step
+async def embed(what: str) -> None:
+    VECTORS[what] = [Vector()]
+    await ask("embed", what=what)
+
+
+@workflow
+async def keeps_vectors(guest: str) -> None:
+    await embed(guest)
+
+
+@step
 async def store(what: str) -> None:
     if what not in SHELF:
         SHELF.append(what)
@@ -153,6 +180,10 @@ def test_a_cache_that_is_filled_again_is_clean() -> None:
     RATES["eur"] = 3
     report = verify(fills_its_cache_again, "ann", world=World, resources=RESOURCES, budget="1s")
     assert report.coverage["effects"] == 1, "what a test puts there is there"
+
+
+def test_what_cannot_be_compared_does_no_harm() -> None:
+    assert said_against(keeps_vectors) == []
 
 
 def test_what_the_world_uses_is_outside_and_outlives_a_crash() -> None:

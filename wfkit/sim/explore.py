@@ -27,6 +27,7 @@ from wfkit.sim.campaign import USUAL, Campaign, Enough, Found, Progress, Terms
 from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.coverage import Coverage, Struck
 from wfkit.sim.invariants import asking_of
+from wfkit.sim.oracles.user import never_held
 from wfkit.sim.passes.beyond import beyond
 from wfkit.sim.passes.closure import closure
 from wfkit.sim.passes.fault_free import fault_free
@@ -74,6 +75,8 @@ def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progre
             campaign.begin("without faults")
             fault_free(campaign)
             _passes(campaign)
+            if not (campaign.narrowed or campaign.errors or campaign.parted or campaign.out_of_time):
+                campaign.note(never_held(campaign.reference, campaign.held), (), campaign.base)
         except KeyboardInterrupt:
             if not hasattr(campaign, "reference"):
                 raise

@@ -57,7 +57,10 @@ def eventually(check: Check, *, within: Duration) -> Check:
 
 
 def sometimes(check: Check) -> Check:
-    """It must hold at the end of at least one schedule of a campaign, or the campaign has not tried what it should."""
+    """It must hold at the end of at least one schedule of a campaign, or the campaign has not tried what it should: a warning.
+
+    Nothing is said of it where the search was narrowed, was cut short, or has found an error.
+    """
     return _asked(check, replace(asking_of(check), when="sometimes"))
 
 

@@ -87,7 +87,15 @@ def leave() -> None:
 
 
 def _is_same(now: Any, left: Any) -> bool:
-    return bool(now == left) if type(now) in _CONTAINERS and type(now) is type(left) else now is left
+    return _equal(now, left) if type(now) in _CONTAINERS and type(now) is type(left) else now is left
+
+
+def _equal(now: Any, then: Any) -> bool:
+    """Whether two containers hold the same. Of things that cannot say so, such as arrays, it is taken that they do not."""
+    try:
+        return bool(now == then)
+    except Exception:  # noqa: BLE001  # whatever the user's own comparison raises
+        return False
 
 
 def is_used(subject: Subject) -> bool:
@@ -125,7 +133,7 @@ def _has_changed(key: Name, kept: _Kept) -> bool:
         return kept.is_bound_anew  # otherwise something stands in for it
     if hasattr(now, "cache_info"):
         return bool(now.cache_info().currsize)
-    return type(now) in _CONTAINERS and bool(now != kept.contents)
+    return type(now) in _CONTAINERS and not _equal(now, kept.contents)
 
 
 def _changes(code: CodeType) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from wfkit.api.definitions import where_defined
 from wfkit.sim.findings import Violation
 from wfkit.sim.invariants import Check, asking_of, failed, name_of
 from wfkit.sim.oracles.schedule import Schedule
+from wfkit.sim.reference import Reference
 
 
 def invariants(schedule: Schedule) -> Iterator[Violation]:
@@ -29,6 +30,22 @@ def invariants(schedule: Schedule) -> Iterator[Violation]:
             answer = failed(check, recording.world, recording)
             if answer is not None:
                 yield _violation(schedule, check, answer, "")
+
+
+def never_held(reference: Reference, held: Collection[str]) -> Iterator[Violation]:
+    """Tell which of `sometimes` held in no schedule of a search.
+
+    Args:
+        reference: of the search.
+        held: the names of those that held in one.
+    """
+    schedule = Schedule(reference, reference.base)
+    for check in reference.subject.invariants:
+        if asking_of(check).when == "sometimes" and name_of(check) not in held:
+            violation = _violation(schedule, check, "it held in no schedule", "")
+            yield violation._replace(
+                severity="warning", fix="give an input or a script that brings it about, or mend the check"
+            )
 
 
 def _violation(schedule: Schedule, check: Check, told: str, evidence: str) -> Violation:
