@@ -175,3 +175,16 @@ def test_what_verify_refuses_is_told_at_the_call_with_its_help(project: Project)
     assert "DefinitionError" in told
     assert "write @workflow above it" in told
     assert "verification.py" not in told
+
+
+def test_a_fault_or_a_duration_that_makes_no_sense_is_told_where_it_is_written(project: Project) -> None:
+    project.tests(
+        "from shop import fulfil\nfrom wfkit.testing import eventually, simulate\n"
+        "def test_fault(): simulate(fulfil, 'o-1', faults='crash@1:nowhere:charge')\n"
+        "def test_duration(): eventually(print, within='soon')\n"
+    )
+    told = project.pytest().out
+    assert "'1:nowhere:charge' names no phase" in told
+    assert "'soon' is not a duration" in told
+    assert "faults.py" not in told
+    assert "durations.py" not in told

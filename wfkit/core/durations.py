@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 from typing import TypeAlias
 
+__tracebackhide__ = True  # pytest shows the line where a duration is written instead
+
 Duration: TypeAlias = timedelta | float | str
 """A timedelta, seconds, or text such as `"250ms"`, `"2s"`, `"5 minutes"`, `"2 days"`, `"1h30m"`."""
 

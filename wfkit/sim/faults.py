@@ -15,6 +15,8 @@ from typing import Literal, NamedTuple, TypeAlias
 from wfkit.core.durations import Duration, display, microseconds
 from wfkit.errors import FaultSyntaxError
 
+__tracebackhide__ = True  # pytest shows the line where a fault is written instead
+
 FaultClass: TypeAlias = Literal["M", "S", "B", "T"]
 """What a fault entitles a run to: M the engine must mask it, S a service fails, B business fails, T time shifts."""
 CLASSES: tuple[FaultClass, ...] = ("M", "S", "B", "T")
