@@ -14,6 +14,8 @@ from wfkit.errors import WfkitError
 
 SHARE = 9
 """After a reading that took so long there is a pause of this many times as long: a large journal is not read all the time."""
+PAUSE_SECONDS_MAX = 10.0
+"""However long a reading took: what kept it may be over."""
 
 
 class Refresher:
@@ -53,7 +55,7 @@ class Refresher:
                 self._hurry.clear()
                 took = await self._once()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), max(self._pause, SHARE * took))
+                    await asyncio.wait_for(self._hurry.wait(), max(self._pause, min(SHARE * took, PAUSE_SECONDS_MAX)))
         finally:
             self._works = False
 

@@ -60,6 +60,7 @@ def dev(
         bool, typer.Option("--ephemeral", help="Keep the journal in a temporary folder, and delete it at the end.")
     ] = False,
     no_tui: Annotated[bool, typer.Option("--no-tui", help="Print lines instead of showing screens.")] = False,
+    ascii: Annotated[bool, typer.Option("--ascii", help="Show no character that is not ASCII on the screens.")] = False,
     chaos: Annotated[
         str,
         typer.Option(
@@ -99,7 +100,7 @@ def dev(
         if screens is None:
             asyncio.run(_dev(supervisor, folder))
         else:
-            _dev_beside(screens, supervisor, journal)
+            _dev_beside(partial(screens, ascii=ascii), supervisor, journal)
 
 
 def _parse_profile(text: str, ephemeral: bool) -> Profile:
@@ -145,10 +146,7 @@ def _find_screens() -> Screens | None:
     if not all(map(is_terminal, (sys.stdin, sys.stdout, sys.stderr))) or os.environ.get("TERM") == "dumb":
         return None
     found = next(iter(entry_points(group=GROUP)), None)
-    try:
-        screens: Screens | None = None if found is None else found.load()
-    except ImportError:
-        return None
+    screens: Screens | None = None if found is None else found.load()
     return screens
 
 
@@ -175,7 +173,7 @@ def _dev_beside(screens: Screens, make: Callable[[Callable[[News], None]], Super
         supervising.add_done_callback(lambda _: settled.set())
         settled.wait()
         try:
-            if not supervising.done() and (status := screens(store, None, ascii=False, theme="", news=shown)):
+            if not supervising.done() and (status := screens(store, None, theme="", news=shown)):
                 raise typer.Exit(status)
         finally:
             if not supervising.done():
