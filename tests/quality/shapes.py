@@ -417,7 +417,23 @@ async def bills_by_one_key(month: int) -> int:
         return month
 
 
+@step
+async def bill_anew(month: int) -> None:
+    await outside.get().call("bill", idempotency_key=str(uuid.uuid4()), month=month)
+
+
+@workflow
+async def bills_anew_each_month(month: int) -> int:
+    while True:
+        await bill_anew(month)
+        try:
+            return len(await wait_signal(stopped, timeout="30 days"))
+        except TimeoutError:
+            month += 1
+
+
 STOPPED = sends((75 * DAY, stopped, "moving"))
+ON_THE_DAY = sends((90 * DAY, stopped, "moving"))
 
 # A fallback: if the first carrier fails, the second one is asked. What the first has taken on all the same is taken back;
 # unless a cancel comes, which `except Exception` does not see.
@@ -902,6 +918,8 @@ CASES = (
     Case("saga in saga", saga_in_saga, found=Found("saga", tells=("reserve",), severity=None)),
     Case("each month", bills_each_month, (1,), script=STOPPED),
     Case("each month", bills_by_one_key, (1,), script=STOPPED, found=Found("ledger", faults=0, tells=("bill", "key"))),
+    Case("to the day", bills_each_month, (1,), script=ON_THE_DAY),
+    Case("to the day", bills_anew_each_month, (1,), script=ON_THE_DAY, found=Found("ledger", tells=("bill", "uuid4()"))),
     Case("fallback", fallback_by_hand, found=Found("saga", by=("cancel",), tells=("reserve",))),
     Case("fallback", fallback_by_saga),
     Case("ping and pong", plays_ping),

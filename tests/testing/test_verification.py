@@ -140,6 +140,7 @@ def test_a_fault_that_never_strikes_is_named() -> None:
         simulate(sound, 7, **SHOP, faults="crash@1:step.before:chrage")
     report = verify(sound, 7, **SHOP, faults=["crash@1:step.before:chrage", "crash@1:step.before:charge"])
     assert report.coverage["not_run"] == ["crash@1:step.before:chrage: the schedule never comes to that point"]
+    assert (report.coverage["single_run"], report.coverage["single_total"]) == (0, 1)
 
 
 def test_the_line_of_a_test_can_be_pasted() -> None:

@@ -188,9 +188,10 @@ def explore(subject: Subject, terms: Terms = USUAL) -> Report:
         explored = search(subject, terms, progress=caller.progress)
         coverage = explored.coverage
         findings = findings_of(explored, subject, origin, caller.folder)
-        for fault in (parse_fault(text) for text in faults if "@" in text):
-            if fault.kind != "upgrade" and not _strikes(fault, explored.reference, terms.seed):
-                coverage.not_run.append(f"{fault}: the schedule never comes to that point")
+        missed = _never_struck([text for text in faults if "@" in text], explored.reference, terms.seed)
+        coverage.not_run += [f"{fault}: the schedule never comes to that point" for fault in missed]
+        if coverage.single_run and any(fault.kind != DROP for fault in missed):
+            coverage.single_run -= 1  # what was executed is another schedule than the one that was asked for
     if coverage.interrupted:
         coverage.not_run.append("the rest: interrupted")
     if subject.world is not None and not coverage.effects and _ran_steps(explored.base):
@@ -205,10 +206,11 @@ def explore(subject: Subject, terms: Terms = USUAL) -> Report:
     return report
 
 
-def _strikes(fault: Fault, reference: Reference, seed: int) -> bool:
-    if fault.kind == DROP:
-        return fault in _dropped(reference.base)
-    return bool(Simulation(reference.subject, (fault,), seed=seed, base=reference.base).run().faults)
+def _never_struck(faults: Sequence[str], reference: Reference, seed: int) -> list[Fault]:
+    """Return which of these faults, and of the deliveries to be left out, a schedule with all of them never comes to."""
+    planned = tuple(fault for fault in map(parse_fault, faults) if fault.kind not in (DROP, "upgrade"))
+    recording = Simulation(reference.subject, planned, seed=seed, base=reference.base).run() if planned else reference.base
+    return [fault for fault in _missed(recording, faults) if fault.kind != "upgrade"]
 
 
 def _ran_steps(recording: Recording[Any]) -> bool:

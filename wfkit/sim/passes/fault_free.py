@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from wfkit.core.entries import TimerFired
 from wfkit.errors import HarnessLeak, SimulationBounds
 from wfkit.sim.campaign import Campaign
 from wfkit.sim.code import registry_of
@@ -24,6 +25,8 @@ TICK = 1_000_000
 """So much later it is at each point of a schedule that shows what the workflow measures; microseconds, as in a restart."""
 TIMERS = 8
 """So many timers are looked at, whether what follows depends on how late they come."""
+RACE = 1_000_000
+"""A timer and a delivery so close come in either order, by a restart alone: microseconds. Round times make that likely."""
 
 
 def fault_free(campaign: Campaign) -> Reference:
@@ -44,10 +47,14 @@ def fault_free(campaign: Campaign) -> Reference:
     if any(point.phase == "tie" for point in base.trace):
         orders = [campaign.execute(arrival=arrival) for arrival in range(1, ORDERS + 1)]
     orders += [campaign.execute(plan) for plan in _other_starts(campaign)]
+    if racing := _racing(base):
+        orders += [campaign.execute((Fault("late", point, 2 * RACE),)) for point in racing[:TIMERS]]
+        orders += _late_timers(campaign)
     later = replace(subject, start=subject.start + timedelta(days=3, hours=1, minutes=7, seconds=11))
     redrawn = [campaign.execute(seed=campaign.seed + 1, subject=later)]
     if base.reads or Reference.of(subject, base).reads_clock:
-        redrawn += [campaign.execute(ticks(base)), *_late_timers(campaign)]
+        late = [recording for recording in _late_timers(campaign) if _attempts(recording) == _attempts(base)]
+        redrawn += [campaign.execute(ticks(base)), *late]
     campaign.reference = Reference.of(subject, base, orders, redrawn)
     campaign.note(judge_base(subject, campaign.reference), (), base)
     campaign.coverage.points = sum(point.phase not in ("tie", "delivery") for point in base.trace)
@@ -61,12 +68,19 @@ def ticks(base: Recording[Any]) -> Plan:
     return tuple(Fault("jump+", point, TICK) for point in base.trace if plain(point.phase) in phases)
 
 
+def _racing(base: Recording[Any]) -> list[Point]:
+    """Return the deliveries that come at about the time of a timer."""
+    fired = [event.at for event in base.events if event.kind == "wrote" and isinstance(event.data[0].entry, TimerFired)]
+    came = [(event.at, event.data[0].point) for event in base.events if event.kind == "delivery"]
+    return [point for at, point in came if any(abs(at - other) <= RACE for other in fired)]
+
+
 def _late_timers(campaign: Campaign) -> Iterator[Recording[Any]]:
     """Yield schedules in which one timer comes a second late, since the process dies then, in no step's way."""
     fired = [point for point in campaign.base.trace if point.phase == "timer.fired"]
     for point in fired[:TIMERS]:
         recording = campaign.execute((Fault("crash", point),))
-        if _attempts(recording) == _attempts(campaign.base):
+        if not any(event.kind == "wrote" and getattr(event.data[0].entry, "died", False) for event in recording.events):
             yield recording
 
 
