@@ -178,6 +178,7 @@ def test_what_verify_refuses_is_told_at_the_call_with_its_help(project: Project)
 
 
 def test_a_fault_or_a_duration_that_makes_no_sense_is_told_where_it_is_written(project: Project) -> None:
+    """In the test, and not where wfkit has read it."""
     project.tests(
         "from shop import fulfil\nfrom wfkit.testing import eventually, simulate\n"
         "def test_fault(): simulate(fulfil, 'o-1', faults='crash@1:nowhere:charge')\n"

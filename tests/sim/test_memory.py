@@ -183,6 +183,7 @@ def test_a_cache_that_is_filled_again_is_clean() -> None:
 
 
 def test_what_cannot_be_compared_does_no_harm() -> None:
+    """Arrays in a module's list are what they are, and no error of whoever verifies."""
     assert said_against(keeps_vectors) == []
 
 

@@ -59,10 +59,12 @@ def verified(*checks: Any, **options: Any) -> Report:
 
 
 def test_what_a_fault_brings_about_has_held() -> None:
+    """No schedule without faults gives money back; that one does is enough."""
     assert verified(sometimes(money_went_back)).findings == []
 
 
 def test_what_nothing_brings_about_is_a_warning_that_names_the_check() -> None:
+    """A campaign that never came to what it is about proves less than it seems to."""
     report = verified(sometimes(money_went_back), sometimes(money_was_doubled))
     [finding] = report.findings
     assert (finding.oracle, finding.severity) == ("user", "warning")
