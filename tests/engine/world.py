@@ -35,7 +35,7 @@ START = 1_800_000_000_000_000
 """The wall clock at the beginning of every world, microseconds UTC."""
 LIFE_SECONDS_MAX = 900.0
 """Virtual time after which a life is held to be hung."""
-REAL_SECONDS = 0.05
+REAL_SECONDS = 0.02
 """So long a step in a thread may take before each jump of the virtual time."""
 
 

@@ -25,7 +25,10 @@ ELSEWHERE = (
 """What leaves the screen, is Textual's own, or is pressed in every other test."""
 
 
-@pytest.mark.parametrize("screen", ["1", "2", "3", "4", "5", "6", "1 enter", "1 enter L", "5 enter"])
+SELDOM = [pytest.param(screen, marks=pytest.mark.torture) for screen in ("2", "3", "4", "5", "1 enter L")]
+
+
+@pytest.mark.parametrize("screen", ["1", "1 enter", "5 enter", "6", *SELDOM])
 def test_every_key_that_is_offered_works(standing: Path, screen: str) -> None:
     """Whatever it does, the screens go on."""
 
