@@ -247,6 +247,13 @@ def test_without_an_engine_what_changes_a_run_says_so(wfkit: Wfkit) -> None:
         assert answer.err == "error[WF058]: no engine runs on .wfkit/journal.duckdb\n  help  start one: wfkit serve APP\n"
 
 
+def test_without_an_engine_chaos_names_the_one_that_takes_faults(wfkit: Wfkit) -> None:
+    """That of `wfkit serve` refuses them."""
+    answer = wfkit("chaos", "kill")
+    assert (answer.status, answer.out) == (4, "")
+    assert answer.err.endswith("\n  help  start one: wfkit dev APP\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_stops_cleanly(folder: Path, number: int) -> None:
     """On both signals; and nothing is left of its socket."""

@@ -30,7 +30,7 @@ STRACE = ["strace", "--follow-forks", "--quiet=all", "--trace=fsync,fdatasync"]
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(300, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("kills", [20, pytest.param(300, marks=pytest.mark.torture)])
 def test_fifty_concurrent_orders_survive_kills_at_random_moments(tmp_path: Path, kills: int) -> None:
     """Every other kill comes while the front starts and recovers, the rest while it works."""
     rng = Random(20)

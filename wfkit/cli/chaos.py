@@ -12,6 +12,7 @@ from wfkit.cli.options import DEFAULT_STORE, Engine, Store, refuse_empty
 from wfkit.cli.output import note
 from wfkit.control.messages import Fault, FindRun, Strike
 from wfkit.core.durations import microseconds
+from wfkit.errors import EngineUnreachable
 
 app = make_app()
 
@@ -54,6 +55,11 @@ def chaos(
         us = None if by is None else microseconds(by)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    client = reach(store, engine)
-    id = "" if run is None else client.ask(FindRun(run=run)).run.id
-    note(client.ask(Strike(fault=fault, run=id, us=us)).text)
+    try:
+        client = reach(store, engine)
+        id = "" if run is None else client.ask(FindRun(run=run)).run.id
+        note(client.ask(Strike(fault=fault, run=id, us=us)).text)
+    except EngineUnreachable as error:
+        if error.help == EngineUnreachable.help:
+            error.help = "start one: wfkit dev APP"  # no other engine takes faults
+        raise
