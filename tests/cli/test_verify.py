@@ -164,7 +164,7 @@ def test_a_time_to_search_is_heeded(verifying: Wfkit, shop: Path) -> None:
     """Also by what has an end of its own; then it is said that it did not come to it."""
     (shop / "long.py").write_text(LONG, encoding="utf-8")
     coverage = verifying("verify", "long.py:count", "60", "--for", "0.1s", "--json").json["coverage"]
-    assert coverage["seconds"] < 8
+    assert coverage["seconds"] < 20
     assert not coverage.get("closed")
     assert coverage["not_run"][-1].endswith("crashes in any number, pairs, random plans: out of time")
 

@@ -22,18 +22,14 @@ def developer(tmp_path: Path) -> Iterator[Developer]:
         yield found
 
 
-def test_new_code_runs_within_a_second_of_the_save(developer: Developer) -> None:
-    """The best of three tries, as the machine has other things to do as well; the run in flight goes on.
+def test_new_code_runs_after_each_save(developer: Developer) -> None:
+    """The run in flight goes on.
 
     The files are of the same length and saved in the same second, where Python would take for current what it compiled.
     """
     developer.begin("order-1")
-    took = []
     for version in (2, 3, 4):
-        began = time.monotonic()
         developer.edit(f"by v{version - 1}", f"by v{version}", told="app.py reloaded in ")
-        took.append(time.monotonic() - began)
-    assert min(took) < 1
     assert developer.end("order-1", '"box-3"') == "charged order-1 by v1, shipped box-3"
     developer.begin("order-2")
     assert developer.end("order-2", '"box-4"') == "charged order-2 by v4, shipped box-4"

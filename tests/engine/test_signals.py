@@ -11,7 +11,7 @@ from wfkit.api.primitives import info, sleep
 from wfkit.api.signals import Signal, publish, send, subscribe, wait_any, wait_signal
 from wfkit.core.entries import SignalPublished, SignalReceived
 from wfkit.engine.engine import Engine
-from wfkit.errors import RunEnded
+from wfkit.errors import CodecError, RunEnded
 
 go = Signal("go", int)
 stop = Signal("stop", str)
@@ -48,6 +48,44 @@ async def subscribed(count: int) -> list[int]:
 
 def received(world: World, id: str) -> int:
     return sum(isinstance(record.entry, SignalReceived) for record in world.history(id))
+
+
+@workflow
+async def take_by_name() -> list[Any]:
+    return [await wait_signal("go"), await wait_signal(go)]
+
+
+def test_a_payload_that_the_code_cannot_take_is_refused(world: World) -> None:
+    """Otherwise it would block the run, and nothing could take it away again."""
+
+    async def story(engine: Engine) -> list[int]:
+        run = await engine.start(take, 1, id="run")
+        for attempt in (run.send("go", "seven"), engine.publish("go", None), engine.publish("go", "seven")):
+            with pytest.raises(
+                CodecError, match=r"signal 'go' has a payload of another type: expected `int`, got `(str|null)`"
+            ):
+                await attempt
+        with pytest.raises(CodecError):
+            await engine.start(take, 1, id="other", send=("go", "seven"))
+        assert [each.id for each in await engine.runs()] == ["run"]
+        assert received(world, "run") == 0
+        await run.send("nobody names this", "seven")
+        await run.send("go", 7)
+        return await run.result()
+
+    assert world.live(story, take) == [7]
+
+
+def test_what_a_text_stands_for_may_carry_anything(world: World) -> None:
+    """The code of that workflow does not tell what it takes."""
+
+    async def story(engine: Engine) -> list[Any]:
+        run = await engine.start(take_by_name)
+        await run.send("go", "seven")
+        await engine.publish("go", 8)
+        return await run.result()
+
+    assert world.live(story, take_by_name, take) == ["seven", 8]
 
 
 def test_signals_are_taken_in_the_order_in_which_they_were_sent(world: World) -> None:

@@ -121,7 +121,7 @@ def test_thirty_days_pass_at_once_and_steps_see_them() -> None:
 
     began = time.perf_counter()
     assert asyncio.run(test()) == "charge-1 in box 7"
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 60
 
 
 def test_def_steps_see_virtual_time_and_the_test_itself_the_real_one() -> None:

@@ -198,6 +198,8 @@ def test_send_begins_with_the_signal_that_the_run_waits_for(journal: Path) -> No
                 await seen.press("e")
                 await seen.until("Send a signal to pack-7")
                 assert field(seen, "signal").value == "order.packed"
+                await seen.until("Payload: dict")
+                assert command(seen) == "(payload is missing: order.packed carries dict)"
                 await seen.write('{"order_id": "7"')
                 assert command(seen).startswith("(this is not JSON")
                 await seen.press("enter")
@@ -206,6 +208,27 @@ def test_send_begins_with_the_signal_that_the_run_waits_for(journal: Path) -> No
                 assert command(seen) == f"""wfkit send order.packed '{{"order_id": "7"}}' --run pack-7 --store {journal}"""
                 await seen.press("enter")
                 await seen.until("✓ completed")
+
+    asyncio.run(test())
+
+
+def test_a_signal_that_the_run_does_not_wait_for_is_sent_and_told(journal: Path) -> None:
+    """It may come before its wait, or its name may be mistyped."""
+
+    async def test() -> None:
+        async with engine_on(journal) as engine:
+            await engine.start(defined.pack, order("7"), id="pack-7")
+            async with looking(journal, LARGE) as seen:
+                await seen.until("◷ waiting")
+                await seen.press("e")
+                await seen.until("Payload: dict")
+                await seen.press("shift+tab", "end", "s")
+                await seen.until("Payload, as JSON, optional:")
+                await seen.press("enter")
+                told = (
+                    "sent order.packeds to pack-7, which does not wait for it now but for order.packed; it is kept until then"
+                )
+                await seen.until(lambda: told in [each.message for each in seen.app._notifications])
 
     asyncio.run(test())
 

@@ -37,14 +37,26 @@ def send(screen: Frame, run: RunState, signal: str = "") -> None:
     """Ask what to send to a run; by itself, or by the name that the user is at, it is a signal that the run waits for."""
     if run.finished:
         screen.notify("it has ended already", severity="warning")
-        return
-    awaited = [pending.name for pending in run.open.values() if isinstance(pending, PendingWait)]
-    screen.app.push_screen(SendDialog(screen.backend, signal or next(iter(awaited), ""), run.id))
+    else:
+        screen.run_worker(_send(screen, signal, run))
 
 
 def publish(screen: Frame, signal: str) -> None:
     """Ask what to publish."""
-    screen.app.push_screen(SendDialog(screen.backend, signal, None))
+    screen.run_worker(_send(screen, signal, None))
+
+
+async def _send(screen: Frame, signal: str, run: RunState | None) -> None:
+    try:
+        workflows = (await screen.backend.ask(ListWorkflows())).workflows
+    except WfkitError as error:
+        screen.notify(str(error), severity="error", markup=False)
+        return
+    meant = workflows if run is None else [each for each in workflows if each.name == run.workflow]
+    types = {one.name: one.type for workflow in meant for one in workflow.signals}
+    if run is not None and not signal:
+        signal = next((each.name for each in run.open.values() if isinstance(each, PendingWait)), "")
+    screen.app.push_screen(SendDialog(screen.backend, signal, run, types))
 
 
 def start(screen: Frame) -> None:

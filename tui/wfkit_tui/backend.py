@@ -111,7 +111,8 @@ class Backend:
             if lost:
                 yield Lost()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wanted.wait()
             self._wanted.clear()
 
     def command(self, text: str) -> str:

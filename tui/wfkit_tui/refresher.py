@@ -55,7 +55,8 @@ class Refresher:
                 self._hurry.clear()
                 took = await self._once()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), max(self._pause, min(SHARE * took, PAUSE_SECONDS_MAX)))
+                    async with asyncio.timeout(max(self._pause, min(SHARE * took, PAUSE_SECONDS_MAX))):
+                        await self._hurry.wait()
         finally:
             self._works = False
 

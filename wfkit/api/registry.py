@@ -8,9 +8,12 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
+from msgspec import Raw
+
 from wfkit.api.definitions import Step, Workflow, where_defined
-from wfkit.core.names import named_by, own_functions
-from wfkit.errors import DuplicateName, UnknownWorkflow
+from wfkit.api.signals import Signal
+from wfkit.core.names import named_by, nested, own_functions
+from wfkit.errors import CodecError, DuplicateName, UnknownWorkflow
 
 Definition = Step[..., Any] | Workflow[..., Any]
 
@@ -30,6 +33,7 @@ class Registry:
     def __init__(self, definitions: Iterable[Any] = ()) -> None:
         self.workflows: dict[str, Workflow[..., Any]] = {}
         self.steps: dict[str, Step[..., Any]] = {}
+        self._signals: dict[str, dict[str, list[Signal[Any]]]] = {}
         self.add(definitions)
 
     def add(self, definitions: Iterable[Any]) -> None:
@@ -70,6 +74,37 @@ class Registry:
         """Return the workflows that a published signal of this name starts, by name."""
         return [wf for _, wf in sorted(self.workflows.items()) if wf.on is not None and wf.on.name == signal]
 
+    def signals_of(self, workflow: str) -> dict[str, list[Signal[Any]]]:
+        """Return the signals that a workflow's code names, by name; several if one name carries values of several types."""
+        if workflow not in self.workflows:
+            return {}
+        if workflow not in self._signals:
+            self._signals[workflow] = _signals_named_by(self.workflows[workflow])
+        return self._signals[workflow]
+
+    def check_payload(self, signal: str, payload: Raw, workflow: str | None = None) -> None:
+        """Refuse a payload that would block whoever takes it, as far as the code tells what its signals carry.
+
+        Args:
+            signal: its name.
+            payload: what it carries.
+            workflow: of the run that is to get it; whichever may wait for it unless given.
+
+        Raises:
+            CodecError: the code has another type for it; the message names the path, such as `$.amount`.
+        """
+        refusal = None
+        for name in self.workflows if workflow is None else (workflow,):
+            for known in self.signals_of(name).get(signal, ()):
+                try:
+                    known.codec.decode(payload)
+                except CodecError as error:
+                    refusal = error
+                else:
+                    return
+        if refusal is not None:
+            raise CodecError(f"signal {signal!r} has a payload of another type: {refusal}", help="nothing was sent")
+
 
 def definitions_of(module: ModuleType) -> list[Definition]:
     """Return the definitions that a module holds at its top level, its own and imported ones."""
@@ -88,3 +123,14 @@ def _named_by(definition: Definition) -> list[Definition]:
     """Return the definitions that the code of one names, also in the plain functions of its module that it calls."""
     named = (thing for fn in own_functions(definition.fn) for thing in named_by(fn, members=(Step, Workflow)))
     return [thing for thing in named if isinstance(thing, Step | Workflow)]
+
+
+def _signals_named_by(workflow: Workflow[..., Any]) -> dict[str, list[Signal[Any]]]:
+    """Return the signals that code names as objects, and by no text as well: what a text stands for may carry anything."""
+    functions = list(own_functions(workflow.fn))
+    found: dict[str, dict[Signal[Any], None]] = {}
+    for thing in (workflow.on, *(thing for fn in functions for thing in named_by(fn, members=(Signal,)))):
+        if isinstance(thing, Signal):
+            found.setdefault(thing.name, {})[thing] = None
+    texts = {text for fn in functions for code in nested(fn.__code__) for text in code.co_consts if isinstance(text, str)}
+    return {name: list(signals) for name, signals in sorted(found.items()) if name not in texts}

@@ -148,8 +148,8 @@ async def _wait(
     try:
         return Received(source.codec.decode(took.payload), source)
     except CodecError as error:
-        help = "let the type of the signal take that too, and the run goes on with it"
-        raise CodecError(f"signal {took.name!r} came with another payload: {error}", help=help) from None
+        help = "widen the type of the signal in the code, and the run goes on with it"
+        raise CodecError(f"signal {took.name!r} came with a payload of another type: {error}", help=help) from None
 
 
 def _expire(wait: Wait) -> None:

@@ -33,9 +33,10 @@ from wfkit.control.inputs import arguments
 from wfkit.control.opening import reachable
 from wfkit.core.commands import CompleteRun, StartChild
 from wfkit.core.entries import Blocked, Record
+from wfkit.core.failures import blocking_error
 from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine, running
-from wfkit.errors import CodecError, DuplicateRun, JournalLocked, NonDeterminismError, UnknownRun, WfkitError, restored
+from wfkit.errors import CodecError, DuplicateRun, JournalLocked, NonDeterminismError, UnknownRun, WfkitError
 from wfkit.journal.duckdb import open_journal
 from wfkit.replay.explain import now_at
 
@@ -112,7 +113,7 @@ def _load(target: str) -> tuple[Registry, Workflow[..., Any]]:
 
 
 def _blocked_error(blocked: Blocked, state: RunState, target: str, store: Path) -> WfkitError:
-    error = restored(blocked.code, blocked.cause.message)
+    error = blocking_error(blocked)
     go_on = with_store(f"wfkit run {target} --id {state.id}", store)
     error.help = f"{error.help or 'mend the code'}\n  blocked  nothing is lost; once it is mended: {go_on}"
     return error

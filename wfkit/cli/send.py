@@ -14,6 +14,7 @@ from wfkit.cli.inputs import read_input
 from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Json, Payload, SignalName, Store, refuse_empty
 from wfkit.cli.output import note, show_json
 from wfkit.control.messages import FindRun, SendSignal
+from wfkit.core.state import PendingWait, RunState
 
 app = make_app()
 
@@ -39,15 +40,24 @@ def send(
 ) -> None:
     """Send a signal to a run of the engine that is running. It is durable when the command ends.
 
-    A run that does not wait for it yet will find it when it does.
+    A run that does not wait for it yet will find it when it does. A payload that its code could not take is refused.
     """
     if run is None:
         raise UsageError("which run? Name it by --run ID", "to whoever waits for it: wfkit publish")
     value: Raw = read_input(payload, "PAYLOAD")
-    id = act(FindRun(run=run), store, engine).run.id
+    found = act(FindRun(run=run), store, engine).run
     dedupe = new_id() if dedupe is None else dedupe
-    act(SendSignal(run=id, signal=signal, payload=value, dedupe=dedupe), store, engine)
+    act(SendSignal(run=found.id, signal=signal, payload=value, dedupe=dedupe), store, engine)
     if as_json:
-        show_json("sent", {"run": id, "signal": signal, "dedupe": dedupe})
+        show_json("sent", {"run": found.id, "signal": signal, "dedupe": dedupe})
     else:
-        note(f"sent {signal} to {id}")
+        note(sent(found, signal))
+
+
+def sent(run: RunState, signal: str) -> str:
+    """Say that a signal was sent to a run; and if the run waits for others, which: its name may have been mistyped."""
+    awaited = sorted({each.name for each in run.open.values() if isinstance(each, PendingWait)})
+    told = f"sent {signal} to {run.id}"
+    if not awaited or signal in awaited:
+        return told
+    return f"{told}, which does not wait for it now but for {' and '.join(awaited)}; it is kept until then"

@@ -66,6 +66,7 @@ def _members(workflow: WorkflowFacts) -> dict[str, Any]:
     return {
         "name": workflow.name,
         "parameters": [{"name": one.name, "type": one.type, "required": one.required} for one in workflow.parameters],
+        "signals": [{"name": one.name, "type": one.type} for one in workflow.signals],
         "on": workflow.on,
         "timeout_us": workflow.timeout_us,
         "patches": workflow.patches,

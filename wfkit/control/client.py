@@ -85,7 +85,8 @@ class AsyncEngineClient:
         """Return the answer to a request. Raises as `EngineClient.ask` does."""
         body = _encode(request)
         async with self._exchange("POST", _target(request), body) as (status, headers, reader):
-            data = await asyncio.wait_for(_body(headers, reader), SECONDS_MAX)
+            async with asyncio.timeout(SECONDS_MAX):
+                data = await _body(headers, reader)
         return _decode(request, status, data)
 
     async def feed(self, after: int | None = None) -> AsyncIterator[m.FeedEvent]:

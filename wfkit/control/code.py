@@ -5,18 +5,19 @@ from __future__ import annotations
 import inspect
 import typing
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wfkit.api.definitions import Step, Workflow, where_defined
 from wfkit.api.registry import Registry
-from wfkit.control.messages import CodeVersion, Parameter, StepFacts, WorkflowFacts
+from wfkit.api.signals import Signal
+from wfkit.control.messages import CodeVersion, Parameter, SignalFacts, StepFacts, WorkflowFacts
 from wfkit.core.state import RunState
 
 
 def workflow_facts(registry: Registry) -> list[WorkflowFacts]:
     """Return the workflows of a registry, by name."""
-    return [_workflow(workflow) for _, workflow in sorted(registry.workflows.items())]
+    return [_workflow(workflow, registry) for _, workflow in sorted(registry.workflows.items())]
 
 
 def step_facts(registry: Registry) -> list[StepFacts]:
@@ -45,10 +46,11 @@ def spell(parameters: Iterable[Parameter]) -> str:
     return ", ".join(f"{one.name}: {one.type}" + ("" if one.required else " = ...") for one in parameters)
 
 
-def _workflow(workflow: Workflow[..., Any]) -> WorkflowFacts:
+def _workflow(workflow: Workflow[..., Any], registry: Registry) -> WorkflowFacts:
     return WorkflowFacts(
         name=workflow.name,
         parameters=_parameters(workflow),
+        signals=_signals(registry.signals_of(workflow.name)),
         on=workflow.on.name if workflow.on is not None else None,
         timeout_us=workflow.timeout,
         patches=list(workflow.patches),
@@ -60,6 +62,10 @@ def _workflow(workflow: Workflow[..., Any]) -> WorkflowFacts:
 def _step(step: Step[..., Any]) -> StepFacts:
     undoes = step.undoes.name if step.undoes is not None else None
     return StepFacts(step.name, where_defined(step.fn), step.is_async, undoes)
+
+
+def _signals(named: Mapping[str, Iterable[Signal[Any]]]) -> list[SignalFacts]:
+    return [SignalFacts(name, " | ".join({_hint(one.codec.hint): None for one in signals})) for name, signals in named.items()]
 
 
 def _parameters(workflow: Workflow[..., Any]) -> list[Parameter]:

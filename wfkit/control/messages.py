@@ -368,9 +368,17 @@ class Parameter(Struct, frozen=True):
     required: bool
 
 
+class SignalFacts(Struct, frozen=True):
+    name: str
+    type: str
+    """Of what it carries."""
+
+
 class WorkflowFacts(Struct, frozen=True):
     name: str
     parameters: list[Parameter]
+    signals: list[SignalFacts]
+    """Those that its code names, with what they carry."""
     on: str | None
     timeout_us: int | None
     patches: list[str]

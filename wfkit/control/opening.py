@@ -103,7 +103,8 @@ async def reachable(requests: LocalRequests, journal: DuckDBJournal, registry: R
 
 async def _serve(requests: LocalRequests, journal: DuckDBJournal, registry: Registry, app: str, stop: asyncio.Event) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), QUIET_SECONDS)
+        async with asyncio.timeout(QUIET_SECONDS):
+            await stop.wait()
     except TimeoutError:
         pass
     else:

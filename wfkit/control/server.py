@@ -324,7 +324,8 @@ class Control:
                     silent_since = time.monotonic()
                 else:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self.closing.wait(), FEED_LOOK_SECONDS)
+                        async with asyncio.timeout(FEED_LOOK_SECONDS):
+                            await self.closing.wait()
                     if time.monotonic() - silent_since > FEED_SILENCE_SECONDS:
                         yield b":\n\n"
                         silent_since = time.monotonic()

@@ -13,8 +13,18 @@ from msgspec import UNSET, Raw
 
 from wfkit.core.codec import codec
 from wfkit.core.commands import Failure, Json
+from wfkit.core.entries import Blocked
 from wfkit.core.loop import is_internal, is_library
-from wfkit.errors import CodecError, PayloadTooLarge, StepCancelled, StepError, StepTimeout, WorkerDied
+from wfkit.errors import (
+    CodecError,
+    PayloadTooLarge,
+    StepCancelled,
+    StepError,
+    StepTimeout,
+    WfkitError,
+    WorkerDied,
+    restored,
+)
 
 MESSAGE_CHARS_MAX = 8_192
 """A longer message is cut: some libraries put a whole response body into it."""
@@ -109,6 +119,12 @@ def rebuild(failure: Failure, declared: tuple[type[BaseException], ...] = ()) ->
         with contextlib.suppress(AttributeError, TypeError):
             object.__setattr__(made, name, _value(data, hints.get(name, Any)))
     return made
+
+
+def blocking_error(blocked: Blocked) -> WfkitError:
+    """Return the error that blocked a run, with the help that was made for it."""
+    data = msgspec.json.decode(blocked.cause.data) if blocked.cause.data is not UNSET else {}
+    return restored(blocked.code, blocked.cause.message, data.get("help"))
 
 
 def _arguments(cls: type[BaseException], failure: Failure) -> tuple[Any, ...]:

@@ -258,10 +258,12 @@ class Supervisor:
         order = GiveHistories(self._store, next(self._numbers))
         await source.order(order)
         try:
-            given = await asyncio.wait_for(source.histories(order), ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                given = await source.histories(order)
             while given.more:
                 yield given
-                given = await asyncio.wait_for(source.histories(order), READ_SECONDS)
+                async with asyncio.timeout(READ_SECONDS):
+                    given = await source.histories(order)
             yield given
         finally:
             source.forget_histories()
@@ -427,7 +429,8 @@ async def _load(child: Child) -> Loaded:
 async def _replay(checker: Child, given: Histories) -> tuple[Problem, ...]:
     names = f"one of {_listed([history.id for history in given.histories])}"
     try:
-        answer = await asyncio.wait_for(checker.ask(Replay(given.histories)), REPLAY_SECONDS)
+        async with asyncio.timeout(REPLAY_SECONDS):
+            answer = await checker.ask(Replay(given.histories))
     except TimeoutError:
         raise Unfit(f"replaying {names} takes over {REPLAY_SECONDS:g} s: is there a loop that does not end?") from None
     except ChildEnded:

@@ -12,6 +12,7 @@ from msgspec import Raw
 from wfkit.api.definitions import Workflow
 from wfkit.api.registry import Registry
 from wfkit.core.entries import Blocked, CancelRequested, Record, RunTerminated, SignalReceived
+from wfkit.core.failures import blocking_error
 from wfkit.core.keys import check_run_id
 from wfkit.core.state import input_hash
 from wfkit.engine.client import End, IfFinished
@@ -19,7 +20,7 @@ from wfkit.engine.mailbox import Carrying, Delivery, Mailbox
 from wfkit.engine.ports import Clock, Entropy
 from wfkit.engine.runs import LiveRun, Runs
 from wfkit.engine.scheduler import Scheduler, nothing, resolve
-from wfkit.errors import DuplicateRun, EngineClosed, RunEnded, UnknownRun, WfkitError, restored
+from wfkit.errors import DuplicateRun, EngineClosed, RunEnded, UnknownRun, WfkitError
 from wfkit.journal.filters import parse
 from wfkit.journal.port import Journal
 
@@ -119,6 +120,8 @@ class LocalRequests:
         """Start a run, or attach to the one that exists. See `Client.start`."""
         definition = self._registry.workflow(workflow)
         definition.signature.decode(args)
+        if send is not None:
+            self._registry.check_payload(*send, workflow)
         known = None
         if id is None:
             id = self._entropy.bits()[:20]
@@ -171,6 +174,7 @@ class LocalRequests:
             return
         if run.state.finished:
             raise RunEnded(f"run {id} is {run.state.status}: the signal {signal!r} was not accepted")
+        self._registry.check_payload(signal, payload, run.state.workflow)
         t = self._mailbox.time_of(run)
         entry = SignalReceived(t=t, name=signal, payload=payload, arrived=t, dedupe=dedupe)
         await self._durably(lambda durable: self._scheduler.deliver(run, entry, durable))
@@ -180,7 +184,7 @@ class LocalRequests:
         if self._runs.bus.state.knows(dedupe):
             await self._all_durable()
             return
-
+        self._registry.check_payload(signal, payload)
         plan = self._mailbox.publish(signal, payload, dedupe=dedupe, sender=None)
         await self._durably(lambda durable: self._scheduler.begin(plan, durable))
 
@@ -273,7 +277,7 @@ class LocalRequests:
         run = await self._find(id)
         while not run.over:
             if run.state.blocked is not None:
-                raise restored(run.state.blocked.code, run.state.blocked.cause.message)
+                raise blocking_error(run.state.blocked)
             await self._change_of(run)
 
 

@@ -21,8 +21,9 @@ from wfkit.cli.output import ago, columns, moment, now, on_terminal, rfc3339, sh
 from wfkit.cli.runs.reading import failure_members, lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
 from wfkit.control.messages import GetFamily
+from wfkit.core.failures import blocking_error
 from wfkit.core.state import RunState
-from wfkit.errors import WfkitError, by_code
+from wfkit.errors import WfkitError
 from wfkit.replay.explain import Explanation, Reason, Unread, error_text, explain, now_at, spell, until
 
 app = make_app()
@@ -121,8 +122,8 @@ def _blocked_facts(told: Explanation) -> list[Fact]:
     if told.problem is not None and told.problem.code == state.blocked.code:
         # The same trouble, found again just now: its help is made for this code.
         return [since, *_problem_facts("blocked", told.problem.code, str(told.problem), told.problem.help)]
-    help = by_code()[state.blocked.code].help if state.blocked.code in by_code() else ""
-    facts = [since, *_problem_facts("blocked", state.blocked.code, state.blocked.cause.message, help)]
+    error = blocking_error(state.blocked)
+    facts = [since, *_problem_facts("blocked", state.blocked.code, str(error), error.help)]
     if told.problem is not None:
         facts += _problem_facts("the code now", told.problem.code, str(told.problem), told.problem.help)
     return facts

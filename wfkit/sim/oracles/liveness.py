@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from wfkit.api.definitions import ATTENTION_AFTER
 from wfkit.core.commands import AwaitSignal, PublishSignal, SendSignal, Subscribe
+from wfkit.core.failures import blocking_error
 from wfkit.core.state import PendingStep
-from wfkit.errors import by_code
 from wfkit.sim.findings import Oracle, Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed
@@ -160,7 +160,7 @@ def blocked(schedule: Schedule, trail: Trail) -> Violation:
         trail.blocked.at,
         line,
         (f"{code} {cause.type}", *more),
-        fix=by_code()[code].help if code in by_code() else "",
+        fix=blocking_error(trail.blocked).help,
     )
 
 
