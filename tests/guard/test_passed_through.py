@@ -194,7 +194,7 @@ def test_the_debugger(tmp_path: Path, in_workflow: Driver, monkeypatch: pytest.M
 
     def stops() -> float:
         asked = io.StringIO("p __import__('random').random()\nlist\ncontinue\n")
-        debugger = pdb.Pdb(stdin=asked, stdout=said)
+        debugger = pdb.Pdb(stdin=asked, stdout=said, nosigint=True)  # else `continue` takes Ctrl-C for good
         debugger.set_trace()
         return rng().random()
 

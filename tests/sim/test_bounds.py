@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import signal
 import threading
 import time
 from pathlib import Path
@@ -166,10 +167,17 @@ def test_a_lock_that_a_dead_step_holds_is_told_as_that() -> None:
     assert time.perf_counter() - began < 60
 
 
-def test_a_lock_taken_in_the_loop_itself_is_told_too() -> None:
-    """There only a signal wakes it."""
-    with turnstile, pytest.raises(SimulationBounds, match=r"has been waiting .* in passes_in_the_loop"):
-        simulate(one, "passes_in_the_loop")
+@pytest.mark.parametrize(
+    "handler", [signal.default_int_handler, signal.SIG_IGN, lambda *_: None], ids=["as usual", "in the background", "debugged"]
+)
+def test_a_lock_taken_in_the_loop_itself_is_told_too(handler: Any) -> None:
+    """There only a signal wakes it; whoever has Ctrl-C for himself does not matter."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with turnstile, pytest.raises(SimulationBounds, match=r"has been waiting .* in passes_in_the_loop"):
+            simulate(one, "passes_in_the_loop")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_workflow_without_an_end_is_refused_and_told_how_to_bound_it() -> None:

@@ -16,6 +16,7 @@ from wfkit.cli.statuses import LOOKS
 from wfkit_tui import keys
 from wfkit_tui.app import guessed_theme
 from wfkit_tui.drawing import to_ascii
+from wfkit_tui.screens.report import wrapped
 from wfkit_tui.widgets.table import Table
 
 
@@ -144,3 +145,11 @@ def test_a_table_draws_only_what_is_seen() -> None:
             assert table.selected == 8
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("width", [1, 5, 9, 40])
+def test_a_text_is_wrapped_however_narrow_the_screen(width: int) -> None:
+    """Every letter is shown, and it comes to an end."""
+    lines = list(wrapped([("  a story of long_words", ""), ("", ""), ("end", "")], width))
+    letters = "".join(piece.text for line in lines for piece in line).replace(" ", "")
+    assert letters == "astoryoflong_wordsend"

@@ -155,6 +155,7 @@ def _dev_beside(screens: Screens, make: Callable[[Callable[[News], None]], Super
     told: deque[News] = deque(maxlen=_KEPT)
     shown: SimpleQueue[News] = SimpleQueue()
     settled = Event()  # something runs, or it is known why nothing does
+    begun = Event()  # it can be stopped
 
     def tell(news: News) -> None:
         told.append(news)
@@ -165,17 +166,20 @@ def _dev_beside(screens: Screens, make: Callable[[Callable[[News], None]], Super
     async def supervise() -> None:
         supervisor = make(tell)
         running.append((asyncio.get_running_loop(), supervisor))
+        begun.set()
         await supervisor.run()
 
     running: list[tuple[asyncio.AbstractEventLoop, Supervisor]] = []
     with ThreadPoolExecutor(1, thread_name_prefix="wfkit-dev") as threads:
         supervising = threads.submit(asyncio.run, supervise())
+        supervising.add_done_callback(lambda _: begun.set())
         supervising.add_done_callback(lambda _: settled.set())
-        settled.wait()
         try:
+            settled.wait()
             if not supervising.done() and (status := screens(store, None, theme="", news=shown)):
                 raise typer.Exit(status)
         finally:
+            begun.wait()
             if not supervising.done():
                 loop, supervisor = running[0]
                 loop.call_soon_threadsafe(supervisor.stop)

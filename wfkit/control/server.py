@@ -141,6 +141,8 @@ async def _listening(app: Starlette, listener: socket.socket) -> AsyncIterator[N
         for task in state.tasks:
             task.cancel()
         await asyncio.gather(*state.tasks, return_exceptions=True)
+        for connection in list(state.connections):
+            connection.transport.abort()  # a client that reads nothing: from Python 3.12 on it would be waited for
         await server.wait_closed()
 
 

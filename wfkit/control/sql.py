@@ -24,6 +24,7 @@ from wfkit.journal import views
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 
 SECONDS_MAX = 10.0
+AGAIN_SECONDS = 0.1
 TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "json_each", "json_tree", "repeat"})
 """Those that compute. Others read files, settings or logs, run other SQL, or write a checkpoint."""
 
@@ -50,13 +51,17 @@ def query(connection: Connection, request: Sql) -> Table:
     connection.execute("USE v")
     _note_changes(connection)
     connection.execute("BEGIN TRANSACTION READ ONLY")
-    late = threading.Event()
+    late, over = threading.Event(), threading.Event()
 
     def stop() -> None:
-        late.set()
-        connection.interrupt()
+        seconds = SECONDS_MAX
+        while not over.wait(seconds):
+            late.set()
+            seconds = AGAIN_SECONDS  # between two statements nothing is interrupted, and the next one begins all the same
+            with contextlib.suppress(duckdb.Error):
+                connection.interrupt()
 
-    alarm = threading.Timer(SECONDS_MAX, stop)
+    alarm = threading.Thread(target=stop, name="wfkit-sql-alarm", daemon=True)
     alarm.start()
     try:
         described = connection.execute(f"DESCRIBE {_RUNS} FROM (\n{statement}\n) AS q").fetchall()
@@ -72,7 +77,8 @@ def query(connection: Connection, request: Sql) -> Table:
     except duckdb.Error as error:
         raise SqlRefused(_told(error)) from None
     finally:
-        alarm.cancel()
+        over.set()
+        alarm.join()
         with contextlib.suppress(duckdb.Error):
             connection.execute("ROLLBACK")
     return Table(

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from wfkit.dev.channel import (
     HEAD_BYTES,
     Answer,
@@ -25,6 +27,8 @@ from wfkit.dev.channel import (
 )
 
 _PIPE_BYTES = 65_536
+_END_SECONDS = 1.0
+"""How long a process may take to end that says nothing any more."""
 _LAST_SECONDS = 0.1
 """How long the last words of a process that has ended may take."""
 
@@ -124,7 +128,7 @@ class Child:
         return answer
 
     async def _listen(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        with contextlib.suppress(EOFError, OSError, msgspec.MsgspecError):  # the user's code may write there, or close it
             while True:
                 head = await self._reader.readexactly(HEAD_BYTES)
                 report = decode_report(await self._reader.readexactly(int.from_bytes(head, "big")))
@@ -133,6 +137,8 @@ class Child:
                     self._heard(report)
                 elif not isinstance(report, Histories) or report.number == self._meant:
                     await self._answers.put(report)
+        await asyncio.wait([self.ended], timeout=_END_SECONDS)
+        self.kill()  # its code has closed the socket: it can neither be told to end nor say anything
         await self._answers.put(None)
 
     async def ask(self, order: Order) -> Answer:

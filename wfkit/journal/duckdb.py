@@ -176,9 +176,10 @@ class DuckDBJournal:
         if self._closed:
             return
         self._closed = True
-        for own in list(self._apart):
-            own.interrupt()
         self._writer.stop()
+        for own in list(self._apart):
+            with contextlib.suppress(duckdb.Error):  # its query has just ended, and it is closed
+                own.interrupt()
         await asyncio.shield(self._loop.run_in_executor(self._reader, self._writer.join))
         self._reader.shutdown()
         if self._writer.failed is not None:
@@ -434,8 +435,8 @@ class _Writer(threading.Thread):
                 self._store.checkpoint()
             except FATAL:
                 self._store.disconnect()  # whatever comes next opens it again, and sees what is durable
-            except duckdb.Error:
-                pass  # somebody reads just now; the log stays as it is
+            except (duckdb.Error, OSError):
+                pass  # somebody reads just now, or the folder is gone; the log stays as it is
 
 
 def _measure(unit: _Unit) -> tuple[int, int]:

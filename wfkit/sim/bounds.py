@@ -32,10 +32,14 @@ MEMORY_BYTES_MAX = 2 << 30
 """How much the process may grow during one schedule."""
 BLOCKED_SECONDS_MAX = 8.0
 """How long nothing at all may be computed: a real lock that nobody releases, a real sleep."""
+WAITING_FACTOR = 5
+"""So many times as long may code wait while other threads of the process compute: they may be what it waits for."""
 LOOK_SECONDS = 0.2
 IDLE_LOOKS_MAX = 10
 """How often nothing is found to look at before the thread ends."""
 _TASKS = Path("/proc/self/task")
+_SIGNAL = signal.SIGURG
+"""Wakes the main thread from a lock. Nobody notices it who does not wait for it, and no shell lets it be ignored."""
 _ABOUT_LOCKS = "a lock of a module outlives a simulated crash, whose step never releases it: make it a @resource"
 
 _watches: list[_Watch] = []
@@ -67,11 +71,17 @@ class _Watch:
         self.end_with = end_with
         self._points = points
         self.fired = False
+        self.over = False
+        """It is being left: nothing is to be raised in it any more."""
         self._looks = 0
         self._first_cpu = 0.0
         self._last_cpu = 0.0
         self._first_memory = 0
         self._still = 0.0
+        """For how long nothing at all was computed."""
+        self._waiting = 0.0
+        """For how long the thread that has the turn has computed nothing."""
+        self._seen = (0, 0.0)
         self._here = (0, 0)
         """The thread that had the turn, and how many points had been passed, when the schedule was last seen to go on."""
         self._cpu_here = 0.0
@@ -83,8 +93,10 @@ class _Watch:
         if self._looks == 1:
             self._first_cpu, self._first_memory = cpu, memory
         thread = _seen(self.running)
-        still = cpu - self._last_cpu < LOOK_SECONDS / 20 and thread.waits
-        self._still = self._still + LOOK_SECONDS if still else 0.0
+        seen, self._seen = self._seen, (self.running, thread.cpu_seconds)
+        waits = thread.waits and seen == self._seen
+        self._waiting = self._waiting + LOOK_SECONDS if waits else 0.0
+        self._still = self._still + LOOK_SECONDS if waits and cpu - self._last_cpu < LOOK_SECONDS / 20 else 0.0
         self._last_cpu = cpu
         here = (self.running, self._points())
         if here != self._here or _is_within(self.running, "importlib._bootstrap"):
@@ -95,9 +107,9 @@ class _Watch:
             return _Excess(f"has been computing for {CPU_SECONDS_MAX:g} s")
         if memory - self._first_memory > MEMORY_BYTES_MAX:
             return _Excess(f"has taken {MEMORY_BYTES_MAX >> 30} GiB of memory")
-        if self._still > BLOCKED_SECONDS_MAX and not _is_within(self.running, "bdb", "pdb"):
-            told = f"has been waiting for {BLOCKED_SECONDS_MAX:g} s of real time, for a lock or a real answer"
-            return _Excess(told, _ABOUT_LOCKS)
+        for waited, longest in ((self._still, BLOCKED_SECONDS_MAX), (self._waiting, WAITING_FACTOR * BLOCKED_SECONDS_MAX)):
+            if waited > longest and not _is_within(self.running, "bdb", "pdb"):
+                return _Excess(f"has been waiting for {longest:g} s of real time, for a lock or a real answer", _ABOUT_LOCKS)
         return None
 
     @property
@@ -113,13 +125,18 @@ class _Watch:
             frame = user_frame(sys._current_frames().get(self.running))
             where = f", at {location(frame)}" if frame is not None else ""
             self.end_with(SimulationBounds(f"a schedule {excess.told}{where}", help=excess.help))
-        elif (strand := having_turns.get(self.thread)) is not None and self._still:
+        elif (strand := having_turns.get(self.thread)) is not None and self._waiting:
             strand.give_up()  # it is not to be reached
             return
-        if self._still and self.running == threading.main_thread().ident and _interrupts():
-            signal.pthread_kill(self.running, signal.SIGINT)  # only a signal wakes it from a lock
+        if self._waiting and self.running == threading.main_thread().ident:
+            signal.pthread_kill(self.running, _SIGNAL)  # only a signal wakes it from a lock
         else:
             _raise_in(self.running)
+
+    def strike(self, *_signal: object) -> None:
+        """Called in the main thread when it was woken."""
+        if self.fired and not self.over:
+            raise Killed
 
 
 @contextmanager
@@ -132,6 +149,7 @@ def watched(end_with: Callable[[BaseException], None], points: Callable[[], int]
     """
     global _thread  # noqa: PLW0603  # one thread watches for the whole process
     watch = _Watch(end_with, points)
+    woken = signal.signal(_SIGNAL, watch.strike) if watch.thread == threading.main_thread().ident else None
     with _lock:
         _watches.append(watch)
         if _thread is None:
@@ -144,14 +162,18 @@ def watched(end_with: Callable[[BaseException], None], points: Callable[[], int]
         if not watch.fired:
             raise
     finally:
+        watch.over = True  # from here on nothing new is raised
         _leave(watch)
+        if watch.thread == threading.main_thread().ident:
+            signal.signal(_SIGNAL, signal.SIG_DFL if woken is None else woken)
 
 
 def _leave(watch: _Watch) -> None:
     while watch in _watches:
         try:
             with _lock:
-                _watches.remove(watch)
+                if watch in _watches:
+                    _watches.remove(watch)
         except Killed:
             continue  # raised here, of all places
     if watch.fired:
@@ -169,8 +191,10 @@ def _look_around() -> None:
                 _thread = None
                 atexit.unregister(_end)
                 return
-            for watch in _watches:
-                if excess := watch.look():
+            for watch in list(_watches):
+                if watch.over:
+                    _watches.remove(watch)  # it was struck just as it was left
+                elif excess := watch.look():
                     watch.kill(excess)
 
 
@@ -202,14 +226,9 @@ def _seen(thread: int) -> _Thread:
     try:
         state, *fields = (_TASKS / f"{native}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return _Thread(waits=False, cpu_seconds=0.0)  # it has just ended
+        return _Thread(waits=True, cpu_seconds=0.0)  # it has just ended
     user, system = int(fields[10]), int(fields[11])
     return _Thread(waits=state == b"S", cpu_seconds=(user + system) / os.sysconf("SC_CLK_TCK"))
-
-
-def _interrupts() -> bool:
-    handler = signal.getsignal(signal.SIGINT)
-    return getattr(handler, "__wrapped__", handler) is signal.default_int_handler
 
 
 def _is_within(thread: int, *modules: str) -> bool:

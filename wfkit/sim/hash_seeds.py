@@ -90,11 +90,18 @@ class _Process:
             except (EOFError, OSError, ValueError):
                 answered.set_result(_GONE)
 
-    def end(self) -> None:
-        """End the process: by itself if it is idle, otherwise by force."""
+    def end(self, *, at_once: bool = False) -> None:
+        """End the process: by itself if it is idle, otherwise by force.
+
+        Args:
+            at_once: by force. A process that does not answer may not read either, and what is being written to it would hold
+                up that its input is closed.
+        """
         self._queue.put(None)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        if at_once:
+            self._process.kill()
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
@@ -196,7 +203,7 @@ class HashSeeds:
             wait(asked, max(until - time.monotonic(), 0))
             answers = [each.result() if each.done() else _LATE for each in asked]
             if _LATE in answers:
-                process.end()
+                process.end(at_once=True)
             for why in dict.fromkeys(answer.not_run for answer in answers if answer.not_run):
                 not_run.setdefault(why, []).append(process.seed)
             if any(answer.replayed for answer in answers):

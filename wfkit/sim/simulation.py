@@ -123,13 +123,16 @@ class Simulation:
         """
         context = contextvars.Context()
         refused = real_io.refused() if self.subject.io == "refuse" else nullcontext()
-        with (
-            ambient.installed(namespaces(self._registry, self._upgraded)),
-            _quiet(),
-            refused,
-            watched(self.end_with, self._trace.__len__),
-        ):
-            recording = context.run(self._run)
+        try:
+            with (
+                ambient.installed(namespaces(self._registry, self._upgraded)),
+                _quiet(),
+                refused,
+                watched(self.end_with, self._trace.__len__),
+            ):
+                recording = context.run(self._run)
+        except Killed:  # it was ended, and struck once more as the block was left
+            raise self._failure or Killed from None
         if self._failure is not None:
             raise self._failure
         return recording

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -26,8 +27,9 @@ class Strand:
     def __init__(self, call: Callable[[], Any], context: Context) -> None:
         self._context = context
         self._call = call
-        self._turn = threading.Semaphore(0)
-        self._host_turn = threading.Semaphore(0)
+        self._turn, self._host_turn = threading.Lock(), threading.Lock()
+        for turn in (self._turn, self._host_turn):
+            turn.acquire()
         self._started = False
         self._doomed = False
         self.pause: Pause | None = None
@@ -41,14 +43,16 @@ class Strand:
         """Give it its turn. Returns when it is held up or has ended."""
         host = threading.get_ident()
         having_turns[host] = self
-        if self._started:
-            self._turn.release()
-        else:
-            self._started = True
-            self._context.run(strand.set, self)
-            threading.Thread(target=self._context.run, args=(self._run,), name="wfkit-strand", daemon=True).start()
-        self._host_turn.acquire()
-        having_turns.pop(host, None)
+        try:
+            if self._started:
+                _pass(self._turn)
+            else:
+                self._started = True
+                self._context.run(strand.set, self)
+                threading.Thread(target=self._context.run, args=(self._run,), name="wfkit-strand", daemon=True).start()
+            self._host_turn.acquire()
+        finally:  # `bounds` looks there for who computes or waits: of one that has ended it would never see anything
+            having_turns.pop(host, None)
 
     def hold(self, pause: Pause) -> None:
         """Called in the thread: give the turn back until the pause is over.
@@ -59,7 +63,7 @@ class Strand:
         if self._doomed:
             raise Killed
         self.pause = pause
-        self._host_turn.release()
+        _pass(self._host_turn)
         self._turn.acquire()
         if self._doomed:
             raise Killed
@@ -67,7 +71,7 @@ class Strand:
     def give_up(self) -> None:
         """Take the turn from a thread that does not return, and leave it alone for ever."""
         self.pause, self.error = None, Killed()
-        self._host_turn.release()
+        _pass(self._host_turn)
 
     def bury(self) -> None:
         """End a thread that is held up for ever."""
@@ -75,10 +79,21 @@ class Strand:
         self.resume()
 
     def _run(self) -> None:
-        self.thread = threading.get_ident()
+        turn = self._host_turn
         try:
+            self.thread = threading.get_ident()
             self.result = self._call()
         except BaseException as exc:  # noqa: BLE001  # whatever it is, it is the step's outcome
             self.error = exc
         self.pause = None
-        self._host_turn.release()
+        # From the end of the call to here Python calls nothing, so no other `Killed` comes in between: the turn is not lost.
+        try:  # noqa: SIM105  # `suppress` is a call
+            turn.release()
+        except RuntimeError:
+            pass  # it was taken from this thread
+
+
+def _pass(turn: threading.Lock) -> None:
+    """Give a turn. Whoever was struck in the middle may have it already."""
+    with suppress(RuntimeError):
+        turn.release()

@@ -167,9 +167,10 @@ def wrapped(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
     for text, style in lines:
         indent = " " * (len(text) - len(text.lstrip()) + 3)
         rest = " " + text
-        while len(rest) > width:
-            cut = rest.rfind(" ", len(indent) + 1, width)
-            cut = cut if cut > 0 else width
+        room = max(width, len(indent) + 1)  # where there is less, each line takes one more letter all the same
+        while len(rest) > room:
+            cut = rest.rfind(" ", len(indent) + 1, room)
+            cut = cut if cut > 0 else room
             yield [Piece(rest[:cut], style)]
             rest = indent + rest[cut:].lstrip()
         yield [Piece(rest, style)]
