@@ -1,5 +1,6 @@
 """What holds for every test: how Hypothesis runs here, and that in CI nothing is skipped unnoticed."""
 
+import gc
 import os
 from collections.abc import Generator
 
@@ -11,6 +12,17 @@ IN_CI = bool(os.environ.get("CI"))
 # A slow machine is no finding, and what CI finds must be found again by the next run.
 settings.register_profile("wfkit", deadline=None, derandomize=IN_CI)
 settings.load_profile("wfkit")
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of all further garbage collection what collecting thousands of tests has made: it stays to the end."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
+
 
 ALLOWED = "platform:"
 """How the reason of a skip begins that may stand in CI: this machine cannot show the fact, whatever is installed on it."""

@@ -148,13 +148,15 @@ def _interrupts() -> Iterator[list[int]]:
 @contextmanager
 def _collected() -> Iterator[None]:
     """Keep the garbage collector out of schedules, and cheap between them: what is there already is not looked at."""
-    was = gc.isenabled()
+    was, freezes = gc.isenabled(), gc.get_freeze_count() == 0  # otherwise the program has done so, and it is to last
     gc.collect()
-    gc.freeze()
+    if freezes:
+        gc.freeze()
     gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if freezes:
+            gc.unfreeze()
         if was:
             gc.enable()
