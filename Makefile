@@ -32,7 +32,7 @@ bench: $(venv)/.dev  ## one JSON line per figure
 	@$(python) -m tests.benchmarks
 
 torture: $(venv)/.dev  ## the tests marked `torture`: hundreds of kills, many minutes
-	$(python) -m pytest -m torture
+	$(python) -m pytest -m torture -o faulthandler_timeout=0
 
 screenshots: $(venv)/.dev  ## take the pictures of the README again, by Chromium
 	@$(python) -m tests.screenshots

@@ -175,7 +175,10 @@ def test_a_supervisor_that_was_killed_is_followed_by_nobody(tmp_path: Path) -> N
         assert has_succession(tmp_path / ".wfkit")
         developer.process.kill()
         developer.process.wait()
-        assert not has_succession(tmp_path / ".wfkit")
+        give_up = time.monotonic() + SECONDS_MAX
+        while has_succession(tmp_path / ".wfkit"):  # a child that it was just starting holds it until it executes
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
 
 
 PROGRAM = """
