@@ -64,14 +64,14 @@ class AppError(WfkitError):
     """
 
     code = "WF014"
-    help = "mend the app, then run the command again"
+    help = "fix the app, then run the command again"
 
 
 class RunEnded(WfkitError):
     """The run is finished, so nothing can be sent to it any more."""
 
     code = "WF015"
-    help = "start a new run, or restart this one: start(..., if_finished='restart')"
+    help = "start a new run; from Python, start(..., if_finished='restart') begins this one again"
 
 
 class FilterError(WfkitError):
@@ -108,7 +108,7 @@ class NonDeterminismError(WfkitError):
     """History and code disagree: replay asked for something that the history does not hold.
 
     Usual causes: the code was edited while runs were in flight; a branch on the wall clock, on random numbers or on
-    the environment; iteration over a set. The run is blocked and nothing is lost: mend the code, or guard the new
+    the environment; iteration over a set. The run is blocked and nothing is lost: fix the code, or guard the new
     branch with `has_patch("...")`, declared in `@workflow(patches=("...",))`, and the run goes on.
     """
 
@@ -181,13 +181,13 @@ class DefinitionError(WfkitError):
 
 
 class ProgrammingError(WfkitError):
-    """The workflow's own code raised an error that only an edit can mend: NameError, TypeError, AttributeError, ...
+    """The workflow's own code raised an error that only an edit can fix: NameError, TypeError, AttributeError, ...
 
     The run is blocked, not failed: its history is intact, and it is tried again when the engine opens.
     """
 
     code = "WF029"
-    help = "mend the code; the run goes on from the same place"
+    help = "fix the code; the run goes on from the same place"
 
 
 # -- how a run ended -------------------------------------------------------------------------------------------------
@@ -258,7 +258,8 @@ class StepCancelled(StepError):
 class WorkerDied(StepError):
     """The process died five times while this step ran, so the step is held to be the cause.
 
-    Typical: out of memory, a crash in a C extension, `os._exit`.
+    The step has failed, as after its last attempt; the run fails unless the workflow catches that. Typical: out of memory, a
+    crash in a C extension, `os._exit`.
     """
 
     code = "WF044"
@@ -275,7 +276,7 @@ class JournalLocked(WfkitError):
 
 
 class JournalCorrupt(WfkitError):
-    """The journal file is damaged in a way that wfkit does not mend by itself. Nothing was changed."""
+    """The journal file is damaged in a way that wfkit does not repair by itself. Nothing was changed."""
 
     code = "WF052"
     help = "copy the file, then: wfkit store repair"

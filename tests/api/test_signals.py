@@ -352,7 +352,7 @@ def test_a_payload_that_does_not_fit_blocks_the_run() -> None:
 
     with pytest.raises(CodecError, match="is not the int"):
         Puppet(sends)
-    with pytest.raises(CodecError, match="signal 'paid' came with a payload of another type: expected `int`"):
+    with pytest.raises(CodecError, match="signal 'paid' came with a payload of the wrong type: expected `int`"):
         Puppet(takes_one).send("paid", "five")
 
 

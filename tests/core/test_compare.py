@@ -92,7 +92,7 @@ def test_a_divergence_is_told_in_full() -> None:
         f"    requested  timer  3s            {line_of(sleeps_first, 'await sleep')}  in sleeps_first",
         "  last agreed  step   reserve       entry 1",
         "  likely       the code was edited: `timer 3s` is new before `charge`",
-        '  help         guard it: if has_patch("my-change"): ...    or keep this run on its old code',
+        '  help         guard it: if has_patch("my-change"): ...    or restore the old code until this run has ended',
     ]
 
 

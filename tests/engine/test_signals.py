@@ -62,7 +62,7 @@ def test_a_payload_that_the_code_cannot_take_is_refused(world: World) -> None:
         run = await engine.start(take, 1, id="run")
         for attempt in (run.send("go", "seven"), engine.publish("go", None), engine.publish("go", "seven")):
             with pytest.raises(
-                CodecError, match=r"signal 'go' has a payload of another type: expected `int`, got `(str|null)`"
+                CodecError, match=r"signal 'go' has a payload of the wrong type: expected `int`, got `(str|null)`"
             ):
                 await attempt
         with pytest.raises(CodecError):

@@ -203,6 +203,21 @@ def test_a_damaged_file_is_refused_and_repaired_up_to_the_gap(tmp_path: Path) ->
     assert min(found) > 0
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    """Return what is in a folder, but for locks."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".lock"}
+
+
+def test_what_cannot_be_repaired_is_left_as_it_was(journal: Path) -> None:
+    """No file is left beside it, and it is not advised to try the same again."""
+    journal.write_bytes(journal.read_bytes()[:6000])
+    before = files(journal.parent)
+    with pytest.raises(JournalCorrupt) as refused:
+        repair(journal)
+    assert "restore a backup" in refused.value.help
+    assert files(journal.parent) == before
+
+
 def test_a_repair_may_be_interrupted_by_a_crash(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new file takes its name when all is on the disk that is to be kept, and no old log can be replayed into it."""
     synced: set[int] = set()

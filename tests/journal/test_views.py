@@ -187,6 +187,21 @@ def test_a_run_is_found_by_id_prefix_or_place(path: Path, name: str, run: int) -
         assert encode_state(views.get_run(connection, name)) == encode_state(fold(run, HISTORIES[run]))
 
 
+def test_the_last_run_is_one_that_no_other_run_started(tmp_path: Path) -> None:
+    """However many children came after it: whoever asks means the run that he has started."""
+    parent = Parent(1, "parent", 1, True, "abandon")
+    histories = {1: start("parent", 1)} | {run: start(f"parent/{run}", run, parent=parent) for run in range(2, 200)}
+
+    async def scenario() -> None:
+        journal = await open_journal(tmp_path / "journal.duckdb")
+        journal.append([row for run, entry in histories.items() for row in rows(run, [Record(entry)])])
+        await journal.close()
+
+    asyncio.run(scenario())
+    with open_file(tmp_path / "journal.duckdb") as connection:
+        assert views.get_run(connection, "@last").id == "parent"
+
+
 def test_a_state_is_shown_with_its_large_values(path: Path) -> None:
     """Also where they lie in records before the projection."""
     with open_file(path) as connection:
@@ -196,7 +211,7 @@ def test_a_state_is_shown_with_its_large_values(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("order", "'order' begins several run ids: order-1, order-2, order-30"),
+        ("order", "'order' matches several runs: order-1, order-2, order-30"),
         ("ordre-2", "no run 'ordre-2'; did you mean order-2"),
         ("zzz", "no run 'zzz'$"),
         ("@lst", "no run '@lst': there are @last and @failed"),

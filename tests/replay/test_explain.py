@@ -10,7 +10,7 @@ import pytest
 from msgspec import Raw
 
 from wfkit.api.definitions import Workflow, step, workflow
-from wfkit.api.primitives import sleep, start_child
+from wfkit.api.primitives import sleep, start_child, timeout
 from wfkit.api.signals import wait_signal
 from wfkit.core.commands import FailRun, Failure, RetryPolicy, RunStep
 from wfkit.core.entries import AttemptFailed, Blocked, Entry, Record, RunStarted, SignalReceived, StepCompleted, StepFailed
@@ -133,6 +133,53 @@ def test_an_edit_that_diverges_is_the_problem() -> None:
     told = explain(history(before), after)
     assert isinstance(told.problem, NonDeterminismError)
     assert explain(history(before), before).problem is None
+
+
+def test_past_a_divergence_no_line_is_shown() -> None:
+    """The code asks for something else under the same number, whose line would be a wrong answer."""
+
+    @workflow(name="same")
+    async def before() -> None:
+        await charge(1)
+        await wait_signal("go")
+
+    @workflow(name="same")
+    async def with_a_step() -> None:
+        await charge(1)
+        await charge(2)
+        await wait_signal("go")
+
+    @workflow(name="same")
+    async def with_another_wait() -> None:
+        await charge(1)
+        await wait_signal("come")
+        await wait_signal("go")
+
+    records = history(before, lambda t: StepCompleted(t=t, n=1, value=Raw(b"1")))
+    for edited in (with_a_step, with_another_wait):
+        told = explain(records, edited)
+        assert isinstance(told.problem, NonDeterminismError)
+        assert [(reason.name, reason.line) for reason in told.reasons] == [("go", None)]
+
+
+def test_before_a_divergence_lines_are_shown() -> None:
+    """What history and code agree on was asked for at that line."""
+
+    @workflow(name="same")
+    async def before() -> None:
+        async with timeout("3 days"):
+            await charge(1)
+
+    @workflow(name="same")
+    async def after() -> None:
+        async with timeout("3 days"):  # the timeout
+            await wait_signal("go")
+
+    told = explain(history(before), after)
+    assert [(reason.kind, reason.line) for reason in told.reasons] == [
+        ("step", None),
+        ("timer", f"{line('the timeout')} in after"),
+    ]
 
 
 def test_an_entry_in_the_inbox_is_tried_on_the_code_as_it_is_now() -> None:

@@ -71,8 +71,8 @@ def test_the_first_finding_is_raised_with_its_story() -> None:
 def test_the_coverage_names_what_it_is_a_part_of() -> None:
     """The coverage names what it is a part of."""
     assert Report("fulfil", coverage=COVERAGE).text().splitlines()[-3:] == [
-        "fulfil: 53 points, 12 effects | 1 fault: 187/187 (100 %) | crashes, any number: 32 states, closed in 33 runs",
-        "2 faults: 641 of 1,902 run, 1,178 skipped (R1 388, R3 790), 83 not run | random: 4,000 in 6 s, last new state at #212",
+        "fulfil: 53 points, 12 effects | 1 fault: 187/187 (100 %) | crashes, any number: 32 states, complete in 33 runs",
+        "2 faults: 641 of 1,902 run, 1,178 skipped as duplicates, 83 not run | random: 4,000 in 6 s, last new state at #212",
         "your lines 41/44 (never run: order.py:88-90, compensation of ship) | sometimes-checks 3/3 | hash seeds 0, 1, 2",
     ]
 
@@ -91,8 +91,8 @@ def test_what_was_not_run_is_said() -> None:
 
 
 def test_crashes_that_were_cut_short_are_not_closed() -> None:
-    """Crashes that were cut short are not closed."""
-    assert "5,000 states, not closed" in Report("order", coverage=replace(COVERAGE, states=5000, closed=False)).text()
+    """Crashes that were cut short are not complete."""
+    assert "5,000 states, not complete" in Report("order", coverage=replace(COVERAGE, states=5000, closed=False)).text()
 
 
 def test_stories_come_before_the_coverage() -> None:

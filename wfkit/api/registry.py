@@ -19,6 +19,9 @@ Definition = Step[..., Any] | Workflow[..., Any]
 
 log = logging.getLogger("wfkit.app")
 
+_NAMED_MAX = 10
+"""So many workflows are named where one of them may have been meant."""
+
 
 class Registry:
     """Workflows and steps by name. Each name means one definition.
@@ -67,8 +70,13 @@ class Registry:
         if found is None:
             near = get_close_matches(name, self.workflows, n=3)
             hint = f"; did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
-            raise UnknownWorkflow(f"no workflow is named {name!r}{hint}")
+            raise UnknownWorkflow(f"no workflow is named {name!r}{hint}", help=self._which())
         return found
+
+    def _which(self) -> str:
+        names = sorted(self.workflows)
+        more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+        return f"the app defines {', '.join(names[:_NAMED_MAX])}{more}"
 
     def triggered_by(self, signal: str) -> list[Workflow[..., Any]]:
         """Return the workflows that a published signal of this name starts, by name."""
@@ -103,7 +111,7 @@ class Registry:
                 else:
                     return
         if refusal is not None:
-            raise CodecError(f"signal {signal!r} has a payload of another type: {refusal}", help="nothing was sent")
+            raise CodecError(f"signal {signal!r} has a payload of the wrong type: {refusal}", help="nothing was sent")
 
 
 def definitions_of(module: ModuleType) -> list[Definition]:

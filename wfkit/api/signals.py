@@ -149,7 +149,7 @@ async def _wait(
         return Received(source.codec.decode(took.payload), source)
     except CodecError as error:
         help = "widen the type of the signal in the code, and the run goes on with it"
-        raise CodecError(f"signal {took.name!r} came with a payload of another type: {error}", help=help) from None
+        raise CodecError(f"signal {took.name!r} came with a payload of the wrong type: {error}", help=help) from None
 
 
 def _expire(wait: Wait) -> None:

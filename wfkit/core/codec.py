@@ -117,7 +117,8 @@ class Codec:
         try:
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, NotImplementedError) as exc:
-            raise CodecError(f"{_lower(str(exc))} (for {_name(self.hint)})") from None
+            told, name = _lower(str(exc)), _name(self.hint)
+            raise CodecError(told if f"`{name}`" in told else f"{told} (for {name})") from None
 
 
 @functools.cache

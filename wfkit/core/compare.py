@@ -137,7 +137,7 @@ def divergence(machine: Machine, history: Sequence[Activation], wrong: Differenc
     name = wrong.requested and name_of(wrong.requested)
     return NonDeterminismError(
         "\n".join(lines),
-        help=f'guard it: if has_patch("{name or "my-change"}"): ...    or keep this run on its old code',
+        help=f'guard it: if has_patch("{name or "my-change"}"): ...    or restore the old code until this run has ended',
     )
 
 

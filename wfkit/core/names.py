@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -15,6 +16,19 @@ def nested(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from nested(constant)
+
+
+_WORKFLOW = re.compile(r"^@(?:wfkit\.)?workflow\b(.*?)^async def (\w+)", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"\bname\s*=\s*[\"']([^\"']+)[\"']")
+
+
+def workflows_written_in(source: str) -> list[str]:
+    """Return the names of the workflows that a module's text defines at its top level, as far as reading it tells."""
+    found = []
+    for options, function in _WORKFLOW.findall(source):
+        named = _NAME.search(options)
+        found.append(named[1] if named is not None else function)
+    return found
 
 
 def closed_over(fn: FunctionType) -> dict[str, object]:

@@ -8,6 +8,8 @@ from wfkit.core.commands import RetryPolicy
 
 DEATHS_MAX = 5
 """How often the process may die under one step, or one activation, before that is held to be the cause."""
+SUSPECT_DEATHS = DEATHS_MAX - 2
+"""What the process died under so many times in a row, steps and activations alike, goes one at a time: one is the cause."""
 
 
 def backoff(policy: RetryPolicy, attempt: int, key: str) -> int:

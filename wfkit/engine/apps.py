@@ -8,18 +8,25 @@ import re
 import sys
 import tomllib
 import traceback
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
 from wfkit.api.registry import Registry, definitions_of
 from wfkit.core.loop import is_internal
+from wfkit.core.names import workflows_written_in
 from wfkit.errors import AppError, WfkitError
 
 _DECORATED = re.compile(r"^@(wfkit\.)?workflow\b", re.MULTILINE)
+_NAMES = "name a file as it is found from here, such as shop/app.py, or a module, such as shop.app"
 
 
-def find_app(folder: Path | None = None) -> str:
+def find_app(folder: Path | None = None, workflow: str = "") -> str:
     """Return the app that is meant when none is named: `[tool.wfkit] app` in pyproject.toml, or the only file that has one.
+
+    Args:
+        folder: where to look; here unless given.
+        workflow: of several files, the one that defines a workflow of this name is meant.
 
     Raises:
         AppError: there is none, or more than one.
@@ -33,12 +40,14 @@ def find_app(folder: Path | None = None) -> str:
             raise AppError(f"{project} cannot be read: {exc}") from None
         if app is not None:
             return str(app)
-    found = [path.name for path in sorted(here.glob("*.py")) if _DECORATED.search(path.read_text(errors="replace"))]
-    if len(found) == 1:
-        return found[0]
+    texts = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in sorted(here.glob("*.py"))}
+    found = [name for name, text in texts.items() if _DECORATED.search(text)]
+    defining = [name for name in found if workflow in workflows_written_in(texts[name])]
+    if len(found) == 1 or len(defining) == 1:
+        return (defining or found)[0]
     if not found:
         raise AppError(f"no file in {here} defines a workflow", help="name the app: file.py or package.module")
-    raise AppError(f"several files here define workflows: {', '.join(found)}", help="name the one that is meant")
+    raise AppError(f"several files define workflows: {', '.join(found)}", help=f"say which, such as {found[0]}")
 
 
 def load_app(app: str) -> Registry:
@@ -67,7 +76,9 @@ def code_folder(app: str) -> Path:
     if not _is_file(app):
         return Path.cwd()
     if not Path(app).is_file():
-        raise AppError(f"there is no file {app}")
+        there = {path.stem: path for path in Path(app).parent.glob("*.py")}
+        near = get_close_matches(Path(app).stem, there, n=1)
+        raise AppError(f"there is no file {app}" + (f"; did you mean {there[near[0]]}?" if near else ""), help=_NAMES)
     _, folder = _module_of(Path(app).resolve())
     return folder
 
@@ -89,7 +100,8 @@ def load_module(app: str) -> ModuleType:
         raise
     except ModuleNotFoundError as exc:
         if exc.name is not None and (name == exc.name or name.startswith(exc.name + ".")):
-            raise AppError(f"there is no module {name!r} in {folder} or among the installed packages") from None
+            told = f"there is no module {name!r} in {folder} or among the installed packages"
+            raise AppError(told, help=_NAMES) from None
         raise _told(app, exc) from exc
     except (Exception, SystemExit) as exc:  # importing runs the user's code
         raise _told(app, exc) from exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple, Unpack, assert_never, cast
@@ -46,13 +47,14 @@ from wfkit.core.entries import (
     TimerFired,
 )
 from wfkit.core.machine import StepFuture
+from wfkit.core.retry import SUSPECT_DEATHS
 from wfkit.core.state import PendingChild, PendingStep, PendingTimer, RunState
 from wfkit.engine.client import Client, Run
 from wfkit.engine.executor import STEPS_MAX, Executor, Job
 from wfkit.engine.mailbox import Mailbox
 from wfkit.engine.ports import Clock, Entropy, Order, StepRunner, SystemClock, SystemEntropy, as_they_came
 from wfkit.engine.projector import WARM_MAX, Projector
-from wfkit.engine.recovery import SUSPECT_DEATHS, deaths, load_runs, wake_ups
+from wfkit.engine.recovery import deaths, load_runs, wake_ups
 from wfkit.engine.requests import LocalRequests
 from wfkit.engine.resources import Resources
 from wfkit.engine.runner import HostRunner
@@ -162,6 +164,15 @@ class Engine(Client):
             self._left_alone = {run.number for run in unfinished}
         self._recovered = True
 
+    def warn_of_undefined(self) -> None:
+        """Log how many unfinished runs cannot go on, since the code does not define their workflows."""
+        undefined = Counter(
+            state.workflow for state in self.states if not state.finished and state.workflow not in self._registry.workflows
+        )
+        if undefined:
+            runs = ", ".join(f"{count:,} of {name}" for name, count in sorted(undefined.items()))
+            log.warning("unfinished runs whose workflow the code does not define, so that they do not go on: %s", runs)
+
     def keep_projection(self) -> None:
         """From now on, keep the journal's projection up to date, and let go of runs that memory need not hold."""
         self._projector.start()
@@ -218,6 +229,11 @@ class Engine(Client):
             stack.push_async_callback(self._resources.close)
             stack.push_async_callback(self._executor.close)
             await self._drain()
+
+    @property
+    def steps_in_flight(self) -> int:
+        """How many steps closing waits for, 2 s at most."""
+        return self._executor.in_flight
 
     async def _drain(self) -> None:
         deadline = self._loop.time() + DRAIN_SECONDS
@@ -456,7 +472,7 @@ async def running(
         stack.callback(sys.setswitchinterval, interval)
         sys.setswitchinterval(min(interval, SWITCH_INTERVAL_SECONDS))
         engine = Engine(journal, registry, **options)
-        stack.callback(Watchdog(engine.under_way).close)
+        stack.callback(Watchdog(engine.under_way, engine.requests.note_stuck).close)
         stack.push_async_callback(engine.close)
         await engine.recover(all_runs=all_runs, killed=killed)
         engine.keep_projection()

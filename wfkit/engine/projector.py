@@ -73,7 +73,7 @@ class Projector:
             if not isinstance(error, WfkitError):
                 raise
             if not self._failing:
-                log.warning("[%s] the projection is put off: %s", error.code, error)
+                log.warning("[%s] the index of the runs is brought up to date later: %s", error.code, error)
             self._failing = True
             return
         self._failing = False

@@ -18,9 +18,6 @@ from wfkit.engine.runs import LiveRun, Runs
 from wfkit.journal.port import Journal, Row
 from wfkit.journal.values import RunValues, is_large
 
-SUSPECT_DEATHS = DEATHS_MAX - 2
-"""What the process died under so many times in a row, steps and activations alike, goes one at a time: one is the cause."""
-
 KILLED = "WorkerKilled"
 """Type of the failure of an attempt under which the process was killed from outside."""
 

@@ -20,7 +20,8 @@ from wfkit.engine.mailbox import Carrying, Delivery, Mailbox
 from wfkit.engine.ports import Clock, Entropy
 from wfkit.engine.runs import LiveRun, Runs
 from wfkit.engine.scheduler import Scheduler, nothing, resolve
-from wfkit.errors import DuplicateRun, EngineClosed, RunEnded, UnknownRun, WfkitError
+from wfkit.engine.watchdog import Stuck
+from wfkit.errors import DefinitionError, DuplicateRun, EngineClosed, RunEnded, UnknownRun, WfkitError
 from wfkit.journal.filters import parse
 from wfkit.journal.port import Journal
 
@@ -62,6 +63,8 @@ class LocalRequests:
         self._closed = False
         self.trouble: WfkitError | None = None
         """Why the journal does not accept anything just now; None while all is well."""
+        self.on_stuck: Callable[[Stuck | None], None] | None = None
+        """Is told, in another thread, of an activation that does not end, and by None that it has."""
 
     def close(self) -> None:
         """Take no more requests; those that were taken may still become durable."""
@@ -89,6 +92,11 @@ class LocalRequests:
         log.error("[%s] %s", error.code, error)
         for future in list(self._unacknowledged):
             _refuse(future, error)
+
+    def note_stuck(self, stuck: Stuck | None) -> None:
+        """Tell whoever wants to know that an activation does not end, or by None that it has ended. For any thread."""
+        if self.on_stuck is not None:
+            self.on_stuck(stuck)
 
     async def _durably(self, begin: Callable[[Callable[[], None]], None]) -> None:
         """Begin something and wait until it is durable."""
@@ -128,6 +136,8 @@ class LocalRequests:
         else:
             check_run_id(id)
             known = await self._runs.find(id)
+            if known is None and id.startswith("-"):
+                raise DefinitionError(f"{id!r} is no run id", help="begin it with another character: options have a dash")
         if known is not None:
             if known.state.workflow != workflow:
                 raise DuplicateRun(f"run id {id!r} is in use by workflow {known.state.workflow!r}")

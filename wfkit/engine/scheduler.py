@@ -36,9 +36,8 @@ from wfkit.core.entries import (
 )
 from wfkit.core.failures import failure_of
 from wfkit.core.machine import Activation, Machine, activations, told_length
-from wfkit.core.retry import DEATHS_MAX
+from wfkit.core.retry import DEATHS_MAX, SUSPECT_DEATHS
 from wfkit.engine.mailbox import ENDINGS, Address, Carrying, Delivery, Mailbox, Named, Numbered, WithResult, result_of
-from wfkit.engine.recovery import SUSPECT_DEATHS
 from wfkit.engine.runs import LiveRun, Runs
 from wfkit.errors import WfkitError
 from wfkit.journal.port import Journal, Row

@@ -20,6 +20,7 @@ from wfkit.journal import schema, wal
 from wfkit.journal.lock import lock_for_writing
 from wfkit.journal.store import check_format, explain
 
+_BEYOND_REPAIR = "restore a backup, or start anew on another journal: --store PATH"
 _SLICE = 2048  # DuckDB reads a vector at a time; damage costs at least the slice that it lies in
 
 
@@ -54,7 +55,10 @@ def repair(path: Path) -> Repaired:
     try:
         return _repair(path)
     except (duckdb.Error, OSError) as error:
-        raise explain(error, path) from error
+        explained = explain(error, path)
+        if isinstance(explained, JournalCorrupt):
+            explained.help = _BEYOND_REPAIR
+        raise explained from error
     finally:
         lock.release()
 
@@ -62,12 +66,34 @@ def repair(path: Path) -> Repaired:
 def _repair(path: Path) -> Repaired:
     if not path.exists():
         raise JournalUnusable(f"{path} is missing, and its log alone is no journal", help="put the file back beside its log")
-    kept = [_keep(file) for file in (path, wal.wal_path(path), wal.checkpoint_path(path)) if file.exists()]
+    kept = {file: _keep(file) for file in (path, wal.wal_path(path), wal.checkpoint_path(path)) if file.exists()}
     wal.sync_folder(path.parent)
-    cut = _cut_log(path)
     new = path.with_name(path.name + ".repaired")
-    for left_over in (new, wal.wal_path(new)):
-        left_over.unlink(missing_ok=True)
+    _forget(new)
+    try:
+        cut = _cut_log(path)
+        rows, dropped, unreadable = _rebuild(path, new)
+    except BaseException:
+        _forget(new)
+        for file, copy in kept.items():
+            copy.replace(file)
+        raise
+    wal.sync_file(new)
+    # The logs first, since they are kept: an old log beside the new file would be replayed into it.
+    for log in (wal.wal_path(path), wal.checkpoint_path(path)):
+        log.unlink(missing_ok=True)
+    wal.sync_folder(path.parent)
+    new.rename(path)
+    wal.sync_folder(path.parent)
+    return Repaired(tuple(kept.values()), rows, dropped, unreadable, cut)
+
+
+def _rebuild(path: Path, new: Path) -> tuple[int, int, int]:
+    """Write what can be read into a new file. Returns how many records are in it, were dropped, and are unreadable.
+
+    Raises:
+        JournalCorrupt: no record can be read.
+    """
     with contextlib.closing(_open(path)) as old, contextlib.closing(duckdb.connect(str(new))) as rebuilt:
         check_format(old, path)
         schema.create(rebuilt)
@@ -77,20 +103,14 @@ def _repair(path: Path) -> Repaired:
         rebuilt.execute("CHECKPOINT")
         rows: int = rebuilt.execute("SELECT count(*) FROM entries").fetchall()[0][0]
     if unreadable and not rows:
-        for copy in (new, *kept):
-            copy.unlink()
-        raise JournalCorrupt(
-            f"not one of the {unreadable:,} records of {path} can be read; it was left as it is",
-            help="restore a backup, or start anew on another journal: --store PATH",
-        )
-    wal.sync_file(new)
-    # The logs first, since they are kept: an old log beside the new file would be replayed into it.
-    for log in (wal.wal_path(path), wal.checkpoint_path(path)):
-        log.unlink(missing_ok=True)
-    wal.sync_folder(path.parent)
-    new.rename(path)
-    wal.sync_folder(path.parent)
-    return Repaired(tuple(kept), rows, dropped, unreadable, cut)
+        told = f"not one of the {unreadable:,} records of {path} can be read; it was left as it is"
+        raise JournalCorrupt(told, help=_BEYOND_REPAIR)
+    return rows, dropped, unreadable
+
+
+def _forget(new: Path) -> None:
+    for file in (new, wal.wal_path(new)):
+        file.unlink(missing_ok=True)
 
 
 def _keep(file: Path) -> Path:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import duckdb
 from wfkit.core.entries import BUS, FORMAT
 from wfkit.errors import JournalCorrupt, JournalFull, JournalLocked, JournalTooNew, JournalUnusable, WfkitError
 from wfkit.journal import lock, schema, wal
+from wfkit.journal.folder import make_folder
 from wfkit.journal.port import RunRow
 
 StoredRow = tuple[int, int, int, int, int, bytes]
@@ -59,7 +61,7 @@ class Store:
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._reader: duckdb.DuckDBPyConnection | None = None
         self._appender: duckdb.Appender | None = None
-        make_folder(path.parent)
+        _make_folder(path.parent)
         self._lock = lock.lock_for_writing(path, wait_seconds=reader_wait_seconds)
         try:
             self._create_if_missing()
@@ -229,7 +231,7 @@ class Store:
 
     def _cut(self, damage: wal.Damage) -> None:
         if not damage.last or wal.checkpoint_path(self.path).exists():
-            raise JournalCorrupt(f"the log of {self.path} is damaged at byte {damage.keep}, before its last commit")
+            raise damaged(f"the log of {self.path} is damaged at byte {damage.keep}, before its last commit", self.path)
         aside = wal.cut(self.path, damage)
         self.notice = (
             f"the last commit in the log of {self.path} was torn and was dropped "
@@ -258,7 +260,7 @@ class Store:
         wrong = find_gap(writer, self.projected)
         if wrong is not None:
             if self.projected == 0 or find_gap(writer, 0) is not None:
-                raise JournalCorrupt(f"{self.path}: {wrong}")
+                raise damaged(f"{self.path}: {wrong}", self.path)
             self._forget_projection(wrong)
         meta = schema.read_meta(writer)
         self.epoch = int(meta["epoch"]) + 1
@@ -300,9 +302,9 @@ class Store:
         return self._writer
 
 
-def make_folder(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise JournalUnusable(f"cannot make the folder {folder}: {error.strerror}") from None
 
@@ -380,4 +382,9 @@ def explain(error: Exception, path: Path) -> WfkitError:
         return JournalUnusable(f"cannot use {path}: {error.strerror}")
     if any(reason in text for reason in ("Permission denied", "Read-only file system", "Cannot open file", "Is a directory")):
         return JournalUnusable(f"cannot use {path}: {text}")
-    return JournalCorrupt(f"{path} cannot be read: {text}")
+    return damaged(f"{path} cannot be read: {text}", path)
+
+
+def damaged(told: str, path: Path) -> JournalCorrupt:
+    """Return the error of a journal that a repair may save something of, with the command that does it."""
+    return JournalCorrupt(told, help=f"copy the file, then: wfkit store repair --store {shlex.quote(str(path))}")

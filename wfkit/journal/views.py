@@ -26,7 +26,7 @@ from wfkit.errors import JournalCorrupt, JournalUnusable, UnknownRun
 from wfkit.journal import schema, wal
 from wfkit.journal.filters import RecordTest, RunFilter
 from wfkit.journal.lock import lock_for_reading
-from wfkit.journal.store import check_format, explain
+from wfkit.journal.store import check_format, damaged, explain
 from wfkit.journal.values import FRAME, RunValues, outline
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
@@ -38,6 +38,8 @@ _SORTED_BY: dict[Sort, str] = {
 }
 _BY_ORDER = ("@last", "@failed")
 """Names of runs by what happened last."""
+_LATEST = 100
+"""So many runs are looked at first for one that no other run started."""
 _CANDIDATES_MAX = 5
 _SIMILAR_AMONG = 5_000
 _FROM_CANDIDATES = "FROM entries WHERE coalesce(kind = ?, true) AND (contains(decode(body), ?) OR starts_with(decode(body), ?))"
@@ -101,7 +103,7 @@ def _connect(path: Path) -> Connection:
         raise JournalCorrupt(
             f"the last commit in the log of {path} is torn", help="start the engine: it drops that commit and says so"
         )
-    raise JournalCorrupt(f"the log of {path} is damaged at byte {damage.keep}, before its last commit")
+    raise damaged(f"the log of {path} is damaged at byte {damage.keep}, before its last commit", path)
 
 
 def list_runs(
@@ -127,18 +129,18 @@ def get_run(connection: Connection, name: str, generation: int | None = None) ->
 
     Args:
         connection: to a journal.
-        name: a run id, the beginning of exactly one, `@last` (started last) or `@failed` (failed last).
+        name: a run id, the beginning of exactly one, `@last` (the last one that no other run started) or `@failed` (failed
+            last).
         generation: the one that is meant; the newest unless given.
 
     Raises:
         UnknownRun: no run has this name, or several have, and the message says which come near; or it has no such generation.
     """
     if name in _BY_ORDER:
-        statuses: frozenset[Status] | None = frozenset({"failed"}) if name == "@failed" else None
-        found = list_runs(connection, RunFilter(statuses), sort="started" if name == "@last" else "updated", limit=1)
-        if not found:
+        found = _last_started(connection) if name == "@last" else _last_failed(connection)
+        if found is None:
             raise UnknownRun("no run has failed" if name == "@failed" else "there is no run yet")
-        return get_run(connection, found[0].id, generation) if generation is not None else _complete(connection, found[0])
+        return get_run(connection, found.id, generation) if generation is not None else _complete(connection, found)
     tail = tail_states(connection)
     matches = {state.id for state in tail.values() if state.id.startswith(name)}
     query = "SELECT DISTINCT id FROM runs WHERE starts_with(id, ?) ORDER BY id <> ?, id LIMIT ?"
@@ -157,6 +159,19 @@ def get_run(connection: Connection, name: str, generation: int | None = None) ->
         if not generations:
             raise UnknownRun(f"run {id!r} has no generation {generation}")
     return _complete(connection, max(generations, key=lambda state: state.generation))
+
+
+def _last_started(connection: Connection) -> RunState | None:
+    """Return the run that started last, children left out: the one that somebody has just started is meant."""
+    for limit in (_LATEST, None):
+        for state in list_runs(connection, RunFilter(), sort="started", limit=limit):
+            if state.parent is None:
+                return state
+    return None
+
+
+def _last_failed(connection: Connection) -> RunState | None:
+    return next(iter(list_runs(connection, RunFilter(frozenset({"failed"})), sort="updated", limit=1)), None)
 
 
 def history(connection: Connection, run: int) -> list[Record]:
@@ -305,7 +320,7 @@ def _sort_key(value: Any, descending: bool) -> tuple[bool, Any]:
 def _several(name: str, matches: set[str]) -> str:
     shown = sorted(matches)[:_CANDIDATES_MAX]
     more = ", ..." if len(matches) > len(shown) else ""
-    return f"{name!r} begins several run ids: {', '.join(shown)}{more}"
+    return f"{name!r} matches several runs: {', '.join(shown)}{more}"
 
 
 def _none(connection: Connection, name: str, tail: Mapping[int, RunState]) -> str:

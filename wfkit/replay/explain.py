@@ -7,7 +7,7 @@ that code still agrees with the history.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -15,10 +15,11 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from wfkit import guard
-from wfkit.core.commands import Failure, Json, Opening
+from wfkit.core.commands import Command, Failure, Json, Opening
+from wfkit.core.compare import identity, name_of
 from wfkit.core.durations import display
 from wfkit.core.entries import Record
-from wfkit.core.machine import Code, Machine, activations, told_length
+from wfkit.core.machine import Activation, Code, Machine, activations, told_length
 from wfkit.core.state import Pending, PendingChild, PendingStep, PendingTimer, PendingWait, RunState
 from wfkit.errors import WfkitError, by_code
 from wfkit.replay.timeline import Span, spans
@@ -53,6 +54,10 @@ class Reason:
     attempt: int | None = None
     attempts_max: int | None = None
     """How often the step is tried; None means for ever."""
+    uncounted: int = 0
+    """Attempts that did not end by themselves; `attempts_max` is so much more than the policy says."""
+    deaths: int = 0
+    """How often in a row the process died under the step."""
     error: Failure | None = None
     """Why the last attempt failed."""
     compensation: bool = False
@@ -195,11 +200,37 @@ _OPENING = frozenset(command.__name__ for command in get_args(Opening))
 
 
 def _replay(code: Code, records: Sequence[Record], *, died: bool) -> tuple[dict[int, str], WfkitError | None]:
-    """Return the line that asked for each command, and why the code cannot go on, if it cannot."""
+    """Return the line that asked for each command, and why the code cannot go on, if it cannot.
+
+    Where history and code part, a number stands for one thing in the history and for another one in the code, whose line
+    would be a wrong answer.
+    """
     machine = Machine(code, capture_sites=True)
     problem = _go_through(machine, records, died=died)
     assert machine.sites is not None
-    return {n: line for (kind, n), line in machine.sites.items() if kind in _OPENING}, problem
+    lines = {command: line for command, line in machine.sites.items() if command[0] in _OPENING}
+    if problem is not None:
+        agreed = _agreed(machine, activations(records))
+        lines = {command: line for command, line in lines.items() if command in agreed}
+    return {n: line for (_, n), line in lines.items()}, problem
+
+
+def _agreed(machine: Machine, history: Sequence[Activation]) -> set[tuple[str, int]]:
+    """Return what names the commands that a machine which came to an end asked for just as the history has them."""
+    found: set[tuple[str, int]] = set()
+    for seq, _, recorded in history:
+        if seq > machine.seq or recorded is None:
+            break
+        requested = machine.commands if seq == machine.seq else recorded
+        for was, now in zip(_openings(recorded), _openings(requested), strict=False):
+            if identity(was) != identity(now) or name_of(was) != name_of(now):
+                return found
+            found.add(identity(was))
+    return found
+
+
+def _openings(commands: Iterable[Command]) -> Iterator[Command]:
+    return (command for command in commands if type(command).__name__ in _OPENING)
 
 
 def _go_through(machine: Machine, records: Sequence[Record], *, died: bool) -> WfkitError | None:
@@ -237,6 +268,8 @@ def _reason(n: int, pending: Pending, line: str | None, buffered: Iterable[Unrea
                 n,
                 attempt=pending.attempt,
                 attempts_max=pending.attempts_max,
+                uncounted=pending.uncounted,
+                deaths=pending.deaths,
                 error=pending.error,
                 compensation=command.compensation,
                 cancelled=pending.cancelled,

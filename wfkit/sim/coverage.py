@@ -82,7 +82,7 @@ def _single(coverage: Coverage) -> str:
 def _crashes(coverage: Coverage) -> str:
     if coverage.states is None:
         return "crashes, any number: not run"
-    end = "closed" if coverage.closed else "not closed"
+    end = "complete" if coverage.closed else "not complete"
     runs = f" in {_count(coverage.closure_runs, 'run')}" if coverage.closure_runs else ""
     return f"crashes, any number: {_count(coverage.states, 'state')}, {end}{runs}"
 
@@ -91,10 +91,9 @@ def _pairs(coverage: Coverage) -> str:
     run, total = coverage.pairs_run, coverage.pairs_total
     if run is None or total is None:
         return "2 faults: not run"
-    skipped = {rule: count for rule, count in (coverage.pairs_skipped or {}).items() if count}
-    left = sum(skipped.values())
-    reasons = f" ({', '.join(f'{rule} {count:,}' for rule, count in skipped.items())})" if skipped else ""
-    return f"2 faults: {run:,} of {total:,} run, {left:,} skipped{reasons}, {total - run - left:,} not run"
+    skipped = sum((coverage.pairs_skipped or {}).values())
+    duplicates = f", {skipped:,} skipped as duplicates" if skipped else ""
+    return f"2 faults: {run:,} of {total:,} run{duplicates}, {total - run - skipped:,} not run"
 
 
 def _random(coverage: Coverage) -> str:

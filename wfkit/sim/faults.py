@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal, NamedTuple, TypeAlias
 
 from wfkit.core.durations import Duration, display, microseconds
@@ -198,7 +199,10 @@ def parse_fault(text: str) -> Fault:
     """
     found = _FAULT.fullmatch(text.strip())
     if found is None:
-        raise FaultSyntaxError(f"{text!r} is no fault")
+        near = get_close_matches(text.strip(), KINDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        help = FaultSyntaxError.help if "@" in text else f"kinds of faults: {', '.join(KINDS)}"
+        raise FaultSyntaxError(f"{text!r} is no fault{hint}", help=help)
     kind = KINDS.get(found["kind"])
     if kind is None:
         raise FaultSyntaxError(f"{found['kind']!r} is no kind of fault", help=f"kinds: {', '.join(KINDS)}")

@@ -22,6 +22,7 @@ from wfkit.core.entries import Record, RunStarted
 from wfkit.core.records import encode_record
 from wfkit.errors import FailureFileError, ReportNotWritten
 from wfkit.journal import files as histories
+from wfkit.journal.folder import make_folder
 from wfkit.journal.schema import wfkit_version
 from wfkit.sim.faults import Fault
 from wfkit.sim.findings import Violation
@@ -234,7 +235,7 @@ def _file_name(text: str) -> str:
 def _write(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:
