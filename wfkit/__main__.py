@@ -1,8 +1,6 @@
 """`python -m wfkit` is the command `wfkit`."""
 
-import sys
-
-from wfkit.cli.main import main
+from wfkit.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -33,6 +33,7 @@ from wfkit.cli.completing import FILTERS, PROFILES, STATUSES, WORDS, candidates,
 from wfkit.core.state import STATUSES as ALL_STATUSES
 from wfkit.dev import chaos
 from wfkit.journal.filters import DETAILS, KEYS
+from wfkit.journal.lock import lock_for_writing
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_SECONDS = 5.0
@@ -215,6 +216,33 @@ def test_a_running_engine_is_asked(
         assert words(f"{command} --store {shlex.quote(str(store))} {word}") == expected
 
 
+@pytest.mark.parametrize(("line", "expected"), [("pay-", ["pay-1", "pay-1x", "pay-2", "pay-declined"]), ("nap", ["napper"])])
+def test_without_an_engine_the_journal_is_asked_for_runs(
+    filled_folder: Path, monkeypatch: pytest.MonkeyPatch, line: str, expected: list[str]
+) -> None:
+    """From a folder below as well, each id once, and while nobody writes."""
+    monkeypatch.chdir(filled_folder)
+    assert sorted(words(f"wfkit runs get {line}")) == expected
+    (filled_folder / "below").mkdir(exist_ok=True)
+    monkeypatch.chdir(filled_folder / "below")
+    assert sorted(words(f"wfkit runs get {line}")) == expected
+    lock = lock_for_writing(filled_folder / ".wfkit" / "journal.duckdb")
+    try:
+        assert words(f"wfkit runs get {line}") == []
+    finally:
+        lock.release()
+
+
+def test_runs_that_the_projection_lacks_are_offered(folder: Path, wfkit: Wfkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that was killed has not written it."""
+    with serving(folder) as child:
+        assert wfkit("start", "nap", '"2 days"', "--id", "nap-1").status == 0
+        child.kill()
+        child.wait()
+        monkeypatch.chdir(folder)
+        assert words("wfkit runs get nap") == ["nap-1"]
+
+
 def test_an_engine_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is one that answers nonsense of use."""
     monkeypatch.chdir(tmp_path)
@@ -359,7 +387,7 @@ def test_a_tab_in_an_interactive_shell_completes(engine_folder: Path, shell: str
 
 def test_a_completion_is_quick_to_start(engine_folder: Path) -> None:
     """It loads neither Typer nor what commands need, with or without an engine."""
-    extra = {"wfkit.cli.completing", "wfkit.control", "wfkit.control.address"}
+    extra = {"wfkit.cli.completing", "wfkit.control", "wfkit.control.address", "wfkit.journal", "wfkit.journal.folder"}
     assert loaded(engine_folder, "--complete", "bash", "wfkit runs get p", ":") == AT_ONCE | extra
     assert loaded(engine_folder, "--complete", "zsh", "wfkit ver") == AT_ONCE | {"wfkit.cli.completing"}
 

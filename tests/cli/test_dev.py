@@ -130,6 +130,11 @@ def test_the_starter_app_is_verified_and_runs(tmp_path: Path) -> None:
     assert developer.out.end().splitlines() == ["taking 4900 cents for order-7", "shipping order-7 in box-3"]
 
 
+def test_the_way_into_the_new_folder_can_be_copied(tmp_path: Path) -> None:
+    """Whatever its name is."""
+    assert "\n  cd 'a b/ü'\n" in call_in(tmp_path)("init", "a b/ü").err
+
+
 def test_the_test_of_the_starter_app_finds_a_bug(tmp_path: Path) -> None:
     """A step without the idempotency key is what people write first."""
     call_in(tmp_path)("init")

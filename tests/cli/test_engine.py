@@ -89,7 +89,7 @@ def test_runs_are_stopped_by_id_and_by_filter(served: Wfkit) -> None:
         served("start", "nap", '"2 days"', "--id", f"nap-{number}")
     assert served("runs", "cancel", "nap-0", "--reason", "enough").out == "nap-0\n"
     nothing = served("runs", "cancel", "--filter", "wf:nap id:other", "--yes")
-    assert (nothing.out, nothing.err) == ("", "no unfinished run fits: wf:nap id:other\n")
+    assert (nothing.out, nothing.err) == ("", "no unfinished runs match: wf:nap id:other\n")
     looked = served("runs", "cancel", "--filter", "wf:nap", "--dry-run")
     assert ([row[0] for row in looked.rows], looked.err) == (["nap-3", "nap-2", "nap-1"], "3 runs would be asked to cancel\n")
     unsure = served("runs", "terminate", "--filter", "wf:nap")
@@ -259,7 +259,11 @@ def test_serve_stops_cleanly(folder: Path, number: int) -> None:
     """On both signals; and nothing is left of its socket."""
     with serving(folder, stop=number):
         assert (folder / ".wfkit" / "engine.sock").is_socket()
-    assert sorted(path.name for path in (folder / ".wfkit").iterdir()) == ["journal.duckdb", "journal.duckdb.lock"]
+    assert sorted(path.name for path in (folder / ".wfkit").iterdir()) == [
+        ".gitignore",
+        "journal.duckdb",
+        "journal.duckdb.lock",
+    ]
 
 
 def test_a_killed_engine_leaves_nothing_that_is_in_the_way(folder: Path, wfkit: Wfkit) -> None:
@@ -273,6 +277,20 @@ def test_a_killed_engine_leaves_nothing_that_is_in_the_way(folder: Path, wfkit: 
         assert wfkit("start", "nap", '"2 days"').status == 4
     with serving(folder):
         assert wfkit("start", "nap", '"2 days"', "--id", "nap-2").out == "nap-2\n"
+
+
+def test_runs_of_no_workflow_here_are_told_at_the_start(folder: Path, wfkit: Wfkit) -> None:
+    """They look as if they waited, and nothing would ever move them."""
+    with serving(folder):
+        for number in range(2):
+            wfkit("start", "nap", '"2 days"', "--id", f"nap-{number}")
+        wfkit("start", "pack", ORDER)
+    app = folder / "app.py"
+    app.write_text(app.read_text().replace("async def nap(", "async def doze(").replace("child(nap,", "child(doze,"))
+    with serving(folder) as child:
+        assert child.stderr is not None
+        told = child.stderr.readline()
+    assert told.endswith("unfinished runs whose workflow the code does not define, so that they do not go on: 2 of nap\n")
 
 
 def test_one_folder_has_one_engine(served: Wfkit) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wfkit, environment
+from tests.cli.test_output import on_terminal
 from wfkit.cli.failures import STATUSES
 from wfkit.errors import InternalError, NonDeterminismError, UnknownRun, by_code
 
@@ -114,20 +115,30 @@ def test_all_errors_can_be_listed(quick: Wfkit) -> None:
 
 
 def test_an_unknown_code_is_not_found(quick: Wfkit) -> None:
-    """Exit status 3, with the nearest."""
-    answer = quick("explain", "WF099")
-    assert answer.status == 3
-    assert "no error has the code 'WF099'; did you mean WF090?" in answer.err
+    """Exit status 3; a name has a nearest one, a number has none."""
+    for name, told in (("WF099", "there is no error 'WF099'\n"), ("UnknownRnu", "'UnknownRnu'; did you mean UnknownRun?")):
+        answer = quick("explain", name)
+        assert (answer.status, told in answer.err) == (3, True), answer.err
 
 
 def test_workflows_are_listed_with_parameters_and_place(quick: Wfkit, folder: Path) -> None:
     """Of the app that is named, or of the only one here."""
     rows = {row[0]: row for row in quick("workflows").rows}
-    assert rows["two"][1] == "order: Order, count: int = ..., note: str = ..."
+    assert rows["two"][1] == 'order: Order, count: int = 3, note: str = "none"'
     assert rows["two"][4].startswith("app.py:")
     assert [row[0] for row in quick("workflows", "app.py").rows] == sorted(rows)
     (two,) = (found for found in quick("workflows", "--json").json["workflows"] if found["name"] == "two")
-    assert two["parameters"][1] == {"name": "count", "type": "int", "required": False}
+    assert two["parameters"][1] == {"name": "count", "type": "int", "required": False, "default": 3}
     (folder / "second.py").write_text("from wfkit import workflow\n\n@workflow\nasync def w() -> None: ...\n", encoding="utf-8")
     answer = quick("workflows")
-    assert (answer.status, "several files here define workflows: app.py, second.py" in answer.err) == (2, True)
+    assert (answer.status, "several files define workflows: app.py, second.py" in answer.err) == (2, True)
+
+
+def test_workflows_are_listed_with_the_fields_of_their_parameters(quick: Wfkit, folder: Path) -> None:
+    """Behind the row in a pipe, as data by --json, and below the table on a terminal."""
+    fields = 'id: str, amount: Decimal, card: str = "visa"'
+    assert {row[0]: row[5] for row in quick("workflows").rows}["pay"] == f"Order is {{{fields}}}"
+    (pay,) = (found for found in quick("workflows", "--json").json["workflows"] if found["name"] == "pay")
+    assert [kind["name"] for kind in pay["types"]] == ["Order"]
+    assert pay["types"][0]["fields"][2] == {"name": "card", "type": "str", "required": False, "default": "visa"}
+    assert f"\nOrder  {fields}\n" in on_terminal(folder, "workflows", columns=160, env={"NO_COLOR": "1"})

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from msgspec import Raw
 
+import wfkit
 from tests.cli.conftest import SECONDS_MAX, Wfkit, environment
 from tests.dev.developing import developing
-from wfkit.cli import engine as cli_engine
-from wfkit.cli.engine import act, ask, new_id
-from wfkit.control import client
+from wfkit.api.definitions import workflow
+from wfkit.cli.engine import act, ask
+from wfkit.control import client, patience
 from wfkit.control.address import has_succession, succession
 from wfkit.control.messages import GetHistory, GetStatus, ListRuns, PublishSignal, SendSignal, StartRun
+from wfkit.control.patience import Patience, new_id
 from wfkit.core.entries import SignalReceived
-from wfkit.errors import EngineUnreachable
+from wfkit.errors import EngineClosed, EngineUnreachable
 from wfkit.journal.lock import lock_for_writing
 
 APP = """
@@ -97,6 +101,45 @@ def test_what_is_asked_during_a_reload_loop_is_done_once(tmp_path: Path) -> None
         assert len(developer.wfkit("runs", "wf:one", "-q", "-n", "100000").out.splitlines()) == counts["start"]
 
 
+def test_a_connected_client_waits_for_the_next_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As commands do: each start is answered, and is done once, while the worker is replaced again and again."""
+    monkeypatch.setenv("WFKIT_ENGINE", str(tmp_path))
+    done = threading.Event()
+    results: list[int] = []
+
+    async def start_all_the_time() -> None:
+        client = await wfkit.connect()
+        while not done.is_set():
+            run = await client.start(one, len(results) + 1, id=f"one-{len(results) + 1}")
+            results.append(await run.result())
+
+    with developing(tmp_path, "--no-tui", app=APP) as developer, ThreadPoolExecutor(1) as threads:
+        starting = threads.submit(asyncio.run, start_all_the_time())
+        for version in range(1, 3):
+            developer.edit(f"VERSION = {version}", f"VERSION = {version + 1}", told="app.py reloaded")
+        done.set()
+        starting.result(SECONDS_MAX)
+        assert results == list(range(1, len(results) + 1))
+        assert len(developer.wfkit("runs", "wf:one", "-q", "-n", "100000").out.splitlines()) == len(results)
+
+
+@workflow
+async def one(number: int) -> int:
+    return number
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+def test_what_might_be_done_twice_is_not_sent_again(tmp_path: Path, delivered: bool) -> None:
+    """Unless no engine can have got it: one that ends without an answer may have done it."""
+    patience = Patience([tmp_path], None)
+    error = EngineUnreachable("it ended before it answered")
+    error.__cause__ = ConnectionResetError() if delivered else ConnectionRefusedError()
+    with succession(tmp_path):
+        assert patience.lasts(error, repeatable=True)
+        assert patience.lasts(error, repeatable=False) != delivered
+        assert patience.lasts(EngineClosed("it refused"), repeatable=False)
+
+
 @contextmanager
 def bare_socket(path: Path) -> Iterator[None]:
     """A path where nobody answers, as long as the block lasts; then an engine's socket is gone."""
@@ -107,7 +150,8 @@ def bare_socket(path: Path) -> Iterator[None]:
 
 def test_an_engine_that_is_too_busy_to_answer_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither is it said that it takes no commands, nor that somebody else holds the journal."""
-    monkeypatch.setattr(client, "SECONDS_MAX", 0.2)
+    for name in ("SILENT_SECONDS", "KNOWN_SECONDS", "SECONDS_MAX"):
+        monkeypatch.setattr(client, name, 0.2)
     store = tmp_path / "journal.duckdb"
     store.touch()
     lock = lock_for_writing(store)
@@ -128,7 +172,7 @@ def test_who_waited_long_for_an_engine_that_is_replaced_asks_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What counts is how long there has been none."""
-    monkeypatch.setattr(cli_engine, "HAND_OVER_SECONDS", 0.3)
+    monkeypatch.setattr(patience, "HAND_OVER_SECONDS", 0.3)
     store = tmp_path / "journal.duckdb"
     asked: list[float] = []
 
@@ -152,7 +196,7 @@ def test_who_waited_long_for_an_engine_that_is_replaced_asks_the_next_one(
 
 def test_only_where_another_engine_follows_is_it_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the error comes at once."""
-    monkeypatch.setattr(cli_engine, "HAND_OVER_SECONDS", 3.0)
+    monkeypatch.setattr(patience, "HAND_OVER_SECONDS", 3.0)
     store = tmp_path / ".wfkit" / "journal.duckdb"
 
     def seconds_until_refused() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -14,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import environment
+from tests.cli.conftest import call_in, environment
 from wfkit.cli.facts import Fact, lines
-from wfkit.cli.output import Column, fit, visible
+from wfkit.cli.output import Column, cut_in_front, fit, visible
 from wfkit.cli.runs.bars import axis, bar
 from wfkit.cli.statuses import LOOKS
 from wfkit.core.commands import Failure
@@ -25,15 +26,18 @@ from wfkit.replay.timeline import Attempt, Span
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def on_terminal(folder: Path, *arguments: str, columns: int = 80, env: dict[str, str] | None = None) -> str:
-    """Return what a command shows on a terminal of this size."""
+def on_terminal(
+    folder: Path, *arguments: str, columns: int = 80, rows: int = 24, env: dict[str, str] | None = None, until: bytes = b"\0"
+) -> str:
+    """Return what a command shows on a terminal of this size; up to a text, if it goes on for ever."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     kept = {name: value for name, value in environment(**{"TERM": "xterm-256color"} | (env or {})).items() if name != "COLUMNS"}
-    with subprocess.Popen([sys.executable, "-m", "wfkit", *arguments], cwd=folder, env=kept, stdout=theirs, stderr=theirs):
+    command = [sys.executable, "-m", "wfkit", *arguments]
+    with subprocess.Popen(command, cwd=folder, env=kept, stdout=theirs, stderr=theirs) as child:
         os.close(theirs)
         shown = b""
-        while True:
+        while until not in shown:
             try:
                 part = os.read(ours, 65536)
             except OSError:  # what Linux says when the other side is closed
@@ -41,6 +45,8 @@ def on_terminal(folder: Path, *arguments: str, columns: int = 80, env: dict[str,
             if not part:
                 break
             shown += part
+        if until in shown:
+            child.kill()
     os.close(ours)
     return shown.decode().replace("\r\n", "\n")
 
@@ -93,6 +99,35 @@ def test_a_timeline_draws_bars_and_folds_crowds(filled_folder: Path) -> None:
     assert "█" in shown[1]
     assert shown[2].startswith("✓ sync ×30: 30 completed")
     assert all(len(line) <= 80 for line in shown)
+
+
+def test_a_list_that_is_watched_fits_the_terminal(filled_folder: Path) -> None:
+    """The newest runs, and how many there are beside: more lines would push the first ones out of sight."""
+    clear = "\x1b[H\x1b[2J"
+    shown = on_terminal(filled_folder, "runs", "-w", rows=8, env={"NO_COLOR": "1"}, until=b" more" + clear.encode())
+    lines = shown.split(clear)[1].splitlines()
+    assert [line.split(" ")[0] for line in lines[:2]] == ["RUN", "edited-1"]
+    assert (len(lines), lines[-1]) == (7, "and 11 more")
+    wide = on_terminal(filled_folder, "runs", "-w", rows=100, env={"NO_COLOR": "1"}, until=clear.encode() + b"RUN")
+    assert "\nand " not in wide
+
+
+def test_of_a_path_the_end_is_kept() -> None:
+    """It says more than its beginning."""
+    column = Column("WHERE", str, cut=True, tail=True)
+    assert cut_in_front("/a/long/way/app.py:41", 12, column) == "…y/app.py:41"
+    assert cut_in_front("app.py:41", 12, column) == "app.py:41"
+
+
+def test_a_large_value_is_shown_in_part(folder: Path) -> None:
+    """On a terminal; a pipe gets all of it."""
+    call = call_in(folder)
+    (folder / "input.json").write_text(json.dumps({"id": "x" * 10_000, "amount": 1}))
+    call("run", "app.py:pay", "@input.json", "--id", "large")
+    shown = on_terminal(folder, "runs", "get", "large", env={"NO_COLOR": "1"})
+    assert len(shown) < 8_000
+    assert "whole: wfkit runs get large --json" in " ".join(shown.split())
+    assert "x" * 10_000 in call("runs", "get", "large").out
 
 
 def test_every_status_has_a_sign_of_its_own() -> None:

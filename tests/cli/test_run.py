@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import SECONDS_MAX, Wfkit, environment
+from tests.cli.test_engine import serving
 from wfkit.journal.files import import_lines
 
 ORDER = '{"id": "7", "amount": "9.90"}'
@@ -69,12 +70,24 @@ def test_another_store_is_named_in_what_to_do_next(wfkit: Wfkit, folder: Path) -
         (["app.py:pay", "{id:", "7}"], 2, "put INPUT in single quotes"),
         (["app.py:nap", '"2s'], 2, """a text keeps its double quotes: '"2s"'"""),
         (["app.py:nap", "2s"], 2, """a text keeps its double quotes: '"2s"'"""),
-        (["app.py:pay"], 2, "missing a required argument: 'order'"),
+        (["app.py:nap", '{"length": "1s",}'], 2, "a file may be easier: @input.json"),
+        (["app.py:pay"], 2, "pay(order: Order): order is missing"),
+        (["app.py:pay"], 2, "give order as JSON, in single quotes, or as @file, or - for stdin; Order is {id: str, "),
+        (["app.py:pay", '{"id": "7"}'], 2, 'Order is {id: str, amount: Decimal, card: str = "visa"}'),
         (["app.py:pay", "@missing.json"], 2, "cannot read missing.json: No such file or directory"),
-        (["app.py:pay", "--id", "nobody"], 2, "no run 'nobody' to go on with"),
+        (
+            ["app.py:pay", "--id", "nobody"],
+            2,
+            "there is no run 'nobody' to go on with; to start it, give INPUT: pay(order: Order): order is missing",
+        ),
         (["app.py:pay", ORDER, "--id", "not an id"], 2, "'not an id' is no run id"),
-        (["app.py"], 2, "write APP:WORKFLOW"),
-        (["nope.py:pay", ORDER], 2, "there is no file nope.py"),
+        (["app.py:pay", ORDER, "--id", "-x"], 2, "'-x' is no run id"),
+        (["pay"], 2, "write APP:WORKFLOW"),
+        (["app.py"], 2, "write app.py:batch, app.py:edited"),
+        (["nope.py:pay", ORDER], 2, "there is no file nope.py\n"),
+        (["app.yp:pay", ORDER], 2, "there is no module 'app.yp'"),
+        (["ap.py:pay", ORDER], 2, "there is no file ap.py; did you mean app.py?"),
+        (["nope.py:pay", ORDER], 2, "name a file as it is found from here"),
         (["app.py:pya", ORDER], 3, "no workflow is named 'pya'; did you mean 'pay'?"),
     ],
     ids=str,
@@ -196,6 +209,36 @@ def test_children_run_to_their_end_as_well(wfkit: Wfkit, folder: Path) -> None:
     (folder / "pair.py").write_text(source, encoding="utf-8")
     assert wfkit("run", "pair.py:parent", "--id", "p").json == "done"
     assert [row[2] for row in wfkit("runs", "id:p*").rows] == ["completed", "completed"]
+
+
+def test_ctrl_c_says_what_is_waited_for(folder: Path) -> None:
+    """A step in flight has 2 s to end; and whatever holds its thread, nothing else is said."""
+    source = (
+        "import time\nfrom wfkit import step, workflow\n\n@step\ndef slow() -> None:\n    print('begun')\n    time.sleep(60)\n"
+    )
+    source += "\n@workflow\nasync def job() -> None:\n    await slow()\n"
+    (folder / "slow.py").write_text(source, encoding="utf-8")
+    with started(folder, "slow.py:job", "--id", "j") as child:
+        assert child.stderr is not None
+        assert child.stderr.readline() == "begun\n"
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=SECONDS_MAX)
+    assert (child.returncode, out) == (130, "")
+    assert err.splitlines() == [
+        "stopping: 1 step in flight has 2 s to end",
+        "interrupted: run j is running (slow)",
+        "  go on  wfkit run slow.py:job --id j",
+    ]
+
+
+def test_a_run_that_an_engine_can_start_is_told_how(wfkit: Wfkit, folder: Path) -> None:
+    """With the input and the id that were given; unless that engine runs something else."""
+    (folder / "other.py").write_text("from wfkit import workflow\n\n@workflow\nasync def w(n: int) -> None: ...\n")
+    with serving(folder):
+        same = wfkit("run", "app.py:nap", '"1 day"', "--id", "n")
+        assert (same.status, "wfkit start nap '\"1 day\"' --id n\n" in same.err) == (4, True), same.err
+        other = wfkit("run", "other.py:w", "7")
+        assert (other.status, "that engine runs app.py, which has no w: stop it first" in other.err) == (4, True), other.err
 
 
 def test_a_journal_that_an_engine_holds_is_told_with_its_pid(wfkit: Wfkit, folder: Path) -> None:

@@ -103,6 +103,8 @@ def test_json_lines_hold_the_same_runs_one_a_line(filled: Wfkit) -> None:
         (['status:blocked error:"history and code"'], ["edited-1"]),
         (["input.order.card:flaky"], ["pay-2"]),
         (["declined"], ["pay-declined"]),
+        (["text:list"], []),
+        (["tree-7"], []),
     ],
     ids=str,
 )
@@ -114,7 +116,7 @@ def test_filters_find_runs(filled: Wfkit, filters: list[str], ids: list[str]) ->
 def test_a_filter_that_finds_nothing_says_so_beside_the_empty_answer(filled: Wfkit) -> None:
     """An empty list is an answer, not an error."""
     answer = filled("runs", "no such text")
-    assert (answer.status, answer.out, answer.err) == (0, "", "no run fits: no such text\n")
+    assert (answer.status, answer.out, answer.err) == (0, "", "no runs match: no such text\n")
 
 
 def test_a_list_that_was_cut_says_so(filled: Wfkit) -> None:
@@ -156,7 +158,7 @@ def test_an_ambiguous_beginning_names_the_candidates(filled: Wfkit) -> None:
     """Exit status 3: not found, or ambiguous."""
     answer = filled("runs", "get", "pay")
     assert answer.status == 3
-    assert answer.err.startswith("error[WF012]: 'pay' begins several run ids: pay-1, pay-1x, pay-2, pay-declined\n")
+    assert answer.err.startswith("error[WF012]: 'pay' matches several runs: pay-1, pay-1x, pay-2, pay-declined\n")
 
 
 def test_an_unknown_id_names_the_nearest(filled: Wfkit) -> None:
@@ -256,6 +258,15 @@ def test_a_crowd_of_steps_is_not_folded_in_a_pipe(filled: Wfkit) -> None:
     ("arguments", "says"),
     [
         (["runs", "whyy", "pay-1"], "there is no command 'whyy'; did you mean why?"),
+        (["runs", "lst"], "there is no command 'lst'; did you mean ls?"),
+        (["runs", "hstory"], "to search for the word: wfkit runs text:hstory"),
+        (["runs", "list"], "did you mean ls?"),
+        (["runs", "show", "pay-1"], "did you mean get?"),
+        (["runs", "-n", "0"], "'--limit' / '-n': it must be 1 or more"),
+        (["runs", "-n", "some"], "it must be a whole number"),
+        (["runs", "get", "pay-1", "--jsn"], "no such option: --jsn; did you mean --json?"),
+        (["runs", "export", "pay-1", "--json"], "no such option: --json\n"),
+        (["start", "two", "-5"], "wfkit start ... -- -5"),
         (["rnus"], "there is no command 'rnus'; did you mean runs?"),
         (["runs", "status:fialed"], "no status 'fialed'; did you mean failed?"),
         (["runs", "get"], "missing argument 'ID'"),

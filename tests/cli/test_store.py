@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from tests.cli.conftest import Wfkit, call_in
+from tests.cli.conftest import Wfkit, call_here, call_in
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_damaged_journal_is_told_and_repaired(copy: Path) -> None:
     answer = wfkit("runs")
     assert answer.status == 4
     assert answer.err.startswith("error[WF052]: the log of .wfkit/journal.duckdb is damaged at byte ")
-    assert "wfkit store repair" in answer.err
+    assert "wfkit store repair --store .wfkit/journal.duckdb" in answer.err
     mended = wfkit("store", "repair")
     assert mended.status == 0
     assert dict(mended.rows)["dropped"] == "0"
@@ -102,6 +103,38 @@ def test_a_newer_journal_is_not_touched(copy: Path) -> None:
         assert (answer.status, answer.out) == (4, "")
         assert answer.err.startswith("error[WF054]: .wfkit/journal.duckdb has format 99, of wfkit 7.0;")
     assert copy.read_bytes() == before
+
+
+def test_a_journal_is_found_from_the_folders_below(
+    filled_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By whoever reads, as git finds a repository; what is to be copied works there, and a run begins a journal here."""
+    below = filled_folder / "below" / "deeper"
+    below.mkdir(parents=True, exist_ok=True)
+    call = call_here(below, monkeypatch, capsys)
+    assert "pay-2" in call("runs", "-q").out.split()
+    assert "--store ../../.wfkit/journal.duckdb" in call("runs", "why", "pack-7").out
+    assert call("runs", "--store", ".wfkit/journal.duckdb").status == 4  # that one, and no other
+    (below / "app.py").write_text((filled_folder / "app.py").read_text())
+    assert call("run", "app.py:batch", "1", "--id", "own").status == 0
+    assert call("runs", "-q").out == "own\n"
+    shutil.rmtree(below.parent)
+
+
+def test_wfkits_own_folder_is_not_committed(wfkit: Wfkit, folder: Path) -> None:
+    """But for failures, each of which is a test; and whoever has changed that is left alone."""
+    if shutil.which("git") is None:
+        pytest.skip("platform: there is no git on this machine")
+    wfkit("run", "app.py:batch", "1")
+    for command in (["git", "init", "-q"], ["mkdir", "-p", ".wfkit/failures", ".wfkit/reports"]):
+        subprocess.run(command, cwd=folder, check=True)
+    for name in ("failures/one.json", "reports/two.json"):
+        (folder / ".wfkit" / name).write_text("{}")
+    told = subprocess.check_output(["git", "status", "--porcelain", "-uall", ".wfkit"], cwd=folder, text=True)
+    assert told == "?? .wfkit/failures/one.json\n"
+    (folder / ".wfkit" / ".gitignore").unlink()
+    wfkit("run", "app.py:batch", "1")
+    assert not (folder / ".wfkit" / ".gitignore").exists()
 
 
 def test_a_file_of_another_kind_is_no_journal(quick: Wfkit, folder: Path) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from tests.cli.conftest import APP, Wfkit, call_in
+from wfkit.cli.runs.why import about
+from wfkit.core.commands import Failure, RetryPolicy, RunStep
+from wfkit.core.entries import AttemptFailed, Record, RunStarted
+from wfkit.replay.explain import explain
 
 
 def line_of(text: str, folder: Path) -> str:
@@ -112,6 +118,16 @@ def test_without_the_app_all_but_the_line_is_told(filled_folder: Path, tmp_path:
     assert "wait_signal(packed" in named
 
 
+def test_of_several_files_the_one_that_defines_the_workflow_is_taken(filled_folder: Path, tmp_path: Path) -> None:
+    """Whatever others are beside it; and it is named in the command that goes on."""
+    shutil.copytree(filled_folder / ".wfkit", tmp_path / ".wfkit")
+    shutil.copy(APP, tmp_path / "app.py")
+    (tmp_path / "another.py").write_text("from wfkit import workflow\n\n\n@workflow\nasync def other() -> None: ...\n")
+    told = call_in(tmp_path)("runs", "why", "pack-7").out
+    assert "app.py:" in told
+    assert "wfkit run app.py:pack --id pack-7\n" in told
+
+
 def test_the_reasons_are_data_as_well(filled: Wfkit) -> None:
     """For scripts."""
     document = filled("runs", "why", "pack-7", "--json").json
@@ -124,6 +140,32 @@ def test_the_reasons_are_data_as_well(filled: Wfkit) -> None:
     assert document["code"] == {"checked": True, "problem": None}
     blocked = filled("runs", "why", "edited-1", "--json").json
     assert blocked["code"]["problem"]["code"] == "WF021"
+
+
+def test_times_are_those_of_where_one_is(filled_folder: Path) -> None:
+    """To the second; JSON has them in full, in UTC."""
+    wfkit = call_in(filled_folder)
+    (since,) = re.findall(r"since +\S+ ago \((.*)\)", wfkit("runs", "why", "parcel-1", TZ="UTC").out)
+    (there,) = re.findall(r"since +\S+ ago \((.*)\)", wfkit("runs", "why", "parcel-1", TZ="Asia/Tokyo").out)
+    assert datetime.fromisoformat(there) - datetime.fromisoformat(since) == timedelta(hours=9)
+    (reason,) = wfkit("runs", "why", "parcel-1", "--json", TZ="Asia/Tokyo").json["reasons"]
+    assert reason["since"][:19].replace("T", " ") == since
+
+
+def test_a_step_under_which_the_process_dies_says_why_it_waits() -> None:
+    """Its attempts are more than its policy has, and it waits although it is due."""
+    step = RunStep(1, "hard_exit", Raw(b"[]"), "k", RetryPolicy(max_attempts=4))
+    records = [Record(RunStarted(t=0, id="r", workflow="w", args=Raw(b"[]"), seed="0" * 32), (step,))]
+    for attempt in (1, 2, 3):
+        died = Failure("WorkerDied", "the process died while hard_exit() ran")
+        records.append(Record(AttemptFailed(t=attempt, n=1, attempt=attempt, error=died, due=attempt, died=True)))
+    (facts,) = about(explain(records), {}, Path("j"), present=10)
+    told = [f"{fact.label} {fact.text}" for fact in facts]
+    assert "waits for step hard_exit, attempt 4 of 7" in told
+    assert " 3 attempts do not count: the process ended before the step did" in told
+    (suspect,) = (line for line in told if line.startswith("suspect "))
+    assert "the process died 3 times in a row while it ran. Such steps run one at a time" in suspect
+    assert "after 5 deaths it fails" in suspect
 
 
 @pytest.mark.parametrize(("id", "sign"), [("pay-1", "✓ completed"), ("napper", "⊘ cancelled")])

@@ -93,9 +93,10 @@ SECONDS_MAX = 60.0
 class Struck:
     """What one does to a developer's engine."""
 
-    def __init__(self, developer: Developer, client: EngineClient) -> None:
+    def __init__(self, developer: Developer, folder: str) -> None:
         self.developer = developer
-        self.ask = client.ask
+        self.folder = folder
+        self.ask = EngineClient(named_socket(Path(folder))).ask
 
     def start(self, workflow: str, *arguments: str) -> str:
         return self.patiently(StartRun(workflow=workflow, input=Raw(msgspec.json.encode(arguments)))).run
@@ -133,8 +134,7 @@ class Struck:
 def struck(folder: Path, *arguments: str) -> Iterator[Struck]:
     """Run `wfkit dev --ephemeral` on the app."""
     with developing(folder, "--ephemeral", *arguments, app=APP) as developer:
-        engine = developer.err.wait_for("export WFKIT_ENGINE=").partition("=")[2]
-        yield Struck(developer, EngineClient(named_socket(Path(engine))))
+        yield Struck(developer, developer.err.wait_for("export WFKIT_ENGINE=").partition("=")[2])
 
 
 def test_runs_complete_while_the_worker_is_killed_and_results_come_late(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_signal_that_comes_twice_counts_once(tmp_path: Path) -> None:
         entries = [record.entry for record in engine.ask(GetHistory(run=run)).records]
         assert sum(isinstance(entry, SignalReceived) for entry in entries) == 2
         other = engine.start("parcel")
-        with pytest.raises(NoChaos, match="has got no signal that has a dedupe id"):
+        with pytest.raises(NoChaos, match="has received no signal with a dedupe id"):
             engine.ask(Strike(fault="dup", run=other))
 
 
@@ -217,6 +217,8 @@ def test_a_jump_of_the_clock_ends_a_sleep_and_outlives_the_worker(tmp_path: Path
         assert engine.facts().ahead == HOUR_US
         long, short = engine.start("nap", "2h"), engine.start("nap", "300ms")
         assert engine.result(short) == "rested"
+        told = engine.developer.wfkit("runs", "get", long, "--json", WFKIT_ENGINE=engine.folder)
+        assert told.json["run"]["at"].startswith("timer in 1h5")  # by the engine's clock
         state = engine.ask(FindRun(run=long)).run
         assert abs(state.started - time.time() * 1e6 - HOUR_US) < 60e6
         assert not state.finished
@@ -242,12 +244,14 @@ def test_a_result_is_held(tmp_path: Path) -> None:
 def test_a_journal_that_is_kept_has_no_times_to_come(tmp_path: Path) -> None:
     """The next engine on it would wait for them: there the clock stays, and the command says what to do."""
     with developing(tmp_path, "--chaos", "calm", app=APP) as developer:
-        assert "the clock stays as it is: it is put forward only with --ephemeral" in developer.err.text()
+        assert "the clock is not moved: that takes --ephemeral" in developer.err.text()
         answer = developer.wfkit("chaos", "jump")
         assert answer.status == 1
-        assert "error[WF084]: the clock only goes forward on a journal that is deleted at the end" in answer.err
+        assert "error[WF084]: the clock can only be moved where the journal is deleted at the end" in answer.err
         assert "help  wfkit dev --ephemeral" in answer.err
         assert developer.wfkit("chaos", "delay", "--by", "20ms").err == "the next result of a step is held for 20ms\n"
+        struck = developer.wfkit("chaos", "delay", "--by", "20ms", "--json").json
+        assert (struck["document"], struck["fault"], struck["run"]) == ("struck", "delay", None)
         assert developer.wfkit("chaos", "flood").status == 2
         assert developer.ask(GetEngine()).chaos
 
@@ -285,7 +289,7 @@ WRONG = [
     ("kill:5s,kill:6s", "kill is there twice"),
     ("kill:soon", "kill: 'soon' is not a duration"),
     ("kill:1ms", "kill can strike every 100ms at most"),
-    ("kill:5s,jump:1m", "the clock only goes forward with --ephemeral"),
+    ("kill:5s,jump:1m", "the clock can only be moved with --ephemeral"),
 ]
 
 

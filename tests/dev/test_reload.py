@@ -53,6 +53,15 @@ def test_a_run_that_new_code_cannot_go_on_with_is_told_and_goes_on_once_that_is_
     assert "WARNING wfkit.engine: run order-1 is blocked" not in developer.err.text()
 
 
+def test_runs_of_a_workflow_that_is_gone_are_told_together(developer: Developer) -> None:
+    """Each would tell the same."""
+    for order in ("order-1", "order-2"):
+        developer.begin(order)
+    developer.edit("async def purchase", "async def sale", told="2 runs of purchase are blocked")
+    assert developer.err.text().count("no workflow is named 'purchase'") == 1
+    developer.edit("async def sale", "async def purchase", told="no longer blocked: order-1, order-2")
+
+
 WRONG = [
     ("x = = 1\n", "SyntaxError: invalid syntax"),
     ("import sys; sys.exit(3)\n", "app.py does not import: SystemExit: 3"),
@@ -173,7 +182,7 @@ def test_a_worker_that_dies_again_and_again_is_started_after_longer_pauses(devel
 
 def test_an_app_that_does_not_load_at_the_start_is_waited_for(tmp_path: Path) -> None:
     """Its first error is no reason to leave."""
-    with developing(tmp_path, "app.py", app="import nowhere_at_all\n", told="nothing runs until that is mended") as developer:
+    with developing(tmp_path, "app.py", app="import nowhere_at_all\n", told="nothing runs until that is fixed") as developer:
         assert "ModuleNotFoundError: No module named 'nowhere_at_all'" in developer.err.text()
         developer.edit(
             "import nowhere_at_all\n", "from wfkit import workflow\n\n@workflow\nasync def a(): ...\n", told="app.py runs (a)"

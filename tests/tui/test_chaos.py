@@ -152,7 +152,7 @@ def test_what_cannot_be_is_told_in_the_menu(tmp_path: Path) -> None:
                 assert "(Jump: the clock goes forward only with wfkit dev --ephemeral)" in seen.text
                 assert "by itself: kill:1h@7; 0 strikes so far" in seen.text
                 await seen.press("j")
-                await seen.until("the clock only goes forward on a journal that is deleted")
+                await seen.until("the clock can only be moved where the journal is deleted")
                 await seen.press("d")
                 await seen.until("none of the last 50 signals has a dedupe id")
                 await seen.press("escape")

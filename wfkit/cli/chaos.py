@@ -8,8 +8,8 @@ import typer
 
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import reach
-from wfkit.cli.options import DEFAULT_STORE, Engine, Store, refuse_empty
-from wfkit.cli.output import note
+from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Store, refuse_empty
+from wfkit.cli.output import note, show_json
 from wfkit.control.messages import Fault, FindRun, Strike
 from wfkit.core.durations import microseconds
 from wfkit.errors import EngineUnreachable
@@ -44,6 +44,7 @@ def chaos(
             "--by", metavar="TIME", help="delay: otherwise 3s; jump: otherwise 1h.", show_default=False, callback=refuse_empty
         ),
     ] = None,
+    as_json: Json = False,
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
@@ -58,8 +59,12 @@ def chaos(
     try:
         client = reach(store, engine)
         id = "" if run is None else client.ask(FindRun(run=run)).run.id
-        note(client.ask(Strike(fault=fault, run=id, us=us)).text)
+        told = client.ask(Strike(fault=fault, run=id, us=us)).text
     except EngineUnreachable as error:
         if error.help == EngineUnreachable.help:
             error.help = "start one: wfkit dev APP"  # no other engine takes faults
         raise
+    if as_json:
+        show_json("struck", {"fault": fault, "run": id or None, "text": told})
+    else:
+        note(told)

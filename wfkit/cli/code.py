@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Store
-from wfkit.cli.output import Column, note, show_json, show_table
+from wfkit.cli.output import Column, near_place, note, show_json, show_table
 from wfkit.control.messages import CodeFacts, GetCode
 
 app = make_app()
@@ -28,8 +28,8 @@ class Row(NamedTuple):
 def code(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
     """Show what code an engine runs, and how many unfinished runs began on which version of a workflow.
 
-    Without an engine only the runs' versions are known. What may be started, and with what, tells `wfkit workflows`. In a
-    pipe: kind, name, version (a hash of the source, empty for a step), unfinished runs, blocked runs, file:line.
+    Without an engine only the runs' versions are known. `wfkit workflows` shows what can be started. In a pipe: kind, name,
+    version (a hash of the source, empty for a step), unfinished runs, blocked runs, file:line.
     """
     found = ask(GetCode(), store, engine)
     if as_json:
@@ -76,5 +76,5 @@ TABLE: list[Column[Row]] = [
     Column("VERSION", lambda row: row.version, rank=1),
     Column("RUNS", lambda row: str(row.runs or ""), lambda row: str(row.runs), right=True),
     Column("BLOCKED", lambda row: str(row.blocked or ""), lambda row: str(row.blocked), right=True),
-    Column("WHERE", lambda row: row.where, cut=True, rank=2),
+    Column("WHERE", lambda row: near_place(row.where), cut=True, tail=True, rank=2),
 ]

@@ -11,6 +11,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from wfkit.cli.failures import UsageError
+
+_NEAR = 0.75
+"""How near a word must come to a command's name to be taken for it, where it could be something else."""
 HELP_COLUMNS = 80
 """Help is as wide as this everywhere, so that it can be written beforehand."""
 
@@ -52,6 +56,8 @@ class LazyGroup(TyperGroup):
     """For each command its module, and what it does in a few words."""
     default: ClassVar[str | None] = None
     """The command that is meant where no command is named."""
+    elsewhere: ClassVar[dict[str, str]] = {}
+    """What other programs call these commands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.modules)
@@ -82,9 +88,12 @@ class LazyGroup(TyperGroup):
 
     def _refuse_typo(self, ctx: Any, args: list[str]) -> None:
         """Refuse a word that is meant for another command than the default one, for which it would be an argument."""
-        near = get_close_matches(args[0], self.modules, n=1, cutoff=0.75) if args else []
-        if near and len(args) > 1 and not args[0].startswith("-"):
-            ctx.fail(f"there is no command {args[0]!r}; did you mean {near[0]}?")
+        word = args[0] if args else ""
+        near = [self.elsewhere[word]] if word in self.elsewhere else get_close_matches(word, self.modules, n=1, cutoff=_NEAR)
+        # A word with other characters, alone, may be the id of a run; behind a command's name there is one.
+        if near and (len(args) > 1 or word.isalpha()) and not word.startswith("-"):
+            help = f"{ctx.command_path} --help; to search for the word: {ctx.command_path} text:{word}"
+            raise UsageError(f"there is no command {word!r}; did you mean {near[0]}?", help)
 
 
 class Commands(LazyGroup):

@@ -2,7 +2,7 @@
 
 It is asked at every press of a key, so it must be quick: it loads neither Typer nor anything else beyond the standard library.
 Commands and options come from a table that was written beforehand, as help was; names of runs, workflows and signals from
-the engine that runs, if that answers at once. What cannot be known is left out, silently.
+the engine that runs, if that answers at once, or those of runs from the journal. What cannot be known is left out, silently.
 """
 
 from __future__ import annotations
@@ -31,6 +31,20 @@ STATUSES = (
     *("completed", "failed", "cancelled", "terminated", "timed_out"),
 )
 PROFILES = ("calm", "rough", "storm")
+LOG_BYTES_MAX = 4 * 1024 * 1024
+"""A longer log takes too long to be replayed."""
+_STORED = """
+WITH tail AS (
+    SELECT decode(body)::JSON AS body, t FROM entries
+    WHERE seq = 1 AND run > 0 AND pos > (SELECT value::BIGINT FROM meta WHERE key = 'projected')
+), started AS (
+    SELECT coalesce(body -> '$.record.entry', body -> '$.entry') AS entry, t FROM tail
+), found AS (
+    SELECT id, workflow, status, started FROM runs WHERE run > 0
+    UNION ALL SELECT entry ->> '$.id', entry ->> '$.workflow', 'running', t FROM started
+)
+SELECT id, workflow, status FROM found WHERE starts_with(id, $beginning) ORDER BY started DESC LIMIT $limit
+"""
 FILTERS = {
     "status:": "failed,waiting",
     "wf:": "workflow, such as order_*",
@@ -41,8 +55,6 @@ FILTERS = {
     "error:": "its error holds a text",
     "input.": "a member of the input: input.order.id:77",
 }
-_WORKFLOW = re.compile(r"^@(?:wfkit\.)?workflow\b(.*?)^async def (\w+)", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"\bname\s*=\s*[\"']([^\"']+)[\"']")
 
 
 class Param(TypedDict, total=False):
@@ -203,15 +215,44 @@ def _values(param: Param, asked: Asked) -> Iterator[Candidate]:
 
 
 def _runs(asked: Asked) -> Iterator[Candidate]:
-    yield Candidate("@last", "the run that started last")
+    yield Candidate("@last", "the run that started last, children left out")
     yield Candidate("@failed", "the run that failed last")
     if asked.word and not re.fullmatch(r"[A-Za-z0-9._:/-]+", asked.word):
         return
+    answer = _ask(asked, "runs", filter=f"id:{asked.word}*" if asked.word else "", limit=RUNS_MAX)
+    found = [(run["id"], run["workflow"], run.get("status", "running")) for run in answer.get("runs", ())]
     seen = set()
-    for run in _ask(asked, "runs", filter=f"id:{asked.word}*" if asked.word else "", limit=RUNS_MAX).get("runs", ()):
-        if run["id"] not in seen:
-            yield Candidate(run["id"], f"{run['workflow']}, {run.get('status', 'running')}")
-        seen.add(run["id"])
+    for id, workflow, status in found if answer else _stored_runs(asked):
+        if id not in seen:
+            yield Candidate(id, f"{workflow}, {status}")
+        seen.add(id)
+
+
+def _stored_runs(asked: Asked) -> list[tuple[str, str, str]]:
+    """Return id, workflow and status of runs in a journal that no engine holds, if it can be opened quickly.
+
+    Rows after the projection are not folded: a run that is only in those has no status that is known.
+    """
+    path = _store(asked)
+    log = path.with_name(f"{path.name}.wal")
+    named = asked.options.get("--engine") or os.environ.get("WFKIT_ENGINE")
+    if named or not path.exists() or (log.exists() and log.stat().st_size > LOG_BYTES_MAX):
+        return []
+    from _duckdb import connect  # the package around it takes three times as long to import
+
+    from wfkit.errors import JournalLocked
+    from wfkit.journal.lock import lock_for_reading
+
+    try:
+        lock = lock_for_reading(path)
+    except JournalLocked:  # by an engine that has not answered in time
+        return []
+    try:
+        with closing(connect(str(path), read_only=True, config={"threads": 1})) as journal:
+            rows = journal.execute(_STORED, {"beginning": asked.word, "limit": RUNS_MAX}).fetchall()
+            return [(id, workflow, status) for id, workflow, status in rows]
+    finally:
+        lock.release()
 
 
 def _workflows(asked: Asked) -> Iterator[Candidate]:
@@ -254,9 +295,9 @@ def _targets(asked: Asked) -> Iterator[Candidate]:
         yield from (one if one.word.endswith("/") else Candidate(f"{one.word}:") for one in _apps(asked))
         return
     path = Path(app if app.endswith(".py") or "/" in app else app.replace(".", "/") + ".py")
-    for options, function in _WORKFLOW.findall(path.read_text(encoding="utf-8", errors="replace")):
-        named = _NAME.search(options)
-        yield Candidate(f"{app}:{named[1] if named is not None else function}")
+    from wfkit.core.names import workflows_written_in
+
+    yield from (Candidate(f"{app}:{name}") for name in workflows_written_in(path.read_text(encoding="utf-8", errors="replace")))
 
 
 def _files(asked: Asked) -> Iterator[Candidate]:
@@ -324,6 +365,13 @@ def _socket(asked: Asked) -> Path:
     from wfkit.control.address import find_socket, named_socket
 
     engine = asked.options.get("--engine") or os.environ.get("WFKIT_ENGINE")
-    if engine:
-        return named_socket(Path(engine))
-    return find_socket(Path(asked.options.get("--store") or os.environ.get("WFKIT_STORE") or _STORE).parent)
+    return named_socket(Path(engine)) if engine else find_socket(_store(asked).parent)
+
+
+def _store(asked: Asked) -> Path:
+    from wfkit.control.address import journal_above
+
+    named = asked.options.get("--store") or os.environ.get("WFKIT_STORE")
+    if named:
+        return Path(named)
+    return _STORE if _STORE.exists() else journal_above() or _STORE

@@ -21,7 +21,7 @@ def completion(
         Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.", show_default=False)
     ],
 ) -> None:
-    """Print the script that lets a shell complete commands, options, files, and what a running engine knows.
+    """Print the script that lets a shell complete commands, options, files, and names of runs, workflows and signals.
 
     For bash put this line into ~/.bashrc, for zsh into ~/.zshrc with zsh instead of bash:
 

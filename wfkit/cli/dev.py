@@ -23,7 +23,7 @@ import typer
 from wfkit.cli.colours import Colour, is_terminal, paint
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.failures import UsageError
-from wfkit.cli.options import DEFAULT_STORE, Store
+from wfkit.cli.options import DEFAULT_STORE, OwnStore
 from wfkit.cli.output import note, with_near_paths
 from wfkit.cli.ui import GROUP
 from wfkit.control.address import succession
@@ -71,19 +71,20 @@ def dev(
             "with @SEED the same ones again.",
         ),
     ] = "",
-    store: Store = DEFAULT_STORE,
+    store: OwnStore = DEFAULT_STORE,
 ) -> None:
     """Run an app's workflows while you edit them, until Ctrl-C.
 
-    Saving a Python file loads the code anew, and tries it on the runs in flight: those that go on with it do, others are
-    blocked, and told with the difference. Code that does not load changes nothing: what ran before keeps running. The code
-    has a process of its own, which is started again when it dies.
+    Saving a Python file reloads the code and replays the runs in flight on it. A run that does not fit the new code is
+    blocked, and the difference is shown. Code that does not load changes nothing: what ran before keeps running. Your code
+    runs in its own process. If it crashes it is restarted at once; if it hangs, at the next save.
 
     With --chaos that process is killed now and then, results of steps come late, signals come twice, and, if the journal
-    is ephemeral, the clock goes forward: each strike is told, and every run goes on all the same. wfkit chaos strikes now.
+    is ephemeral, the clock jumps forward: each fault is shown, and every run goes on all the same. wfkit chaos injects one
+    now.
 
-    What the code prints is printed; what there is to say beside that goes to stderr. Other commands reach the engine as
-    they reach that of `wfkit serve`.
+    What the code prints goes to stdout, everything else to stderr. Other commands reach the engine as they reach that of
+    `wfkit serve`.
     """
     from wfkit.engine.apps import code_folder, find_app
 
@@ -109,7 +110,7 @@ def _parse_profile(text: str, ephemeral: bool) -> Profile:
     profile = parse_profile(text, jumps=ephemeral)
     note(f"chaos {profile}: {profile.spelled()}; to have it again: --chaos {profile}")
     if profile.name in PROFILES and "jump" not in profile.every:
-        note("the clock stays as it is: it is put forward only with --ephemeral")
+        note("the clock is not moved: that takes --ephemeral")
     return profile
 
 
@@ -133,7 +134,7 @@ async def _dev(make: Callable[[Callable[[News], None]], Supervisor], folder: Pat
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)
-    note(f"code in {folder} is loaded anew when it is saved; Ctrl-C stops")
+    note(f"code in {folder} is reloaded when it is saved; Ctrl-C stops")
     await supervisor.run()
     note("stopped")
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wfkit.cli.options import with_store
-from wfkit.control.address import FOLDER, has_succession, named_socket
-from wfkit.control.client import EngineClient, engine_beside
-from wfkit.control.messages import GetEngine, Request
+from wfkit.cli.output import keep_time_of, note, with_near_paths
+from wfkit.control.address import named_socket
+from wfkit.control.client import REPLACED, SECONDS_MAX, EngineClient, engine_beside
+from wfkit.control.messages import AwaitEnd, BackUp, GetEngine, Request, Sql
+from wfkit.control.patience import LOOK_SECONDS, Patience, holder
 from wfkit.errors import EngineClosed, EngineUnreachable, JournalLocked
+from wfkit.journal.folder import FOLDER
 
 A = TypeVar("A")
-
-STARTING_SECONDS = 2.0
-"""So long after it has taken the journal an engine may need until it answers."""
-HAND_OVER_SECONDS = 8.0
-"""So long `wfkit dev` may need from one engine to the next: 6 s for the old one to end, and the start of the new one."""
-LOOK_SECONDS = 0.05
 
 
 def ask(request: Request[A], store: Path, engine: Path | None) -> A:
@@ -37,12 +34,12 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
     """
     if engine is not None:
         return act(request, store, engine)
-    deadline = time.monotonic() + STARTING_SECONDS
+    patience = Patience([store.parent], store)
     while True:
         try:
             return _ask(request, store)
-        except JournalLocked:
-            if time.monotonic() > deadline:
+        except JournalLocked as error:
+            if not patience.lasts(error):
                 raise
             time.sleep(LOOK_SECONDS)
 
@@ -50,7 +47,7 @@ def ask(request: Request[A], store: Path, engine: Path | None) -> A:
 def _ask(request: Request[A], store: Path) -> A:
     if engine_beside(store).is_socket():
         try:
-            return reach(store, None).ask(request)
+            return _answer(request, store, None)
         except (EngineUnreachable, EngineClosed) as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise
@@ -63,44 +60,50 @@ def act(request: Request[A], store: Path, engine: Path | None) -> A:
     """Return the answer of a running engine to a request that may change something.
 
     If it does not answer, but another one is about to take its place, that one is asked. What was asked may have been done
-    by then: a request that must not be done twice says by an id what it is about, see `new_id`.
+    by then: a request that must not be done twice says by an id what it is about, see `patience.new_id`.
 
     Raises:
         EngineUnreachable: none runs, or the one that runs answers no commands.
         WfkitError: why there is no answer.
     """
-    failing_since: float | None = None
+    patience = Patience([store.parent], store) if engine is None else Patience([engine, engine / FOLDER, engine.parent], None)
     while True:
         try:
-            return reach(store, engine).ask(request)
+            return _answer(request, store, engine)
         except (EngineUnreachable, EngineClosed) as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise
-            if failing_since is None:  # not before: an engine that was stuck may have been replaced while it was asked
-                failing_since = time.monotonic()
-            if time.monotonic() - failing_since > _patience(store, engine):
-                if engine is None:
+            if not patience.lasts(error):
+                if engine is None and not isinstance(error.__cause__, TimeoutError):
                     _refuse_better(store)
                 raise
             time.sleep(LOOK_SECONDS)
 
 
-def new_id() -> str:
-    """Return an id for a run or a fact that has none yet."""
-    return secrets.token_hex(10)  # as long as the one that an engine gives a run
+def _answer(request: Request[A], store: Path, engine: Path | None) -> A:
+    client = reach(store, engine, silent=_Silence(request))
+    answer = client.ask(request)
+    keep_time_of(client.ahead)
+    return answer
 
 
-def _patience(store: Path, engine: Path | None) -> float:
-    """Return for how many seconds an engine that does not answer is asked again."""
-    folders = [store.parent] if engine is None else [engine, engine / FOLDER, engine.parent]
-    if any(map(has_succession, folders)):
-        return HAND_OVER_SECONDS
-    return STARTING_SECONDS if engine is None and _holder(store) is not None else 0.0
+class _Silence:
+    """Tells on stderr, once in a command, why it has to wait."""
+
+    told = False
+
+    def __init__(self, request: Request[Any]) -> None:
+        self._takes_long = isinstance(request, AwaitEnd | BackUp | Sql)
+
+    def __call__(self, why: str) -> None:
+        if _Silence.told or (self._takes_long and not why):
+            return
+        _Silence.told = True
+        told = f"the engine does not answer: {with_near_paths(why)}" if why else "the engine does not answer"
+        note(f"{told}; waiting up to {SECONDS_MAX:g} s" + (f"\n  help  {REPLACED}" if why else ""))
 
 
 def _refuse_better(store: Path) -> None:
     """Raise what tells more than that there is no answer: who holds the journal, or that nobody does."""
-    held = _holder(store)
+    held = holder(store)
     if held is not None:
         raise EngineUnreachable(
             f"{held}, which answers no commands", help="it was opened with control=False, or told why when it started"
@@ -109,33 +112,21 @@ def _refuse_better(store: Path) -> None:
         raise EngineUnreachable(f"no engine runs on {store}", help=with_store("start one: wfkit serve APP", store))
 
 
-def _holder(store: Path) -> str | None:
-    """Say who holds a journal, if anybody does."""
-    from wfkit.journal.lock import lock_for_reading
-
-    try:
-        if store.exists():
-            lock_for_reading(store).release()
-    except JournalLocked as locked:
-        return str(locked)
-    return None
-
-
 def is_live(store: Path, engine: Path | None) -> bool:
     """Whether an engine answers that would be asked."""
     try:
-        reach(store, engine).ask(GetEngine())
+        _answer(GetEngine(), store, engine)
     except EngineUnreachable:
         return False
     return True
 
 
-def reach(store: Path, engine: Path | None) -> EngineClient:
+def reach(store: Path, engine: Path | None, silent: Callable[[str], None] | None = None) -> EngineClient:
     """Return a client of the engine that is meant. Whether it runs shows when it is asked.
 
     Raises:
         EngineUnreachable: `engine` does not run.
     """
     if engine is not None:
-        return EngineClient(named_socket(engine))
-    return EngineClient(engine_beside(store), store)
+        return EngineClient(named_socket(engine), silent=silent)
+    return EngineClient(engine_beside(store), store, silent)

@@ -48,9 +48,9 @@ def _named(code: str, known: dict[str, type[WfkitError]]) -> type[WfkitError]:
     asked = code.strip("[]").lower()
     found = names.get(asked) or names.get(f"wf{asked.removeprefix('wf'):0>3}")
     if found is None:
-        near = get_close_matches(code.lower(), names, n=1)
-        hint = f"; did you mean {names[near[0]].code}?" if near else ""
-        raise NotFound(f"no error has the code {code!r}{hint}", help="list them all: wfkit explain")
+        near = get_close_matches(asked, [error.__name__.lower() for error in known.values()], n=1)
+        hint = f"; did you mean {names[near[0]].__name__}?" if near else ""  # of codes, no other one is meant
+        raise NotFound(f"there is no error {code!r}{hint}", help="list them all: wfkit explain")
     return found
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
 import traceback
+from difflib import get_close_matches
 from typing import Any
 
 from wfkit import errors
@@ -125,15 +127,36 @@ def _is_of_stdout(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
 
 
+_IN_PLAIN_WORDS = (
+    (re.compile(r"Value error, "), ""),
+    (re.compile(r"Input should be greater than or equal to (\S+)"), r"it must be \1 or more"),
+    (re.compile(r"Input should be less than or equal to (\S+)"), r"it must be \1 or less"),
+    (re.compile(r"Input should be a valid integer\b.*"), "it must be a whole number"),
+    (re.compile(r"Input should be a valid number\b.*"), "it must be a number"),
+    (re.compile(r" \(Possible options: .*\)"), ""),
+)
+"""What Typer and pydantic say, and how we do."""
+_NEAR = 0.75
+"""How near an option must come to be named: one with other letters helps nobody."""
+
+
 def _refused_by_typer(error: Exception) -> tuple[int, str] | None:
     typer = sys.modules.get("typer.exceptions")
     if typer is None or not isinstance(error, typer.TyperException):
         return None
     context: Any = getattr(error, "ctx", None)
-    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "").removeprefix("Invalid value: ")
+    message = " ".join(error.format_message().split()).rstrip(".").removeprefix("Invalid value: ")
+    for pattern, words in _IN_PLAIN_WORDS:
+        message = pattern.sub(words, message)
     message = message[:1].lower() + message[1:]
     path = context.command_path if context is not None else "wfkit"
     help = f"{path} --help"
+    option = getattr(error, "option_name", "")
+    near = get_close_matches(option, getattr(error, "possibilities", None) or (), n=1, cutoff=_NEAR)
+    if near:
+        message += f"; did you mean {near[0]}?"
+    if option[1:2].isdecimal():
+        help = f"write -- before what begins with a dash: {path} ... -- {option}"
     if path in ("wfkit run", "wfkit start", "wfkit verify") and "unexpected extra argument" in message:
         help = """put INPUT in single quotes, so that the shell leaves it whole: '{"id": 7}'"""
     if path == "wfkit" and "--store" in message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,7 @@ def init(
 
 
 def _next(folder: Path) -> str:
-    enter = "" if folder == Path() else f"  cd {folder}\n"
+    enter = "" if folder == Path() else f"  cd {shlex.quote(str(folder))}\n"
     return f"""\
 next:
 {enter}  wfkit dev                                               # run it, and edit it while it runs

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 from msgspec import Raw
 
 from wfkit.cli.failures import UsageError
+from wfkit.errors import CodecError
 
 
 def read_input(text: str, name: str = "INPUT") -> Raw:
@@ -39,14 +43,30 @@ def read_input(text: str, name: str = "INPUT") -> Raw:
     return Raw(data.strip())
 
 
+@contextlib.contextmanager
+def telling_how(given: Raw | None) -> Iterator[None]:
+    """Add to the error of an INPUT that was left out how a command takes one; it was told what is to be given."""
+    try:
+        yield
+    except CodecError as error:
+        if given is None:
+            what, semicolon, rest = error.help.partition("; ")
+            error.help = f"{what}, in single quotes, or as @file, or - for stdin{semicolon}{rest}"
+        raise
+
+
 def _quoting(text: str) -> str:
     """Guess what the shell, or the habit of writing Python, has made of the text."""
-    if text[:1] in ("{", "[") and '"' not in text:
+    if text[:1] in ("{", "[") and '"' not in text and ("'" in text or _WHOLE.fullmatch(text)):
         why = "JSON has double quotes inside" if "'" in text else "the shell took the quotes away"
         return f"""{why}; write single quotes around all of it: '{{"id": 7}}', or use a file: @input.json"""
     if text[:1] in ("{", "["):
-        return "write it to a file: @input.json; or give it to stdin: -"
+        return "a file may be easier: @input.json"
     return f"""a text keeps its double quotes: '"{text.strip('"')}"'"""
+
+
+_WHOLE = re.compile(r"\{.*:.*\}|\[.*\]", re.DOTALL)
+"""What was an object or an array before the shell took its quotes away."""
 
 
 def _lower(text: str) -> str:

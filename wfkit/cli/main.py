@@ -19,6 +19,19 @@ NO_READER = 141
 """As of a program that SIGPIPE has ended: `wfkit runs | head` closes our output, which is no error to tell."""
 
 
+def program() -> None:
+    """Run the command line of this process, and end the process with its exit status."""
+    status = main()
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        # A step that was given up holds its thread. Nobody waits for it; but while it lives the interpreter cannot take apart
+        # what it has loaded, of which DuckDB would complain at length.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def main() -> int:
     """Run the command line of this process, and return the exit status."""
     arguments = sys.argv[1:]

@@ -25,6 +25,16 @@ def no_folder(value: Path) -> Path:
     return value
 
 
+def nearest(context: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """Look for the journal in the folders above, if none is named and there is none here."""
+    from wfkit.control.address import find_socket, journal_above
+
+    source = context.get_parameter_source(str(param.name))
+    if source is not None and source.name != "DEFAULT":
+        return no_folder(value)
+    return value if value.exists() or find_socket(value.parent).is_socket() else journal_above() or value
+
+
 Store: TypeAlias = Annotated[
     Path,
     typer.Option(
@@ -32,7 +42,18 @@ Store: TypeAlias = Annotated[
         envvar="WFKIT_STORE",
         metavar="PATH",
         show_default=False,
-        help=f"The journal, otherwise {DEFAULT_STORE}.",
+        help=f"The journal, otherwise {DEFAULT_STORE}, here or in the nearest folder above.",
+        callback=nearest,
+    ),
+]
+OwnStore: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        envvar="WFKIT_STORE",
+        metavar="PATH",
+        show_default=False,
+        help=f"The journal, otherwise {DEFAULT_STORE}; made if it is not there.",
         callback=no_folder,
     ),
 ]

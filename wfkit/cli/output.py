@@ -1,6 +1,6 @@
 """How answers are printed: a table that fits on a terminal, tab-separated lines into a pipe, or JSON.
 
-On a terminal times are relative and texts may be cut, names of runs never. Into a pipe goes everything, times as
+On a terminal times are relative or local, and texts may be cut, names of runs never. Into a pipe goes everything, times as
 RFC 3339 in UTC. A JSON document says what it is and in which version; `--ndjson` is its list, one object a line.
 """
 
@@ -43,19 +43,35 @@ class Column(Generic[T]):
     right: bool = False
     cut: bool = False
     """It may be cut to fit the terminal."""
+    tail: bool = False
+    """Of what is cut, the end is kept: it says more, as that of a path."""
     rank: int = 0
     """Columns of the highest rank are left out first where the terminal is too narrow; those of rank 0 never are."""
     only: Literal["terminal", "pipe"] | None = None
     """Where alone it is."""
 
 
+_ahead = 0
+
+
+def keep_time_of(ahead: int) -> None:
+    """From now on, tell the time of an engine whose clock is so many microseconds ahead."""
+    global _ahead  # noqa: PLW0603  # a command asks one engine, and has one clock
+    _ahead = ahead
+
+
 def now() -> int:
-    """Return the present, microseconds UTC."""
-    return time.time_ns() // 1000
+    """Return the present, microseconds UTC; that of the engine, if one has answered whose clock was moved."""
+    return time.time_ns() // 1000 + _ahead
 
 
 def rfc3339(us: int) -> str:
     return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def local(us: int) -> str:
+    """Return a time for people: where they are, to the second."""
+    return datetime.fromtimestamp(us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def moment(us: int | None) -> str | None:
@@ -81,15 +97,32 @@ def columns() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
+def rows() -> int:
+    return shutil.get_terminal_size((80, 24)).lines
+
+
 def note(text: str) -> None:
     """Say something beside the answer."""
     print(text, file=sys.stderr)
+
+
+def stopping(steps: int) -> str:
+    """Say that an engine stops, and what it waits for: so many steps in flight."""
+    if not steps:
+        return "stopping"
+    return f"stopping: {steps:,} step{'s' if steps != 1 else ''} in flight {'have' if steps != 1 else 'has'} 2 s to end"
 
 
 def near(path: str) -> str:
     """Return a path as it is written from here, if it lies below."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def near_place(where: str) -> str:
+    """Return `file:line` as it is written from here."""
+    file, colon, line = where.rpartition(":")
+    return f"{near(file)}{colon}{line}"
 
 
 def with_near_paths(text: str) -> str:
@@ -135,16 +168,22 @@ def _write(data: bytes) -> None:
     sys.stdout.buffer.write(data + b"\n")
 
 
-def show_table(items: Sequence[T], table: Sequence[Column[T]]) -> None:
-    """Print a table in the form that suits stdout."""
+def show_table(items: Sequence[T], table: Sequence[Column[T]], lines_max: int | None = None) -> None:
+    """Print a table in the form that suits stdout.
+
+    Args:
+        items: one a row.
+        table: the columns.
+        lines_max: on a terminal, print no more lines than this; the rows that are left out are counted in the last one.
+    """
     if on_terminal():
-        _draw(items, table)
+        _draw(items, table, lines_max)
         return
     for item in items:
         print("\t".join(visible((column.piped or column.shown)(item)) for column in table if column.only != "terminal"))
 
 
-def _draw(items: Sequence[T], table: Sequence[Column[T]]) -> None:
+def _draw(items: Sequence[T], table: Sequence[Column[T]], lines_max: int | None) -> None:
     from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
@@ -155,6 +194,9 @@ def _draw(items: Sequence[T], table: Sequence[Column[T]]) -> None:
     natural = {title: max([cell_len(title), *map(cell_len, texts)]) for title, texts in cells.items()}
     width = columns()
     widths = fit(table, natural, width)
+    needed = sum(widths.values()) + _GAP * len(widths)
+    each = max(-(-(needed - _GAP) // width), 1)  # lines: where columns that are never cut do not fit, the terminal wraps them
+    shown = items if lines_max is None or (len(items) + 1) * each <= lines_max else items[: max((lines_max - 1) // each - 1, 0)]
     drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
     kept = [column for column in table if column.title in widths]
     for column in kept:
@@ -165,12 +207,18 @@ def _draw(items: Sequence[T], table: Sequence[Column[T]]) -> None:
             overflow="ellipsis",
             justify="right" if column.right else "left",
         )
-    for number, item in enumerate(items):
+    for number, item in enumerate(shown):
         styles = [(column.colour(item) if column.colour is not None else None) or "" for column in kept]
-        drawn.add_row(*(Text(cells[column.title][number], style) for column, style in zip(kept, styles, strict=True)))
-    # Where even the columns that are never cut do not fit, the terminal wraps the line.
-    needed = sum(widths.values()) + _GAP * len(widths)
-    console_of(Console, max(width, needed)).print(drawn, soft_wrap=needed - _GAP > width)
+        texts = [cut_in_front(cells[column.title][number], widths[column.title], column) for column in kept]
+        drawn.add_row(*map(Text, texts, styles))
+    console_of(Console, max(width, needed)).print(drawn, soft_wrap=each > 1)
+    if len(shown) < len(items):
+        print(f"and {len(items) - len(shown):,} more", end="")
+
+
+def cut_in_front(text: str, width: int, column: Column[Any]) -> str:
+    """Return a cell as wide as its column, if that keeps the end of what is cut."""
+    return f"…{text[len(text) - width + 1 :]}" if column.tail and len(text) > width else text
 
 
 def console_of(console: Callable[..., T], width: int | None = None) -> T:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.engine import act, new_id
+from wfkit.cli.engine import act
 from wfkit.cli.inputs import read_input
 from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Json, Payload, SignalName, Store
 from wfkit.cli.output import note, show_json
 from wfkit.control.messages import ListWorkflows, PublishSignal
+from wfkit.control.patience import new_id
 
 app = make_app()
 

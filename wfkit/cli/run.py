@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -18,18 +19,19 @@ from msgspec import Raw
 
 from wfkit.api.definitions import Workflow
 from wfkit.api.registry import Registry
-from wfkit.cli.apps import load, user_output_on_stderr
+from wfkit.cli.apps import load_workflow, user_output_on_stderr
 from wfkit.cli.colours import is_terminal
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.engine import is_live
+from wfkit.cli.engine import reach
 from wfkit.cli.failures import DIVERGED, NO, UsageError, tell
-from wfkit.cli.inputs import read_input
-from wfkit.cli.options import DEFAULT_STORE, Json, Store, with_store
-from wfkit.cli.output import note, now, show_json, show_value
+from wfkit.cli.inputs import read_input, telling_how
+from wfkit.cli.options import DEFAULT_STORE, Json, OwnStore, with_store
+from wfkit.cli.output import note, now, show_json, show_value, stopping
 from wfkit.cli.runs.reading import run_members
 from wfkit.cli.runs.result import no_result
 from wfkit.cli.statuses import shown, word
 from wfkit.control.inputs import arguments
+from wfkit.control.messages import GetEngine, ListWorkflows
 from wfkit.control.opening import reachable
 from wfkit.core.commands import CompleteRun, StartChild
 from wfkit.core.entries import Blocked, Record
@@ -74,14 +76,14 @@ def run(
         ),
     ] = None,
     as_json: Json = False,
-    store: Store = DEFAULT_STORE,
+    store: OwnStore = DEFAULT_STORE,
 ) -> None:
     """Run one workflow and its children to their end, and print the result as JSON.
 
     The run is kept in the journal. If it is interrupted, by Ctrl-C or by anything else, the same command with --id goes on
     where it was. Other unfinished runs of the journal are left alone, unless this one attaches to them or signals them.
     """
-    registry, workflow = _load(target)
+    registry, workflow = load_workflow(target)
     given = None if input is None else read_input(input)
     run = _Call(target, workflow, registry, store, id)
     with user_output_on_stderr(), _logs_on_stderr(run):
@@ -104,18 +106,10 @@ def run(
     raise typer.Exit(DIVERGED if blocked.code == NonDeterminismError.code else NO)
 
 
-def _load(target: str) -> tuple[Registry, Workflow[..., Any]]:
-    app, colon, name = target.rpartition(":")
-    if not colon or not app or not name:
-        raise UsageError(f"{target!r} does not name a workflow of an app", "write APP:WORKFLOW, such as app.py:order")
-    registry = load(app)
-    return registry, registry.workflow(name)
-
-
 def _blocked_error(blocked: Blocked, state: RunState, target: str, store: Path) -> WfkitError:
     error = blocking_error(blocked)
     go_on = with_store(f"wfkit run {target} --id {state.id}", store)
-    error.help = f"{error.help or 'mend the code'}\n  blocked  nothing is lost; once it is mended: {go_on}"
+    error.help = f"{error.help or 'fix the code'}\n  blocked  nothing is lost; once it is fixed: {go_on}"
     return error
 
 
@@ -134,13 +128,11 @@ class _Call:
 
     async def to_end(self, given: Raw | None) -> Blocked | None:
         """Run until the run and its children have ended. Returns why it is blocked, if that is so."""
-        args = None if given is None and self._named else arguments(self._workflow, given)
+        args = None if given is None and self._named else self._arguments(given)
         try:
             journal = await open_journal(self._store)
         except JournalLocked as error:
-            if is_live(self._store, None):
-                start = with_store(f"wfkit start {self._workflow.name}", self._store)
-                error.help = f"start it on the engine that runs: {start}"
+            error.help = self._elsewhere(given) or error.help
             raise
         async with (
             running(journal, self._registry, all_runs=False) as engine,
@@ -149,12 +141,31 @@ class _Call:
             try:
                 await self._start(engine, args)
                 blocked = await self._await_end(engine)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and engine.steps_in_flight:
+                    note(stopping(engine.steps_in_flight))
                 with suppress(WfkitError):  # what went wrong first is what counts
                     self.records = await engine.requests.history_of(self.id)
                 raise
             self.records = await engine.requests.history_of(self.id)
             return blocked
+
+    def _elsewhere(self, given: Raw | None) -> str:
+        """Say how to start the run on the engine that holds the journal; nothing if none answers."""
+        try:
+            client = reach(self._store, None)
+            known = [workflow.name for workflow in client.ask(ListWorkflows()).workflows]
+            if self._workflow.name not in known:
+                return f"that engine runs {client.ask(GetEngine()).app}, which has no {self._workflow.name}: stop it first"
+        except WfkitError:
+            return ""
+        words = ["wfkit", "start", self._workflow.name, *([] if given is None else [bytes(given).decode()])]
+        words += ["--id", self.id] if self._named else []
+        return f"start it on the engine that runs: {with_store(shlex.join(words), self._store)}"
+
+    def _arguments(self, given: Raw | None) -> Raw:
+        with telling_how(given):
+            return arguments(self._workflow, given)
 
     async def _start(self, engine: Engine, args: Raw | None) -> None:
         """Start the run, or go on with the one of this id."""
@@ -166,9 +177,10 @@ class _Call:
                     raise DuplicateRun(f"run id {self.id!r} is in use by workflow {known.workflow!r}")
                 return
             try:
-                args = arguments(self._workflow, None)
+                args = self._arguments(None)
             except CodecError as error:
-                raise UsageError(f"no run {self.id!r} to go on with, and to start it: {error}", error.help) from None
+                told = f"there is no run {self.id!r} to go on with; to start it, give INPUT: {error}"
+                raise UsageError(told, error.help) from None
         await engine.requests.start_run(self._workflow.name, args, self.id, "attach", None)
 
     async def _await_end(self, engine: Engine) -> Blocked | None:

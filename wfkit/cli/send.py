@@ -8,12 +8,13 @@ import typer
 from msgspec import Raw
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.engine import act, new_id
+from wfkit.cli.engine import act
 from wfkit.cli.failures import UsageError
 from wfkit.cli.inputs import read_input
 from wfkit.cli.options import DEFAULT_STORE, Dedupe, Engine, Json, Payload, SignalName, Store, refuse_empty
 from wfkit.cli.output import note, show_json
 from wfkit.control.messages import FindRun, SendSignal
+from wfkit.control.patience import new_id
 from wfkit.core.state import PendingWait, RunState
 
 app = make_app()

@@ -14,8 +14,8 @@ import typer
 from wfkit.api.registry import Registry
 from wfkit.cli.apps import load
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.options import DEFAULT_STORE, Store
-from wfkit.cli.output import note
+from wfkit.cli.options import DEFAULT_STORE, OwnStore
+from wfkit.cli.output import note, stopping
 
 app = make_app()
 
@@ -26,7 +26,7 @@ def serve(
         str,
         typer.Argument(metavar="APP", help="file.py or package.module, as in `wfkit workflows APP`.", show_default=False),
     ] = "",
-    store: Store = DEFAULT_STORE,
+    store: OwnStore = DEFAULT_STORE,
 ) -> None:
     """Run the workflows of an app, until SIGTERM or Ctrl-C.
 
@@ -59,5 +59,6 @@ async def _serve(app: str, registry: Registry, store: Path) -> None:
     with all_logs() as logs:
         async with running(journal, registry) as engine, serving(engine.requests, journal, registry, logs, app=app) as path:
             note(f"serving {app} on {path}")
+            engine.warn_of_undefined()
             await stop.wait()
-            note("stopping")
+            note(stopping(engine.steps_in_flight))

@@ -11,15 +11,16 @@ import typer
 from msgspec import UNSET
 
 from wfkit.cli.commands import PlainCommand, make_app
-from wfkit.cli.engine import act, new_id
+from wfkit.cli.engine import act
 from wfkit.cli.failures import WAIT_TIMED_OUT, UsageError, WaitTimedOut
-from wfkit.cli.inputs import read_input
+from wfkit.cli.inputs import read_input, telling_how
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Store, with_store
 from wfkit.cli.output import now, show_json
 from wfkit.cli.runs.reading import run_members
 from wfkit.cli.runs.result import show_result
 from wfkit.cli.statuses import word
 from wfkit.control.messages import END_SECONDS_MAX, AwaitEnd, GetResult, RunResult, StartRun
+from wfkit.control.patience import new_id
 from wfkit.core.durations import microseconds
 
 app = make_app()
@@ -61,7 +62,8 @@ def start(
     given = None if input is None else read_input(input)
     seconds = _seconds(timeout, wait=wait)
     request = StartRun(workflow=workflow, input=UNSET if given is None else given, id=new_id() if id is None else id)
-    started = act(request, store, engine)
+    with telling_how(given):
+        started = act(request, store, engine)
     if wait:
         in_time = _await_end(started.run, seconds, store, engine)
         found = act(GetResult(run=started.run), store, engine)

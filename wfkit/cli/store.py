@@ -19,7 +19,7 @@ def store_commands() -> None:
     """Look after the journal file."""
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=PlainCommand, short_help="Show how large the journal is, and what it holds.")
 def info(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None) -> None:
     """Show how large the journal is, and what it holds."""
     from wfkit.cli.engine import ask
@@ -59,7 +59,7 @@ def info(as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = N
     )
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=PlainCommand, short_help="Write a consistent copy into a new file.")
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
     as_json: Json = False,
@@ -85,7 +85,7 @@ def backup(
         note(f"wrote {file} ({_size(size)})")
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=PlainCommand, short_help="Save what can be read of a damaged journal.")
 def repair(as_json: Json = False, store: Store = DEFAULT_STORE) -> None:
     """Save what can be read of a damaged journal. The damaged files are kept beside it."""
     from wfkit.cli.facts import Fact, show_facts

@@ -33,8 +33,8 @@ def ui(
 ) -> None:
     """Show what a running engine does, on screens: runs, signals, timers, code, reports, logs.
 
-    Without an engine they show what the journal holds. ? tells the keys; q leaves them, and the engine goes on. Every
-    screen is also a command: Y copies it.
+    Without an engine they show what the journal holds. ? shows the keys; q leaves, and the engine goes on. Every screen is
+    also a command: Y copies it.
     """
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)) or os.environ.get("TERM") == "dumb":
         raise UsageError("the screens need a terminal", "in a pipe every screen is a command: wfkit runs --watch")

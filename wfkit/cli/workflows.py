@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,13 @@ import typer
 from wfkit.cli.apps import load
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import act, is_live
+from wfkit.cli.facts import Fact, show_facts
 from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Store
-from wfkit.cli.output import Column, near, show_json, show_table
-from wfkit.control.code import spell, workflow_facts
-from wfkit.control.messages import ListWorkflows, WorkflowFacts
+from wfkit.cli.output import Column, near_place, on_terminal, show_json, show_table
+from wfkit.control.code import workflow_facts
+from wfkit.control.messages import ListWorkflows, Parameter, WorkflowFacts
+from wfkit.control.shapes import spell, spell_types
 from wfkit.core.durations import display
 
 app = make_app()
@@ -37,14 +40,23 @@ def workflows(
 ) -> None:
     """List the workflows that an engine runs, or that an app defines, with their parameters and their place in the code.
 
-    In a pipe: name, parameters, signal that starts it, timeout, file:line. `wfkit code` shows the steps as well, and which
-    runs began on which version of the code.
+    Below the table stand the fields of the types that parameters have. In a pipe: name, parameters, signal that starts it,
+    timeout, file:line, types. `wfkit code` shows the steps as well, and which runs began on which version of the code.
     """
     found = _found(app, store, engine)
     if as_json:
         show_json("workflows", {"workflows": [_members(workflow) for workflow in found]})
     else:
         show_table(found, _TABLE)
+        if on_terminal():
+            _show_types(found)
+
+
+def _show_types(found: Sequence[WorkflowFacts]) -> None:
+    known = {one.name: one for workflow in found for one in workflow.types}
+    if known:
+        print()
+        show_facts([Fact(name, spell(one.fields)) for name, one in sorted(known.items())])
 
 
 def _found(app: str, store: Path, engine: Path | None) -> list[WorkflowFacts]:
@@ -57,15 +69,11 @@ def _found(app: str, store: Path, engine: Path | None) -> list[WorkflowFacts]:
     return workflow_facts(load())
 
 
-def _place(where: str) -> str:
-    file, _, line = where.rpartition(":")
-    return f"{near(file)}:{line}"
-
-
 def _members(workflow: WorkflowFacts) -> dict[str, Any]:
     return {
         "name": workflow.name,
-        "parameters": [{"name": one.name, "type": one.type, "required": one.required} for one in workflow.parameters],
+        "parameters": _spelled(workflow.parameters),
+        "types": [{"name": one.name, "fields": _spelled(one.fields)} for one in workflow.types],
         "signals": [{"name": one.name, "type": one.type} for one in workflow.signals],
         "on": workflow.on,
         "timeout_us": workflow.timeout_us,
@@ -74,10 +82,15 @@ def _members(workflow: WorkflowFacts) -> dict[str, Any]:
     }
 
 
+def _spelled(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
+    return [{"name": one.name, "type": one.type, "required": one.required, "default": one.default} for one in parameters]
+
+
 _TABLE: list[Column[WorkflowFacts]] = [
     Column("WORKFLOW", lambda workflow: workflow.name),
     Column("PARAMETERS", lambda workflow: spell(workflow.parameters), cut=True),
     Column("ON", lambda workflow: workflow.on or "", rank=1),
     Column("TIMEOUT", lambda workflow: "" if workflow.timeout_us is None else display(workflow.timeout_us), rank=2),
-    Column("WHERE", lambda workflow: _place(workflow.where), cut=True),
+    Column("WHERE", lambda workflow: near_place(workflow.where), cut=True, tail=True),
+    Column("TYPES", lambda workflow: spell_types(workflow.types), only="pipe"),
 ]

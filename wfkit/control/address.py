@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wfkit.errors import EngineRunning, EngineUnreachable, JournalUnusable
+from wfkit.journal.folder import FOLDER, make_folder
 
 SOCKET = "engine.sock"
 POINTER = "engine.path"
 SUCCESSION = "engine.next"
-FOLDER = ".wfkit"
-"""A folder of this name is wfkit's own."""
+JOURNAL = "journal.duckdb"
+"""What the journal in wfkit's own folder is called, unless it is named otherwise."""
 _ADDRESS_BYTES_MAX = 103
 """macOS takes 104 with the zero at the end, Linux 108."""
 _PROBE_SECONDS = 1.0
@@ -50,12 +51,22 @@ def named_socket(path: Path) -> Path:
     raise EngineUnreachable(f"no engine runs at {path}")
 
 
+def journal_above() -> Path | None:
+    """Return the nearest journal in a folder above this one, if there is one of this user's; as it is named from here."""
+    with contextlib.suppress(OSError):  # this folder may have been deleted
+        for depth in range(1, len(Path.cwd().parents) + 1):
+            found = Path(*[os.pardir] * depth, FOLDER, JOURNAL)
+            if found.exists() and found.stat().st_uid == os.getuid():  # anybody could leave one in a shared folder
+                return found
+    return None
+
+
 @contextlib.contextmanager
 def succession(folder: Path) -> Iterator[None]:
     """Let clients know, for as long as this lasts, that an engine which ends in `folder` is followed by another one."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # then the engine cannot be opened there either, and says why
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             file = os.open(folder / SUCCESSION, os.O_RDWR | os.O_CREAT, 0o600)
             stack.callback(os.close, file)
             fcntl.flock(file, fcntl.LOCK_SH)  # the folder may hold several journals

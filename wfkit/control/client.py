@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import http.client
 import os
+import select
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -20,10 +21,18 @@ import msgspec
 
 from wfkit.control import messages as m
 from wfkit.control.address import find_socket
+from wfkit.control.silence import why_silent
 from wfkit.errors import EngineUnreachable, InternalError, PayloadTooLarge, WfkitError, restored
 
 A = TypeVar("A")
 
+REPLACED = "fix that code: wfkit dev takes it at the next save, any other engine has to be stopped"
+"""What helps against code that computes without end."""
+
+SILENT_SECONDS = 2.0
+"""After this a silent engine is told of."""
+KNOWN_SECONDS = 1.0
+"""So much later it is known what holds it up, if that is workflow code."""
 SECONDS_MAX = 60.0
 """How long an answer is waited for: longer than the longest wait that a request may ask for."""
 
@@ -34,11 +43,15 @@ class EngineClient:
     Args:
         path: the engine's socket.
         journal: the journal that is meant; an engine that holds another one does not answer.
+        silent: is told once the engine has not answered for 2 s, with what it is known to do; it is waited for all the same.
     """
 
-    def __init__(self, path: Path, journal: Path | None = None) -> None:
+    def __init__(self, path: Path, journal: Path | None = None, silent: Callable[[str], None] | None = None) -> None:
         self._path = path
         self._headers = _headers(journal)
+        self._silent = silent
+        self.ahead = 0
+        """How far the engine's clock was moved, in microseconds, as of its last answer."""
 
     def ask(self, request: m.Request[A]) -> A:
         """Return the answer to a request.
@@ -51,11 +64,20 @@ class EngineClient:
         try:
             with contextlib.closing(_UnixConnection(self._path)) as connection:
                 connection.request("POST", _target(request), body, self._headers)
+                self._watch(connection.sock)
                 response = connection.getresponse()
                 status, data = response.status, response.read()
+                self.ahead = int(response.getheader(m.AHEAD_HEADER, "0"))
         except (OSError, http.client.HTTPException) as error:
             raise _unreachable(self._path, error) from error
         return _decode(request, status, data)
+
+    def _watch(self, answers: socket.socket) -> None:
+        """Tell of it if no answer comes; a little later if it is not known yet what the engine does."""
+        if self._silent is None or select.select([answers], [], [], SILENT_SECONDS)[0]:
+            return
+        if why_silent(self._path) or not select.select([answers], [], [], KNOWN_SECONDS)[0]:
+            self._silent(why_silent(self._path))
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -126,7 +148,7 @@ class AsyncEngineClient:
             finally:
                 writer.close()
         except (OSError, EOFError, ValueError) as error:
-            raise _unreachable(self._path, error) from None
+            raise _unreachable(self._path, error) from error
 
 
 async def _body(headers: Mapping[str, str], reader: asyncio.StreamReader) -> bytes:
@@ -179,9 +201,10 @@ def _unreachable(path: Path, error: Exception) -> EngineUnreachable:
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return EngineUnreachable(f"no engine runs at {path}")
     if isinstance(error, TimeoutError):
+        why = why_silent(path)
         return EngineUnreachable(
-            f"the engine at {path} has not answered for {SECONDS_MAX:g} s",
-            help="a workflow that computes without end holds up all others: see what its process logged",
+            f"the engine at {path} has not answered for {SECONDS_MAX:g} s" + (f": {why}" if why else ""),
+            help=REPLACED if why else "a workflow that computes without end holds up all others: see what its process logged",
         )
     told = "it ended before it answered" if isinstance(error, EOFError | ConnectionError) else str(error)
     return EngineUnreachable(f"the engine at {path} does not answer: {told or type(error).__name__}")

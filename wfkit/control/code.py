@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from wfkit.api.definitions import Step, Workflow, where_defined
 from wfkit.api.registry import Registry
 from wfkit.api.signals import Signal
-from wfkit.control.messages import CodeVersion, Parameter, SignalFacts, StepFacts, WorkflowFacts
+from wfkit.control.messages import CodeVersion, Parameter, SignalFacts, StepFacts, TypeFacts, WorkflowFacts
+from wfkit.control.shapes import default_of, spell, spell_type, types_in
 from wfkit.core.state import RunState
 
 
@@ -42,8 +44,9 @@ def parameters_of(workflow: Workflow[..., Any]) -> str:
     return spell(_parameters(workflow))
 
 
-def spell(parameters: Iterable[Parameter]) -> str:
-    return ", ".join(f"{one.name}: {one.type}" + ("" if one.required else " = ...") for one in parameters)
+def types_of(workflow: Workflow[..., Any]) -> list[TypeFacts]:
+    """Return the types with named fields that the parameters of a workflow have."""
+    return types_in([hint for _, hint, _ in workflow.signature.parameters()])
 
 
 def _workflow(workflow: Workflow[..., Any], registry: Registry) -> WorkflowFacts:
@@ -56,6 +59,7 @@ def _workflow(workflow: Workflow[..., Any], registry: Registry) -> WorkflowFacts
         patches=list(workflow.patches),
         where=where_defined(workflow.fn),
         code=workflow.code_hash,
+        types=types_of(workflow),
     )
 
 
@@ -65,16 +69,14 @@ def _step(step: Step[..., Any]) -> StepFacts:
 
 
 def _signals(named: Mapping[str, Iterable[Signal[Any]]]) -> list[SignalFacts]:
-    return [SignalFacts(name, " | ".join({_hint(one.codec.hint): None for one in signals})) for name, signals in named.items()]
+    return [
+        SignalFacts(name, " | ".join({spell_type(one.codec.hint): None for one in signals})) for name, signals in named.items()
+    ]
 
 
 def _parameters(workflow: Workflow[..., Any]) -> list[Parameter]:
-    return [Parameter(name, _hint(hint), required) for name, hint, required in workflow.signature.parameters()]
-
-
-def _hint(hint: Any) -> str:
-    if hint is Any:
-        return "Any"
-    if isinstance(hint, type) and not typing.get_args(hint):
-        return hint.__name__
-    return inspect.formatannotation(hint, base_module="")
+    defaults = inspect.signature(workflow.fn).parameters
+    return [
+        Parameter(name, spell_type(hint), required, UNSET if required else default_of(hint, defaults[name].default))
+        for name, hint, required in workflow.signature.parameters()
+    ]

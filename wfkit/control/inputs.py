@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,7 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from wfkit.api.definitions import Workflow
-from wfkit.control.code import parameters_of
+from wfkit.control.code import parameters_of, types_of
+from wfkit.control.shapes import spell_types, unknown_field
 from wfkit.core.codec import codec
 from wfkit.errors import CodecError
 
@@ -23,7 +25,7 @@ def arguments(workflow: Workflow[..., Any], given: Raw | None) -> Raw:
 
     Raises:
         CodecError: a value does not fit its parameter (the message names the path and the expected type), or parameters
-            are missing, unknown or too many.
+            are missing, unknown or too many, or a type has no such field: it would be ignored, and be lost.
     """
     parameters = {name: hint for name, hint, _ in workflow.signature.parameters()}
     if given is None:
@@ -52,9 +54,7 @@ def _by_name(workflow: Workflow[..., Any], parameters: dict[str, Any], only: str
                 raise
     for name in by_name:
         if name not in parameters:
-            near = get_close_matches(name, parameters, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise CodecError(f"{_spell(workflow)} has no parameter {name!r}{hint}", help=_how(workflow))
+            raise CodecError(f"{_spell(workflow)} has no parameter {name!r}{_nearest(name, parameters)}", help=_how(workflow))
     return {name: _decode(workflow, name, parameters[name], value) for name, value in by_name.items()}
 
 
@@ -71,13 +71,24 @@ def _in_order(workflow: Workflow[..., Any], parameters: dict[str, Any], only: st
 
 
 def _decode(workflow: Workflow[..., Any], name: str, hint: Any, value: Raw) -> Any:
+    what = f"parameter {name!r} of {_spell(workflow)}"
     try:
-        return codec(hint).decode(value)
+        decoded = codec(hint).decode(value)
     except CodecError as error:
-        raise CodecError(f"parameter {name!r} of {_spell(workflow)}: {error}", help=_how(workflow)) from None
+        raise CodecError(f"{what}: {error}", help=_how(workflow)) from None
+    unknown = unknown_field(hint, value)
+    if unknown is not None:
+        told = f"{unknown.type} has no field {unknown.name!r}{_nearest(unknown.name, unknown.known)}"
+        at = f" - at `{unknown.path}`" if unknown.path != "$" else ""
+        raise CodecError(f"{what}: {told}{at}", help=_how(workflow))
+    return decoded
 
 
 def _encode(workflow: Workflow[..., Any], values: dict[str, Any]) -> Raw:
+    missing = [name for name, _, required in workflow.signature.parameters() if required and name not in values]
+    if missing:
+        told = f"{_and(missing)} {'are' if len(missing) > 1 else 'is'} missing"
+        raise CodecError(f"{_spell(workflow)}: {told}", help=_how(workflow))
     keywords = dict(values)
     positional = tuple(
         keywords.pop(parameter.name)
@@ -94,12 +105,21 @@ def _spell(workflow: Workflow[..., Any]) -> str:
     return f"{workflow.name}({parameters_of(workflow)})"
 
 
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _and(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _how(workflow: Workflow[..., Any]) -> str:
-    """Show INPUT in its place."""
+    """Show what is to be given, in JSON: parameters by name if there are several, and the fields of their types."""
     names = [name for name, _, _ in workflow.signature.parameters()]
     if not names:
         return "give no INPUT: it takes no parameters"
-    if len(names) == 1:
-        return f"give {names[0]} as JSON in single quotes, or as @file, or on stdin as -"
     shown = ", ".join(f'"{name}": ...' for name in names)
-    return f"give an object with the parameters by name: '{{{shown}}}'"
+    by_name = f"give {{{shown}}}" if len(names) > 1 else f"give {names[0]} as JSON"
+    return "; ".join(filter(None, [by_name, spell_types(types_of(workflow))]))

@@ -20,6 +20,8 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 """Of a request. The largest value that a history takes is half of this."""
 JOURNAL_HEADER = "wfkit-journal"
 """With it a client says which journal it means: a folder may hold several, and the engine has one of them."""
+AHEAD_HEADER = "wfkit-ahead"
+"""With it an engine answers whose clock was moved by chaos: by so many microseconds."""
 END_SECONDS_MAX = 20.0
 """How long one request waits for a run's end; whoever wants to wait longer asks again."""
 
@@ -363,9 +365,20 @@ class ListTimers(Request[TimerList], frozen=True, kw_only=True):
 
 
 class Parameter(Struct, frozen=True):
+    """A parameter of a workflow, or a field of a type."""
+
     name: str
     type: str
     required: bool
+    default: Json = UNSET
+    """Not set if there is none, or one that is too long to be shown."""
+
+
+class TypeFacts(Struct, frozen=True):
+    """A type with named fields, as it is written in JSON."""
+
+    name: str
+    fields: list[Parameter]
 
 
 class SignalFacts(Struct, frozen=True):
@@ -386,6 +399,8 @@ class WorkflowFacts(Struct, frozen=True):
     """`file:line`."""
     code: str
     """Hash of its source, as runs record it at their start."""
+    types: list[TypeFacts] = []
+    """Those that its parameters and their fields have."""
 
 
 class StepFacts(Struct, frozen=True):

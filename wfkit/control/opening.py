@@ -77,6 +77,7 @@ async def _open(
         engine = await stack.enter_async_context(
             running(journal, registry, steps_max=steps_max, hot_max=hot_max, warm_max=2 * hot_max)
         )
+        engine.warn_of_undefined()
         if control:
             await stack.enter_async_context(reachable(engine.requests, journal, registry, app=app or Path(sys.argv[0]).name))
         yield Engine(engine.requests)

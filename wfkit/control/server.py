@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -34,9 +34,11 @@ from wfkit.control.address import bound_socket
 from wfkit.control.code import step_facts, versions_of, workflow_facts
 from wfkit.control.inputs import arguments
 from wfkit.control.logs import KeptLogs
+from wfkit.control.silence import Computing, note_computing
 from wfkit.control.waiting import unless
 from wfkit.core.codec import PAYLOAD_BYTES_MAX
 from wfkit.engine.requests import LocalRequests
+from wfkit.engine.watchdog import Stuck
 from wfkit.errors import BadRequest, EngineUnreachable, InternalError, PayloadTooLarge, WfkitError
 from wfkit.journal.duckdb import DuckDBJournal
 
@@ -107,13 +109,30 @@ async def serving(
         EngineRunning: another engine serves this folder.
         JournalUnusable: no socket can be made there.
     """
-    with bound_socket(journal.path.parent) as (listener, path):
+    with bound_socket(journal.path.parent) as (listener, path), _telling_silence(requests, path):
         control = Control(requests, journal, registry, app, logs, chaos)
         async with _listening(control.app(), listener):
             try:
                 yield path
             finally:
                 control.closing.set()
+
+
+@contextlib.contextmanager
+def _telling_silence(requests: LocalRequests, path: Path) -> Iterator[None]:
+    """Leave beside the socket what the engine computes for too long, since it cannot answer meanwhile."""
+
+    def tell(stuck: Stuck | None) -> None:
+        since = time.time_ns() // 1000 - (0 if stuck is None else round(stuck.seconds * 1e6))
+        note_computing(path, None if stuck is None else Computing(stuck.run_id, stuck.line, since))
+
+    tell(None)  # of an engine that was killed
+    requests.on_stuck = tell
+    try:
+        yield
+    finally:
+        requests.on_stuck = None
+        tell(None)
 
 
 @contextlib.asynccontextmanager
@@ -200,7 +219,11 @@ class Control:
         except Exception as error:
             log.exception("a request failed inside: %s", http.url.path)
             return _refusal(InternalError(f"{type(error).__name__}: {error}"))
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+        return Response(msgspec.json.encode(answer), media_type="application/json", headers=self._clock())
+
+    def _clock(self) -> dict[str, str]:
+        ahead = 0 if self._chaos is None else self._chaos.facts().ahead
+        return {m.AHEAD_HEADER: str(ahead)} if ahead else {}
 
     def _check_journal(self, http: HttpRequest) -> None:
         meant = http.headers.get(m.JOURNAL_HEADER)

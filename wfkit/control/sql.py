@@ -92,8 +92,10 @@ def query(connection: Connection, request: Sql) -> Table:
 def _only_select(connection: Connection, text: str) -> str:
     try:
         statements = connection.extract_statements(text)
+        if not statements:
+            raise SqlRefused("the query is empty")
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise SqlRefused("a query is one SELECT, and changes nothing")
+            raise SqlRefused("only a single SELECT is allowed")
         statement = statements[0].query.rstrip().rstrip(";")
         tree = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [statement]).fetchall()[0][0]
     except duckdb.Error as error:

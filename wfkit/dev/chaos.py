@@ -91,7 +91,7 @@ def parse_profile(text: str, *, jumps: bool) -> Profile:
     if not jumps and "jump" in every:
         if name not in PROFILES:
             help = "add --ephemeral, or leave jump out: a journal that is kept would hold times that have not come yet"
-            raise ChaosProfileError(f"--chaos {text}: the clock only goes forward with --ephemeral", help=help)
+            raise ChaosProfileError(f"--chaos {text}: the clock can only be moved with --ephemeral", help=help)
         del every["jump"]
     return Profile(name, every, int(seed) if at else secrets.randbelow(_SEEDS))
 

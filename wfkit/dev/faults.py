@@ -176,7 +176,7 @@ class Faults:
 
     def _jump(self, us: int) -> Told:
         if self._clock is None:
-            told = "the clock only goes forward on a journal that is deleted at the end: this one would hold times to come"
+            told = "the clock can only be moved where the journal is deleted at the end: this one would keep future times"
             raise NoChaos(told, help="wfkit dev --ephemeral")
         self._clock.ahead += us
         text = f"the clock went forward by {spell(us)}; it is {spell(self._clock.ahead)} ahead"
@@ -204,7 +204,7 @@ class Faults:
                 entry = record.entry
                 if isinstance(entry, SignalReceived) and entry.dedupe is not None:
                     return SignalSeen(0, entry.t, entry.name, entry.payload, run, entry.published, None, entry.dedupe)
-            raise NoChaos(f"run {run} has got no signal that has a dedupe id", help=_DEDUPE)
+            raise NoChaos(f"run {run} has received no signal with a dedupe id", help=_DEDUPE)
         for signal in await self._latest(""):
             if signal.dedupe is not None:
                 return signal
@@ -218,7 +218,7 @@ class Faults:
         return found.signals
 
 
-_DEDUPE = "a second signal without one is another signal: wfkit send SIGNAL --run ID --dedupe ID"
+_DEDUPE = "only a signal that has one can be repeated: wfkit send SIGNAL --run ID --dedupe ID"
 
 
 def held(supervisor: Supervisor, info: StepInfo, us: int) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -198,7 +199,7 @@ class Supervisor:
         try:
             prepared = await unless(self._woken, self._prepare(spare))
         except Unfit as unfit:
-            running = "the code before keeps running" if self._worker is not None else "nothing runs until that is mended"
+            running = "the code before keeps running" if self._worker is not None else "nothing runs until that is fixed"
             self._tell(News("refused", f"{unfit}\n  {running}"))
             prepared = None
         finally:
@@ -315,10 +316,16 @@ class Supervisor:
         known = [run for run, told in found.items() if self._problems.get(run) == told]
         new = [problem for problem in problems if problem.run not in known]
         self._problems = found
-        for problem in new[:_TOLD_MAX]:
-            self._tell(News("blocked", f"run {problem.run} of {problem.workflow} is blocked\n{problem.told}"))
-        if len(new) > _TOLD_MAX:
-            more = f"{len(new) - _TOLD_MAX:,} more runs are blocked\n  help  list them: wfkit runs status:blocked"
+        same: dict[tuple[str, str], list[str]] = defaultdict(list)  # of a workflow that is gone, each run tells the same
+        for problem in new:
+            same[problem.workflow, problem.told].append(problem.run)
+        shown = list(same.items())[:_TOLD_MAX]
+        for (workflow, told), runs in shown:
+            which = f"run {runs[0]} of {workflow} is" if len(runs) == 1 else f"{len(runs):,} runs of {workflow} are"
+            self._tell(News("blocked", f"{which} blocked\n{told}"))
+        left = len(new) - sum(len(runs) for _, runs in shown)
+        if left:
+            more = f"{left:,} more runs are blocked\n  help  list them: wfkit runs status:blocked"
             self._tell(News("blocked", more))
         if known:
             self._tell(News("blocked", f"still blocked for the same reason: {_listed(known)}"))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.widgets import OptionList
 
-from wfkit.control.code import spell
 from wfkit.control.messages import WorkflowFacts
+from wfkit.control.shapes import spell
 from wfkit_tui.dialogs.dialog import Dialog
 
 

@@ -9,9 +9,9 @@ from msgspec import Raw
 from textual.app import ComposeResult
 from textual.widgets import Input, Label
 
-from wfkit.cli.engine import new_id
 from wfkit.cli.send import sent
 from wfkit.control.messages import PublishSignal, SendSignal
+from wfkit.control.patience import new_id
 from wfkit.core.state import RunState
 from wfkit_tui.backend import Backend
 from wfkit_tui.dialogs.dialog import Asking

@@ -22,6 +22,20 @@ class Questions(LazyGroup):
         "export": ("wfkit.cli.runs.export", "Write the history of a run as JSON lines."),
     }
     default: ClassVar[str | None] = "ls"
+    elsewhere: ClassVar[dict[str, str]] = {
+        "list": "ls",
+        "ps": "ls",
+        "show": "get",
+        "describe": "get",
+        "inspect": "get",
+        "status": "get",
+        "records": "history",
+        "events": "history",
+        "timeline": "history",
+        "output": "result",
+        "stop": "cancel",
+        "kill": "terminate",
+    }
 
 
 app = make_app(cls=Questions, subcommand_metavar="[ls] [FILTER]... | COMMAND ID")
@@ -32,5 +46,5 @@ def runs() -> None:
     """See what ran: list runs, ask about one, stop some.
 
     Without a command the runs are listed: `wfkit runs status:failed` is `wfkit runs ls status:failed`. ID is a run's id,
-    the beginning of it, @last (started last) or @failed (failed last).
+    the beginning of it, @last (started last, children left out) or @failed (failed last).
     """

@@ -22,9 +22,9 @@ def cancel(
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
-    """Ask runs to stop: `CancelledError` is raised in each once, and its cleanup and compensations run to their end.
+    """Ask runs to stop. A run gets `CancelledError` once; its cleanup and compensations run.
 
-    The ids of those that were asked are printed.
+    Prints the ids of the runs that were asked.
     """
 
     def request(id: str) -> CancelRun:

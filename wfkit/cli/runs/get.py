@@ -20,14 +20,17 @@ from wfkit.replay.explain import error_text, now_at, spell
 
 app = make_app()
 
+SHOWN_MAX = 2_000
+"""Characters of a value that a terminal shows."""
+
 
 @app.command(cls=PlainCommand)
 def get(
     run: RunName, generation: Generation = None, as_json: Json = False, store: Store = DEFAULT_STORE, engine: Engine = None
 ) -> None:
     """Show one run: its workflow, status, input, state, result or error."""
-    present = now()
     found = ask(GetRun(run=run, generation=generation), store, engine)
+    present = now()
     if as_json:
         show_json("run", {"run": _members(found, present)})
     else:
@@ -73,10 +76,10 @@ def facts_of(found: RunPage, present: int) -> list[Fact]:
             "" if state.deadline is None else f"after {spell(state.deadline - state.started)}",
             moment(state.deadline),
         ),
-        Fact("input", _text(started.args)),
-        Fact("result", "" if found.result is UNSET else _text(found.result)),
+        _fact("input", started.args, state.id),
+        *([] if found.result is UNSET else [_fact("result", found.result, state.id)]),
     ]
-    facts += [Fact(f"state {name}", _text(value)) for name, value in sorted((state.state or {}).items())]
+    facts += [_fact(f"state {name}", value, state.id) for name, value in sorted((state.state or {}).items())]
     facts += [
         Fact("undo", ", ".join(state.undo or ())),
         Fact("parent", state.parent.id if state.parent is not None else ""),
@@ -87,5 +90,9 @@ def facts_of(found: RunPage, present: int) -> list[Fact]:
     return facts
 
 
-def _text(value: Raw) -> str:
-    return msgspec.json.format(bytes(value), indent=0).decode()
+def _fact(label: str, value: Raw, run: str) -> Fact:
+    """Return a value as a fact. People get the beginning of a large one."""
+    whole = msgspec.json.format(bytes(value), indent=0).decode()
+    if len(whole) <= SHOWN_MAX:
+        return Fact(label, whole)
+    return Fact(label, f"{whole[:SHOWN_MAX]} ... ({len(whole):,} characters, whole: wfkit runs get {run} --json)", whole)

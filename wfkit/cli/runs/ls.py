@@ -14,7 +14,7 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
 from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, Limit, NdJson, Store
-from wfkit.cli.output import Column, ago, note, now, on_terminal, rfc3339, show_json, show_lines, show_table
+from wfkit.cli.output import Column, ago, note, now, on_terminal, rfc3339, rows, show_json, show_lines, show_table
 from wfkit.cli.runs.reading import lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
 from wfkit.control.messages import GroupRuns, ListRuns, RunGroup, Sort
@@ -67,7 +67,8 @@ def ls(
     """List runs, those that started last first.
 
     In a pipe: id, workflow, status, seconds, attempt, start, where it is now, generation. With --group-by: count, what,
-    statuses, the id of the run that changed last. With --watch a pipe gets each run again when it has changed.
+    statuses, the id of the run that changed last. With --watch a pipe gets each run again when it has changed, in the order
+    of their starts.
     """
     if watch and (by or as_json):
         raise UsageError("--watch lists runs: it goes with neither --group-by nor --json", "stream objects: --watch --ndjson")
@@ -78,9 +79,8 @@ def ls(
     request = ListRuns(filter=terms, sort=sort, limit=limit, offset=offset)
     if watch:
         _watch(request, store, engine, as_lines=as_lines, quiet=quiet)
-    present = now()
     answer = ask(request, store, engine)
-    found, more = answer.runs, answer.more
+    found, more, present = answer.runs, answer.more, now()
     if as_json:
         show_json("runs", {"runs": [run_members(state, present) for state in found], "more": more})
     elif as_lines:
@@ -98,7 +98,7 @@ def ls(
 
 
 def _watch(request: ListRuns, store: Path, engine: Path | None, *, as_lines: bool, quiet: bool) -> NoReturn:
-    """Show runs as they change. On a terminal that can do it the whole list, in place."""
+    """Show runs as they change. On a terminal that can do it the list, in place: as much of it as fits."""
     shown: dict[int, int] = {}
     while True:
         runs = ask(request, store, engine).runs
@@ -114,7 +114,7 @@ def _watch(request: ListRuns, store: Path, engine: Path | None, *, as_lines: boo
             show_table(changed, _table(changed, present))
         else:
             print("\033[H\033[2J", end="")
-            show_table(runs, _table(runs, present))
+            show_table(runs, _table(runs, present), lines_max=rows() - 1)
         sys.stdout.flush()
         time.sleep(WATCH_SECONDS)
 
@@ -139,7 +139,7 @@ _GROUPS: list[Column[RunGroup]] = [
 
 def _nothing(filter: list[str] | None, store: Path) -> str:
     if filter:
-        return f"no run fits: {' '.join(filter)}"
+        return f"no runs match: {' '.join(filter)}"
     return f"no runs yet in {store}. Start one: wfkit run app.py:order '{{\"id\": 7}}'"
 
 

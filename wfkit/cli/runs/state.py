@@ -41,4 +41,5 @@ def state(
     elif name in values:
         show_value(values[name])
     else:
-        raise NotFound(f"run {found.id} has not set {name!r}", f"it has set: {', '.join(sorted(values)) or 'nothing'}")
+        help = f"it has set {', '.join(sorted(values))}" if values else "it has set nothing yet"
+        raise NotFound(f"run {found.id} has not set {name!r}", help)

@@ -42,6 +42,8 @@ Rate: TypeAlias = Annotated[
 ]
 
 FOUND_MAX = 1_000_000
+LISTED_MAX = 10
+"""So many runs are listed above the question; the others are counted."""
 
 
 def stop(
@@ -67,13 +69,13 @@ def stop(
         raise UsageError("which runs? Name their ids, or give a --filter, and not both")
     runs = _by_filter(filter, store, engine) if filter else [act(FindRun(run=name), store, engine).run for name in names]
     if not runs and not as_json:
-        note(f"no unfinished run fits: {filter}")
+        note(f"no unfinished runs match: {filter}")
         return
     if dry_run:
         _show_meant(verb, runs, as_json=as_json)
         return
     if filter and not yes:
-        _make_sure(f"{verb} {_count(runs)}")
+        _make_sure(verb, runs)
     _stop_each(verb, request, runs, store, engine, rate=rate, as_json=as_json)
 
 
@@ -129,8 +131,19 @@ def _count(runs: Sequence[RunState]) -> str:
     return "1 run" if len(runs) == 1 else f"{len(runs):,} runs"
 
 
-def _make_sure(what: str) -> None:
+def _make_sure(verb: str, runs: Sequence[RunState]) -> None:
+    what = f"{verb} {_count(runs)}"
     if not is_terminal(sys.stdin) or os.environ.get("CI"):
         raise UsageError(f"nobody is there to be asked whether to {what}", "say --yes, or look first: --dry-run")
-    if not typer.confirm(f"{what}?", err=True):
+    width = max(len(run.id) for run in runs[:LISTED_MAX])
+    for run in runs[:LISTED_MAX]:
+        note(f"  {run.id:<{width}}  {run.workflow}, {word(run.detail)}")
+    if len(runs) > LISTED_MAX:
+        note(f"  and {len(runs) - LISTED_MAX:,} more; all of them: --dry-run")
+    try:
+        agreed = typer.confirm(f"{what}?", err=True)
+    except typer.Abort:  # Ctrl-C or Ctrl-D
+        note("")
+        raise KeyboardInterrupt from None
+    if not agreed:
         raise typer.Exit(NO)

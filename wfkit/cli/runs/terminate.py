@@ -22,9 +22,9 @@ def terminate(
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
 ) -> None:
-    """Stop runs at once, without cleanup and compensations.
+    """Stop runs at once, without cleanup or compensations.
 
-    The ids of those that were asked are printed.
+    Prints the ids of the runs that were stopped.
     """
 
     def request(id: str) -> TerminateRun:

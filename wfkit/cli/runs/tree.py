@@ -32,8 +32,8 @@ def tree(run: RunName, as_json: Json = False, store: Store = DEFAULT_STORE, engi
 
     In a pipe: depth, id, workflow, status, seconds, where it is now.
     """
-    present = now()
     top = _node(ask(GetTree(run=run), store, engine), 0, "", "")
+    present = now()
     if as_json:
         show_json("tree", {"run": _members(top, present)})
         return

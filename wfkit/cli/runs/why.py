@@ -17,11 +17,12 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask, is_live
 from wfkit.cli.facts import Fact, lines
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, RunName, Store, with_store
-from wfkit.cli.output import ago, columns, moment, now, on_terminal, rfc3339, show_json, visible, with_near_paths
+from wfkit.cli.output import ago, columns, local, moment, now, on_terminal, show_json, visible, with_near_paths
 from wfkit.cli.runs.reading import failure_members, lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
 from wfkit.control.messages import GetFamily
 from wfkit.core.failures import blocking_error
+from wfkit.core.retry import DEATHS_MAX, SUSPECT_DEATHS
 from wfkit.core.state import RunState
 from wfkit.errors import WfkitError
 from wfkit.replay.explain import Explanation, Reason, Unread, error_text, explain, now_at, spell, until
@@ -77,13 +78,13 @@ def _code(app: str, name: str) -> tuple[Workflow[..., Any] | None, str, str]:
 
     found = app
     try:
-        found = app or find_app()
+        found = app or find_app(workflow=name)
         return load(found).workflow(name), found, ""
     except WfkitError as error:
         if app:
             raise
         first, *_ = str(error).split("\n")
-        return None, "", f"{first}. Name the app: --app app.py"
+        return None, "", f"{first}. Name the app: --app APP"
 
 
 def _page(told: Explanation, children: Mapping[str, RunState], store: Path, width: int) -> Iterator[str]:
@@ -118,7 +119,7 @@ def about(told: Explanation, children: Mapping[str, RunState], store: Path, pres
 def _blocked_facts(told: Explanation) -> list[Fact]:
     state = told.state
     assert state.blocked is not None
-    since = Fact("since", f"{ago(state.blocked.t)} ({rfc3339(state.blocked.t)}), at entry {state.blocked.at}")
+    since = Fact("since", f"{ago(state.blocked.t)} ({local(state.blocked.t)}), at entry {state.blocked.at}")
     if told.problem is not None and told.problem.code == state.blocked.code:
         # The same trouble, found again just now: its help is made for this code.
         return [since, *_problem_facts("blocked", told.problem.code, str(told.problem), told.problem.help)]
@@ -159,8 +160,8 @@ def _end_facts(told: Explanation, store: Path) -> list[Fact]:
 
 
 def _reason_facts(reason: Reason, children: Mapping[str, RunState], store: Path, present: int) -> list[Fact]:
-    waits = Fact("since", f"{ago(reason.since)} ({rfc3339(reason.since)})")
-    due = [] if reason.due is None else [Fact("due", f"{until(reason.due, present)} ({rfc3339(reason.due)})")]
+    waits = Fact("since", f"{ago(reason.since)} ({local(reason.since)})")
+    due = [] if reason.due is None else [Fact("due", f"{until(reason.due, present)} ({local(reason.due)})")]
     facts: list[Fact]
     match reason.kind:
         case "step":
@@ -175,8 +176,8 @@ def _reason_facts(reason: Reason, children: Mapping[str, RunState], store: Path,
         case "child":
             facts = [Fact("waits for", f"child {reason.name}"), waits, *_child_facts(children.get(reason.name), store, present)]
         case "inbox":
-            told = f"{reason.name} {'entry' if reason.name == '1' else 'entries'}, durable, to be acted on when the run goes on"
-            facts = [Fact("inbox", told), waits]
+            told = f"{'event is' if reason.name == '1' else 'events are'} waiting until the run goes on"
+            facts = [Fact("inbox", f"{reason.name} {told}"), waits]
         case "timeout":
             facts = [Fact("times out", f"after {reason.name}: it is cancelled then, and its compensations run"), *due]
     return [*facts, *_line_facts("line", reason.line)]
@@ -186,10 +187,17 @@ def _step_facts(reason: Reason, since: Fact, present: int) -> list[Fact]:
     what = "compensation" if reason.compensation else "step"
     of = f"of {reason.attempts_max}" if reason.attempts_max is not None else "of any number"
     facts = [Fact("waits for", f"{what} {reason.name}, attempt {reason.attempt} {of}"), since]
+    if reason.uncounted:
+        those = "1 attempt does" if reason.uncounted == 1 else f"{reason.uncounted} attempts do"
+        facts.append(Fact("", f"{those} not count: the process ended before the step did"))
+    if reason.deaths >= SUSPECT_DEATHS:
+        end = f"after {DEATHS_MAX} deaths it fails" if reason.attempts_max is not None else "it is tried after longer waits"
+        told = f"the process died {reason.deaths} times in a row while it ran. Such steps run one at a time, to find the cause"
+        facts.append(Fact("suspect", f"{told}; {end}"))
     if reason.cancelled:
         facts.append(Fact("", "it is being cancelled, and its end is awaited"))
     if reason.due is not None:
-        facts.append(Fact("next retry", f"{until(reason.due, present)} ({rfc3339(reason.due)})"))
+        facts.append(Fact("next retry", f"{until(reason.due, present)} ({local(reason.due)})"))
     else:
         facts.append(Fact("in flight", "if the engine stops meanwhile, it runs again with the same idempotency key"))
     if reason.error is not None:
@@ -258,6 +266,8 @@ def _reason_members(reason: Reason, children: Mapping[str, RunState], present: i
         "due": moment(reason.due),
         "attempt": reason.attempt,
         "attempts_max": reason.attempts_max,
+        "uncounted": reason.uncounted,
+        "deaths": reason.deaths,
         "error": failure_members(reason.error),
         "compensation": reason.compensation,
         "where": reason.where,
