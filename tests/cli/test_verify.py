@@ -147,6 +147,8 @@ def test_faults_narrow_the_search(verifying: Wfkit) -> None:
     nonsense = verifying(*FULFIL, "--faults", "explosion")
     assert (nonsense.status, nonsense.out) == (2, "")
     assert "'explosion' is no fault" in nonsense.err
+    assert "kinds of faults: crash, " in nonsense.err
+    assert "did you mean crash?" in verifying(*FULFIL, "--faults", "crahs").err
 
 
 def test_several_processes_make_one_report(verifying: Wfkit, shop: Path) -> None:
@@ -218,8 +220,12 @@ def test_a_replay_says_whether_it_still_fails(verifying: Wfkit, shop: Path) -> N
     verifying(*FULFIL)
     (file,) = shop.glob(".wfkit/failures/*.json")
     (shop / "elsewhere").mkdir()
+    code = (shop / "shop.py").read_text(encoding="utf-8")
+    (shop / "shop.py").write_text(
+        code.replace("    return await bank", '    print("charging")\n    return await bank'), "utf-8"
+    )
     failing = call_in(shop / "elsewhere")("verify", "--replay", f"../.wfkit/failures/{file.name}")
-    assert failing.status == 1
+    assert (failing.status, "charging" in failing.err) == (1, False)
     assert failing.out.startswith("still fails: WF063  fulfil: charge")
     write(shop, RIGHT)
     mended = verifying("verify", "--replay", str(file))

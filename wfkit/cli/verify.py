@@ -20,21 +20,22 @@ import typer
 from msgspec import Raw, Struct, ValidationError, convert, to_builtins
 
 from wfkit.api.definitions import Step, Workflow
-from wfkit.api.registry import Registry
-from wfkit.cli.apps import load, user_output_on_stderr
+from wfkit.cli.apps import load_workflow, user_output_on_stderr
 from wfkit.cli.colours import is_terminal
 from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.failures import DIVERGED, NO, NotFound, UsageError
-from wfkit.cli.inputs import read_input
+from wfkit.cli.inputs import read_input, telling_how
 from wfkit.cli.main import INTERRUPTED
 from wfkit.cli.options import Json
-from wfkit.cli.output import note, show_json
+from wfkit.cli.output import columns, note, on_terminal, show_json
+from wfkit.cli.wrapping import wrapped
 from wfkit.control.inputs import arguments
 from wfkit.core.durations import microseconds
 from wfkit.core.loop import is_internal, is_library, location
 from wfkit.engine.apps import load_module
 from wfkit.errors import FailureFileError, FaultSyntaxError, WfkitError
 from wfkit.testing.caller import Caller, Replayed, calling
+from wfkit.testing.silence import silence
 
 if TYPE_CHECKING:
     from wfkit.sim.campaign import Progress, Terms
@@ -102,7 +103,7 @@ def verify(
         typer.Option(
             "--for",
             metavar="DURATION",
-            help="How long to search, 2s or more. Unless given, what has an end of its own comes to it; the rest gets 5s.",
+            help="How long to search. Unless given, what has an end of its own comes to it; the rest gets 5s.",
             show_default=False,
         ),
     ] = None,
@@ -163,15 +164,14 @@ def _subject(asked: Asked) -> Subject:
     """
     from wfkit.sim.subject import Subject
 
-    app, colon, name = asked.target.rpartition(":")
-    if not colon or not app or not name:
-        raise UsageError(f"{asked.target!r} does not name a workflow of an app", "write APP:WORKFLOW, such as app.py:order")
-    registry: Registry = load(app)
-    workflow = registry.workflow(name)
+    registry, workflow = load_workflow(asked.target)
     given = None if asked.input is None else Raw(asked.input.encode())
-    args, keywords = workflow.decode_args(arguments(workflow, given))
+    with telling_how(given):
+        args, keywords = workflow.decode_args(arguments(workflow, given))
     if keywords:
-        raise UsageError(f"{name} has keyword-only parameters: {', '.join(keywords)}", "let them be ordinary parameters")
+        raise UsageError(
+            f"{workflow.name} has keyword-only parameters: {', '.join(keywords)}", "let them be ordinary parameters"
+        )
     world = _world(asked.world) if asked.world else None
     told = {name: value for name in OF_WORLD if (value := getattr(world, name, None)) is not None}
     return Subject(workflow, args, world=world, workflows=tuple(registry.workflows.values()), **told)
@@ -215,7 +215,7 @@ def _explored(subject: Subject, asked: Asked, terms: Terms, progress: Callable[[
             line = _own_line(error)
             if line is None:
                 raise
-            help = "mend it, then verify again; for its traceback: wfkit --debug verify ..."
+            help = "fix it, then verify again; for its traceback: wfkit --debug verify ..."
             raise UsageError(f"{type(error).__name__}: {error}, at {line}", help) from error
 
 
@@ -234,7 +234,11 @@ def _show(report: Report, *, as_json: bool) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(report.to_json() + b"\n")
     else:
-        print(report.text() + ("\nnothing found" if report.ok else ""))
+        _print(report.text() + ("\nnothing found" if report.ok else ""))
+
+
+def _print(text: str) -> None:
+    print(wrapped(text, columns()) if on_terminal() else text)
 
 
 # -- replay --------------------------------------------------------------------------------------------------------------
@@ -257,7 +261,7 @@ def _replay(path: Path, *, as_json: bool) -> int:
     if as_json:
         show_json("replay", {"verdict": verdict, "text": text, "title": failure.title, "faults": failure.faults})
     else:
-        print(f"{verdict}: {failure.title if verdict == 'fixed' else text}")
+        _print(f"{verdict}: {failure.title if verdict == 'fixed' else text}")
     return STATUSES[verdict]
 
 
@@ -273,7 +277,8 @@ def _replayed_here(path: Path, origin: object) -> tuple[str, str]:
     subject = _subject(asked)
     from wfkit.testing.verification import explore
 
-    with calling(Caller(asked.origin, replay=path)), user_output_on_stderr():
+    # The schedule is executed several times: what the code prints would tell another story than the one that is told.
+    with calling(Caller(asked.origin, replay=path)), user_output_on_stderr(), silence():
         try:
             explore(subject)
         except Replayed as replayed:
@@ -341,7 +346,7 @@ class _Progress:
 
 def _told(progress: Progress, seconds: float) -> str:
     of = f"/{progress.total:,}" if progress.total else ""
-    text = f"{progress.stage}  {progress.done:,}{of} schedules"
+    text = f"{progress.stage}  {progress.done:,}{of} schedule{'s' if progress.done != 1 or of else ''}"
     if progress.found:
         text += f"  {progress.found} finding{'s' if progress.found != 1 else ''}"
     if seconds > 0.5:
