@@ -16,7 +16,7 @@ from tests.control.conftest import SECONDS_MAX
 from wfkit.api.definitions import workflow
 from wfkit.api.registry import Registry
 from wfkit.control import client
-from wfkit.control.client import EngineClient
+from wfkit.control.client import AsyncEngineClient, EngineClient
 from wfkit.control.logs import own_logs
 from wfkit.control.messages import GetEngine
 from wfkit.control.server import serving
@@ -100,3 +100,17 @@ def test_where_nothing_is_known_only_the_silence_is_told(silent: Path) -> None:
     with pytest.raises(EngineUnreachable, match=r"has not answered for 0.2 s$"):
         EngineClient(silent, silent=told.append).ask(GetEngine())
     assert told == [""]
+
+
+def test_an_event_loop_does_not_wait_for_ever_either(silent: Path) -> None:
+    """Be it for an answer or for what happens next."""
+
+    async def story() -> None:
+        asking = AsyncEngineClient(silent)
+        async with asyncio.timeout(SECONDS_MAX):
+            with pytest.raises(EngineUnreachable, match=r"has not answered for 0.2 s$"):
+                await asking.ask(GetEngine())
+            with pytest.raises(EngineUnreachable, match=r"has not answered for 0.2 s$"):
+                await anext(asking.feed())
+
+    asyncio.run(story())

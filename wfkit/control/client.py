@@ -138,12 +138,13 @@ class AsyncEngineClient:
         try:
             reader, writer = await asyncio.open_unix_connection(self._path, limit=2 * m.BODY_BYTES_MAX)
             try:
-                writer.write(head.encode() + body)
-                _, status, *_ = (await reader.readuntil(b"\r\n")).split()
-                found = {}
-                while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
-                    name, _, value = line.decode("latin-1").partition(":")
-                    found[name.lower()] = value.strip()
+                async with asyncio.timeout(SECONDS_MAX):
+                    writer.write(head.encode() + body)
+                    _, status, *_ = (await reader.readuntil(b"\r\n")).split()
+                    found = {}
+                    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+                        name, _, value = line.decode("latin-1").partition(":")
+                        found[name.lower()] = value.strip()
                 yield int(status), found, reader
             finally:
                 writer.close()

@@ -24,6 +24,7 @@ import contextlib
 import contextvars
 import gc
 import itertools
+import operator
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
@@ -463,6 +464,18 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
             library = library or frame
         frame = frame.f_back
     return library
+
+
+def frame_of(thread: int) -> FrameType | None:
+    """Return what a thread executes; None if it does not exist.
+
+    Before Python 3.11.9 and 3.12.3 a garbage collection in the middle of `sys._current_frames` can freeze the whole process
+    (python/cpython#106883), so there is none: in `map`, all three calls are made from C, and no other thread comes in between.
+    """
+    if not gc.isenabled():
+        return sys._current_frames().get(thread)
+    _, frames, _ = map(operator.call, (gc.disable, sys._current_frames, gc.enable))
+    return frames.get(thread) if frames is not None else None
 
 
 _INTERNAL = (

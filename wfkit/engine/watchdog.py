@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from wfkit.core.loop import location, user_frame
+from wfkit.core.loop import frame_of, location, user_frame
 from wfkit.engine.scheduler import UnderWay
 
 ACTIVATION_SECONDS_MAX = 2.0
@@ -55,7 +54,7 @@ class Watchdog:
                 self._report(now)
 
     def _report(self, now: UnderWay) -> None:
-        frame = user_frame(sys._current_frames().get(self._loop_thread))
+        frame = user_frame(frame_of(self._loop_thread))
         stuck = Stuck(now.run_id, time.monotonic() - now.since, location(frame) if frame is not None else "")
         log.warning(
             "run %s has been computing for %.1f s%s: no other run makes progress meanwhile; compute in a step",

@@ -11,7 +11,6 @@ import ctypes
 import os
 import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from wfkit.core.loop import location, user_frame
+from wfkit.core.loop import frame_of, location, user_frame
 from wfkit.errors import SimulationBounds
 from wfkit.sim.loop import Killed
 from wfkit.sim.strand import having_turns
@@ -122,7 +121,7 @@ class _Watch:
         """End the schedule: raise in the code that runs, time and again as long as it does not let go."""
         if not self.fired:
             self.fired = True
-            frame = user_frame(sys._current_frames().get(self.running))
+            frame = user_frame(frame_of(self.running))
             where = f", at {location(frame)}" if frame is not None else ""
             self.end_with(SimulationBounds(f"a schedule {excess.told}{where}", help=excess.help))
         elif (strand := having_turns.get(self.thread)) is not None and self._waiting:
@@ -233,7 +232,7 @@ def _seen(thread: int) -> _Thread:
 
 def _is_within(thread: int, *modules: str) -> bool:
     """Whether a thread executes functions of modules, or what these have called."""
-    frame = sys._current_frames().get(thread)
+    frame = frame_of(thread)
     while frame is not None:
         if frame.f_globals.get("__name__") in modules:
             return True
