@@ -54,6 +54,13 @@ def test_the_first_workflow_goes_on_after_a_kill_as_shown(tmp_path: Path) -> Non
     assert "charge" in wfkit("runs", "history", "order-7", folder=tmp_path)
 
 
+def test_the_ten_minutes_go_as_init_tells(tmp_path: Path) -> None:
+    """The commands are those that it prints."""
+    (console,) = [text for text in consoles() if text.startswith("$ wfkit init ")]
+    done = run("wfkit", "init", "shop", folder=tmp_path)
+    assert [line.removeprefix("$ ") for line in console.splitlines()[1:]] == list(map(str.strip, done.stderr.splitlines()[2:]))
+
+
 @pytest.fixture
 def approvals(tmp_path: Path) -> Iterator[Path]:
     """Return a folder where `wfkit serve approvals.py` runs, as the README shows it."""
