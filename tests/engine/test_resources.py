@@ -44,6 +44,26 @@ def through_a_function() -> str:
     return client.get()
 
 
+class Gateway:
+    """A client of a client, as helper modules have them."""
+
+    def ask(self) -> str:
+        return through_a_function()
+
+
+GATEWAYS = {"default": Gateway()}
+
+
+@step
+async def by_an_object() -> str:
+    return GATEWAYS["default"].ask()
+
+
+@step
+async def by_another_step() -> str:
+    return await by_an_object()
+
+
 @step(retry=Retry(max_attempts=3, initial="1s"))
 async def indirect() -> str:
     return through_a_function()
@@ -74,7 +94,7 @@ def test_a_resource_is_opened_once_and_closed_in_the_task_that_opened_it(world: 
 
     @workflow
     async def main() -> list[str]:
-        return [await alone(), *await asyncio.gather(direct(), indirect(), direct())]
+        return [await alone(), *await asyncio.gather(direct(), indirect(), by_another_step())]
 
     async def story(engine: Engine) -> list[str]:
         return await (await engine.start(main)).result()

@@ -106,7 +106,7 @@ class Experiment:
         return Simulation(self.subject, self.faults, hold=hold).run()
 
     def cause(self, judge: Callable[[Recording[Any]], list[Violation]] = judged) -> Cause:
-        return find_cause(self.subject, TWICE, self.run(), self.run, judge)
+        return find_cause(TWICE, self.run(), self.run, judge)
 
 
 @pytest.mark.parametrize(("one", "source"), [(by_chance, "uuid.uuid4()"), (by_clock, "time.time()")], ids=["chance", "clock"])

@@ -137,6 +137,24 @@ def test_def_steps_see_virtual_time_and_the_test_itself_the_real_one() -> None:
     assert asyncio.run(test()) == (start + 5, start + 10)
 
 
+CHILDREN = {"clocks": clocks}
+
+
+@workflow
+async def by_table() -> tuple[float, float]:
+    return await CHILDREN["clocks"]()
+
+
+def test_a_child_that_only_a_table_names_is_found() -> None:
+    """Nobody has to hand it over beside its parent."""
+
+    async def test() -> tuple[float, float]:
+        async with TestEngine.open(workflows=[by_table], start=datetime(2030, 1, 1, tzinfo=UTC)) as engine:
+            return await (await engine.start(by_table)).result()
+
+    assert asyncio.run(test())[0] > 0
+
+
 def test_a_run_that_nothing_will_end_is_told_with_what_it_awaits_and_the_line() -> None:
     """In place of a test that hangs; through children too."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from msgspec import Raw
 
 from wfkit.api.definitions import Step, Workflow, where_defined
 from wfkit.api.signals import Signal
-from wfkit.core.names import named_by, nested, own_functions
+from wfkit.core.names import nested
+from wfkit.core.reach import Seen, reached
 from wfkit.errors import CodecError, DuplicateName, UnknownWorkflow
 
 Definition = Step[..., Any] | Workflow[..., Any]
@@ -40,12 +41,14 @@ class Registry:
         self.add(definitions)
 
     def add(self, definitions: Iterable[Any]) -> None:
-        """Add definitions, and all that the workflows among them name in their code."""
+        """Add definitions, and all that their code may come to call: by name, through tables, objects and other modules."""
         pending = [thing for thing in definitions if isinstance(thing, Step | Workflow)]
+        seen: Seen = {}
         while pending:
             definition = pending.pop()
             if self._put(definition):
-                pending += _named_by(definition)
+                called = reached(definition.fn, (Step, Workflow), seen)
+                pending += (thing for thing in called if isinstance(thing, Step | Workflow))
 
     def _put(self, definition: Definition) -> bool:
         table: dict[str, Any] = self.steps if isinstance(definition, Step) else self.workflows
@@ -83,11 +86,11 @@ class Registry:
         return [wf for _, wf in sorted(self.workflows.items()) if wf.on is not None and wf.on.name == signal]
 
     def signals_of(self, workflow: str) -> dict[str, list[Signal[Any]]]:
-        """Return the signals that a workflow's code names, by name; several if one name carries values of several types."""
+        """Return the signals that a workflow's code may take, by name; several if one name carries values of several types."""
         if workflow not in self.workflows:
             return {}
         if workflow not in self._signals:
-            self._signals[workflow] = _signals_named_by(self.workflows[workflow])
+            self._signals[workflow] = _signals_of(self.workflows[workflow])
         return self._signals[workflow]
 
     def check_payload(self, signal: str, payload: Raw, workflow: str | None = None) -> None:
@@ -127,18 +130,13 @@ def _warn_of_missing_hints(definition: Definition) -> None:
         log.warning(told, kind, definition.name, where_defined(definition.fn), ", ".join(missing))
 
 
-def _named_by(definition: Definition) -> list[Definition]:
-    """Return the definitions that the code of one names, also in the plain functions of its module that it calls."""
-    named = (thing for fn in own_functions(definition.fn) for thing in named_by(fn, members=(Step, Workflow)))
-    return [thing for thing in named if isinstance(thing, Step | Workflow)]
-
-
-def _signals_named_by(workflow: Workflow[..., Any]) -> dict[str, list[Signal[Any]]]:
-    """Return the signals that code names as objects, and by no text as well: what a text stands for may carry anything."""
-    functions = list(own_functions(workflow.fn))
+def _signals_of(workflow: Workflow[..., Any]) -> dict[str, list[Signal[Any]]]:
+    """Return the signals that code has as objects, and names by no text as well: what a text stands for may carry anything."""
     found: dict[str, dict[Signal[Any], None]] = {}
-    for thing in (workflow.on, *(thing for fn in functions for thing in named_by(fn, members=(Signal,)))):
+    texts: set[str] = set()
+    for thing in (workflow.on, *reached(workflow.fn, (Signal, Step, Workflow))):
         if isinstance(thing, Signal):
             found.setdefault(thing.name, {})[thing] = None
-    texts = {text for fn in functions for code in nested(fn.__code__) for text in code.co_consts if isinstance(text, str)}
+        elif isinstance(thing, FunctionType):
+            texts |= {text for code in nested(thing.__code__) for text in code.co_consts if isinstance(text, str)}
     return {name: list(signals) for name, signals in sorted(found.items()) if name not in texts}

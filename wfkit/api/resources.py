@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable
-from types import CodeType, FunctionType, MethodType
 from typing import Any, Generic, TypeVar
 
 from wfkit.api.attempt import attempt
-from wfkit.core.loop import is_internal, running
-from wfkit.core.names import named_by
+from wfkit.api.definitions import Step
+from wfkit.core.loop import running
+from wfkit.core.reach import Seen, reached
 from wfkit.errors import DefinitionError, WorkflowLoopError
 
 T = TypeVar("T")
@@ -57,34 +57,17 @@ def resource(fn: Callable[[], AsyncIterator[T]], /) -> Resource[T]:
 
 
 def resources_of(fn: Callable[..., Any]) -> tuple[Resource[Any], ...]:
-    """Return the resources that a step's function names, itself or through functions and classes that it names.
+    """Return the resources that a step's function may ask for: itself, or through what it calls, other steps included.
 
     `get()` cannot wait, since it is called in the middle of a step; so what a step may need is opened before it.
     """
+    seen: Seen = {}
     found: dict[Resource[Any], None] = {}
-    seen: set[CodeType] = set()
-    pending: list[Any] = [fn]
+    pending: list[Callable[..., Any]] = [fn]
     while pending:
-        thing = pending.pop()
-        if isinstance(thing, Resource):
-            found[thing] = None
-        elif isinstance(thing, type) and not is_internal_module(thing.__module__):
-            pending += [member for member in vars(thing).values() if isinstance(member, FunctionType)]
-        elif (function := _function(thing)) is not None and function.__code__ not in seen:
-            if is_internal(function.__code__):
-                continue
-            seen.add(function.__code__)
-            pending += named_by(function, members=(Resource, FunctionType))
-    return tuple(reversed(found))
-
-
-def is_internal_module(name: str) -> bool:
-    return name.partition(".")[0] in ("wfkit", "builtins", "asyncio", "typing")
-
-
-def _function(thing: Any) -> FunctionType | None:
-    thing = getattr(thing, "fn", thing)
-    thing = getattr(thing, "__wrapped__", thing)
-    if isinstance(thing, MethodType):
-        thing = thing.__func__
-    return thing if isinstance(thing, FunctionType) else None
+        for thing in reached(pending.pop(), (Resource, Step), seen):
+            if isinstance(thing, Resource):
+                found[thing] = None
+            elif isinstance(thing, Step):
+                pending.append(thing.fn)
+    return tuple(found)

@@ -489,13 +489,22 @@ _STANDARD_LIBRARY = asyncio.__file__.rsplit("/asyncio/", 1)[0] + "/"
 
 def is_internal(code: CodeType) -> bool:
     """Whether code belongs to wfkit, asyncio or contextlib, not to the user."""
-    return code.co_filename.startswith(_INTERNAL)
+    return is_internal_file(code.co_filename)
+
+
+def is_internal_file(path: str) -> bool:
+    """As `is_internal`, of the code of a file."""
+    return path.startswith(_INTERNAL)
 
 
 def is_library(code: CodeType) -> bool:
     """Whether code belongs to the standard library or to an installed package."""
-    name = code.co_filename
-    return name.startswith(_STANDARD_LIBRARY) or "/site-packages/" in name or "/dist-packages/" in name
+    return is_library_file(code.co_filename)
+
+
+def is_library_file(path: str) -> bool:
+    """As `is_library`, of the code of a file."""
+    return path.startswith(_STANDARD_LIBRARY) or "/site-packages/" in path or "/dist-packages/" in path
 
 
 def location(frame: FrameType) -> str:

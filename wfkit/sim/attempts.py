@@ -39,6 +39,8 @@ class Attempts:
         self._random = Random(seed)
         self._constants = hold
         self._services: list[FakeService] = []
+        self.definitions: dict[str, Step[..., Any]] = {}
+        """The steps that were called, by name."""
         self._steps: dict[tuple[str, int], Step[..., Any]] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
         """Steps under way: whether they have declared an effect."""
@@ -69,7 +71,7 @@ class Attempts:
         info = now.info
         where = (info.run_id, now.n)
         memory.look_at(step.fn)
-        self._steps[where] = step
+        self._steps[where] = self.definitions[step.name] = step
         self._declaring[where] = False
         self._simulation.tell("attempt", info.run_id, now.n, step.name, info.attempt, info.idempotency_key)
         if "attempt" in self._constants:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from wfkit.api.definitions import where_defined
-from wfkit.sim.code import registry_of
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.words import listed
 from wfkit.sim.recording import Read, Recording
 from wfkit.sim.story import place
-from wfkit.sim.subject import Subject
 
 Held: TypeAlias = Literal["random", "time", "attempt"]
 """What can be held constant: chance, the wall clock, or the number of the attempt."""
@@ -30,7 +28,6 @@ class Cause(NamedTuple):
 
 
 def find_cause(
-    subject: Subject,
     violation: Violation,
     recording: Recording[Any],
     rerun: Callable[[frozenset[str]], Recording[Any]],
@@ -39,7 +36,6 @@ def find_cause(
     """Return why a schedule shows a violation: as an experiment shows it, or else as its oracle says.
 
     Args:
-        subject: what was simulated.
         violation: what is to be explained.
         recording: of the schedule that shows it.
         rerun: executes the same schedule with one thing held constant: "random", "time" or "attempt".
@@ -67,7 +63,7 @@ def find_cause(
         if reads and vanishes(held):
             return _drawn(recording, violation, held, reads[0])
     if any(event.kind == "attempt" and event.data[1] > 1 for event in recording.events) and vanishes("attempt"):
-        return _attempt(subject, recording, violation)
+        return _attempt(recording, violation)
     return own
 
 
@@ -90,9 +86,9 @@ def _drawn(recording: Recording[Any], violation: Violation, held: Held, read: Re
     )
 
 
-def _attempt(subject: Subject, recording: Recording[Any], violation: Violation) -> Cause:
+def _attempt(recording: Recording[Any], violation: Violation) -> Cause:
     name = _step(recording, violation)
-    known = registry_of(subject, None).steps.get(name)
+    known = recording.steps.get(name)
     where = f", at {place(where_defined(known.fn))}," if known is not None else ""
     if _keys_differ(recording, violation):
         return Cause(f"the key depends on the number of the attempt: {name}(){where} gives each attempt another one", _USE_KEY)

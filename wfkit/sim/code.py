@@ -6,8 +6,9 @@ import functools
 import inspect
 from typing import Any
 
-from wfkit.api.definitions import Workflow
+from wfkit.api.definitions import Step, Workflow
 from wfkit.api.registry import Registry
+from wfkit.core.reach import reached
 from wfkit.sim.subject import Subject
 
 
@@ -35,6 +36,12 @@ def _renamed(old: Workflow[..., Any], name: str) -> Workflow[..., Any]:
     renamed = Workflow(old.fn, name=name, patches=old.patches, on=old.on)
     renamed.timeout = old.timeout
     return renamed
+
+
+@functools.lru_cache(maxsize=64)
+def steps_of(workflow: Workflow[..., Any]) -> tuple[Step[..., Any], ...]:
+    """Return the steps that a workflow's own code can come to, without those of its children."""
+    return tuple(each for each in reached(workflow.fn, (Step, Workflow)) if isinstance(each, Step))
 
 
 def namespaces(*registries: Registry) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from msgspec import Raw
 
-from wfkit.api.definitions import run_error
+from wfkit.api.definitions import Step, run_error
 from wfkit.core.commands import CompleteRun, Failure
 from wfkit.core.entries import Record
 from wfkit.core.records import encode_record
@@ -148,6 +148,8 @@ class Recording(Generic[R]):
     """The state of every service at the end, as canonical JSON."""
     events: list[Event]
     reads: list[Read]
+    steps: Mapping[str, Step[..., Any]]
+    """The definitions of the steps that were called, by name."""
     lives: int
     """How often the process was started."""
     ended: int

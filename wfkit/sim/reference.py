@@ -15,7 +15,7 @@ from wfkit.api.registry import Registry
 from wfkit.core.commands import RunStep
 from wfkit.core.entries import BUS, ChildEnded, StepCompleted
 from wfkit.core.names import nested, own_functions
-from wfkit.sim.code import registry_of
+from wfkit.sim.code import registry_of, steps_of
 from wfkit.sim.drawn import Path, differing, masked, unordered, without_counts
 from wfkit.sim.recording import Recording, RunRecord
 from wfkit.sim.services import OPAQUE, Effect, canonical
@@ -63,6 +63,10 @@ class Reference:
         self.redrawn = redrawn
         self.trails = Trails(base)
         self.registry: Registry = registry_of(subject, None)
+        self.steps = dict(self.registry.steps)
+        """The definitions of steps by name: those that code leads to, and those that were called all the same."""
+        for recording in (base, *orders, *redrawn):
+            self.learn(recording)
         self._drawn: dict[tuple[str, ...], set[Path]] = {}
         self.unsteady: set[Named] = set()
         """Effects that without any fault happen now more, now less often."""
@@ -91,12 +95,16 @@ class Reference:
 
     # -- the user's definitions -----------------------------------------------------------------------------------------
 
+    def learn(self, recording: Recording[Any]) -> None:
+        """Get to know the steps that a schedule has called, however its code came by them."""
+        self.steps |= recording.steps
+
     def step(self, name: str) -> Step[..., Any] | None:
-        return self.registry.steps.get(name)
+        return self.steps.get(name)
 
     def expect(self, name: str) -> Expect:
         """Return what the user expects of a step; nothing of one that has no definition."""
-        step = self.registry.steps.get(name)
+        step = self.steps.get(name)
         return step.expect if step is not None else _DEFAULT
 
     def is_undo(self, call: RunStep) -> bool:
@@ -110,13 +118,17 @@ class Reference:
 
     def line_of(self, step: str = "", workflow: str = "") -> str:
         """Return the user's line of a step, or else of a workflow."""
-        definition: Any = self.registry.steps.get(step) or self.registry.workflows.get(workflow)
+        definition: Any = self.steps.get(step) or self.registry.workflows.get(workflow)
         return where_defined(definition.fn) if definition is not None else ""
 
-    @functools.cached_property
-    def undoing(self) -> frozenset[str]:
-        """Names of the steps that some step, among those that the workflows name, is declared to undo."""
-        return frozenset(step.undoes.name for step in self.registry.steps.values() if step.undoes is not None)
+    def undos_of(self, step: str) -> list[str]:
+        """Return the names of the steps that are declared to undo a step."""
+        return [each.name for each in self.steps.values() if each.undoes is not None and each.undoes.name == step]
+
+    def undoes_by_hand(self, workflow: str) -> bool:
+        """Whether a workflow's code can come to a step that is declared to undo another one."""
+        definition = self.registry.workflows.get(workflow)
+        return definition is not None and any(step.undoes is not None for step in steps_of(definition))
 
     @functools.cached_property
     def reads_clock(self) -> bool:
@@ -160,21 +172,16 @@ class Reference:
     def _effects(self, recording: Recording[Any]) -> Counter[Told]:
         """Count the effects. Those that may be repeated count once, and those of a step that only reads not at all."""
         effects = happened(recording)
-        if not self._lenient:
+        if all(step.expect == _DEFAULT for step in self.steps.values()):
             return Counter(map(self.told, effects))
         trails = self.trails if recording is self.base else Trails(recording)
         counts: Counter[Told] = Counter()
         for effect in effects:
             step, told = trails.step_of(effect), self.told(effect)
-            expect = self._lenient.get(step.name, _DEFAULT) if step is not None else _DEFAULT
+            expect = self.expect(step.name) if step is not None else _DEFAULT
             if not expect.read_only and not (counts[told] and (expect.idempotent or expect.at_least_once)):
                 counts[told] += 1
         return +counts
-
-    @functools.cached_property
-    def _lenient(self) -> dict[str, Expect]:
-        """The steps that may run twice, and what is expected of them."""
-        return {name: step.expect for name, step in self.registry.steps.items() if step.expect != _DEFAULT}
 
     def run_ends(self, recording: Recording[Any]) -> tuple[RunEnd, ...]:
         return tuple(sorted(self._run_end(recording, id, run) for id, run in recording.runs.items()))
@@ -248,7 +255,7 @@ class Reference:
 
     def _follow_volatile(self) -> None:
         """Learn where the results of steps and children go that may differ between runs: there nothing is compared."""
-        definitions: tuple[Any, ...] = (*self.registry.steps.values(), *self.registry.workflows.values())
+        definitions: tuple[Any, ...] = (*self.steps.values(), *self.registry.workflows.values())
         if not any(is_volatile(_hint_of(definition)) for definition in definitions):
             return
         for recording in (self.base, *self.orders, *self.redrawn):

@@ -307,6 +307,7 @@ class Simulation:
             states=self._states(),
             events=self._events,
             reads=self._attempts.reads,
+            steps=self._attempts.definitions,
             lives=self.lives,
             ended=self.loop.now,
             stopped=self._stopped(),

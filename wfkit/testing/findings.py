@@ -118,7 +118,7 @@ class Case:
     def finding(self, *, file: Path | None = None) -> Finding:
         """Explain and tell it."""
         violation = self.violation
-        cause = find_cause(self.subject, violation, self.recording, lambda hold: self._run(self.faults, hold), self._judge)
+        cause = find_cause(violation, self.recording, lambda hold: self._run(self.faults, hold), self._judge)
         code = ERRORS[violation.oracle].code
         story = tell(
             self.recording,

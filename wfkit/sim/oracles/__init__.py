@@ -40,6 +40,7 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
 def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> list[Violation]:
     """Return what is wrong with a schedule, given what its faults entitle it to."""
     assert reference.subject is subject
+    reference.learn(recording)
     schedule = Schedule(reference, recording)
     if schedule.was_given_up:
         return []

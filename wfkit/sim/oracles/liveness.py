@@ -18,6 +18,8 @@ _AMBIENT = ("WF022", "WF023")
 _SUBSCRIBE = "subscribe before asking: with subscribe(signal): ..., or let the sender send it to the run"
 _GO_ON = "let every way out of a failure wake who waits: give the wait a timeout=, or await in one place all that it depends on"
 
+_HAND_IT_OVER = "name the child where its parent's code is, in a table too, or hand it over: workflows=[child]"
+
 
 def liveness(schedule: Schedule) -> Iterator[Violation]:
     reference, recording = schedule.reference, schedule.recording
@@ -216,5 +218,5 @@ def failed_in_base(schedule: Schedule) -> Iterator[Violation]:
             workflow,
             run.id,
             line=reference.line_of(workflow=workflow),
-            fix="give it an input and a world with which it completes",
+            fix=_HAND_IT_OVER if "UnknownWorkflow" in told else "give it an input and a world with which it completes",
         )

@@ -7,10 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from wfkit.api.definitions import Step, Workflow
 from wfkit.core.commands import CompleteRun, RunStep
 from wfkit.core.entries import StepFailed
-from wfkit.core.names import named_by, own_functions
 from wfkit.sim.findings import Severity, Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed, times
@@ -101,7 +99,7 @@ class _Ledger:
 
     def compensates(self, trail: Trail) -> bool:
         """Whether the run's code undoes things at all: in this schedule, or as it is written."""
-        return bool(trail.undos) or self.has_undone(trail) or bool(_undo_steps_of(self.reference, trail.workflow))
+        return bool(trail.undos) or self.has_undone(trail) or self.reference.undoes_by_hand(trail.workflow)
 
     def has_undone(self, trail: Trail) -> bool:
         return any(map(self.reference.is_undo, trail.steps.values()))
@@ -179,7 +177,7 @@ class _Ledger:
             return False
         by_hand = {undo.undo for _, undo in trail.undos if undo.of is None}
         if any(undo.of is not None for _, undo in trail.undos):
-            return not by_hand & set(_undo_names(self.reference, done.step.name)) or _is_released(self.reference, done)
+            return not by_hand & set(self.reference.undos_of(done.step.name)) or _is_released(self.reference, done)
         return _is_released(self.reference, done)
 
     def is_residue(self, done: Done) -> bool:
@@ -218,26 +216,12 @@ def _done(schedule: Schedule) -> list[Done]:
     return [Done(trails[where], where[2], trails[where].steps[where[2]], tuple(found)) for where, found in effects.items()]
 
 
-def _undo_names(reference: Reference, step: str) -> list[str]:
-    """Return the names of the steps that are declared to undo a step."""
-    return [each.name for each in reference.registry.steps.values() if each.undoes is not None and each.undoes.name == step]
-
-
 def _is_released(reference: Reference, done: Done) -> bool:
     """Whether an undo that was registered by hand for a step call has been released."""
-    names = set(_undo_names(reference, done.step.name))
+    names = set(reference.undos_of(done.step.name))
     registered = Counter(undo.undo for _, undo in done.trail.undos if undo.undo in names)
     left = Counter(undo.undo for undo in done.trail.unreleased if undo.undo in names)
     return bool(registered) and not left
-
-
-def _undo_steps_of(reference: Reference, workflow: str) -> list[Step[..., object]]:
-    """Return the undoing steps that a workflow's own code names."""
-    definition = reference.registry.workflows.get(workflow)
-    if definition is None:
-        return []
-    named = (thing for fn in own_functions(definition.fn) for thing in named_by(fn, members=(Step, Workflow)))
-    return [thing for thing in named if isinstance(thing, Step) and thing.undoes is not None]
 
 
 # -- runs that gave up --------------------------------------------------------------------------------------------------
