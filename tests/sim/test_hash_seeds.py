@@ -60,7 +60,7 @@ def replays_of(workflow: Workflow[..., Any], limit_seconds: float = 20.0) -> tup
     recording = Simulation(subject).run()
     assert recording.status == "completed"
     seeds.feed(recording)
-    return seeds.collect(), seeds
+    return [shown.violation for shown in seeds.collect()], seeds
 
 
 @pytest.fixture

@@ -164,6 +164,10 @@ class Campaign:
         """What command numbers stand for, by run."""
         self.frontier: list[tuple[Plan, Recording[Any]]] = []
         """Single faults that lead to points of new sorts."""
+        self.replayed = 0
+        """How many records the histories of schedules with faults have that were replayed."""
+        self.not_replayed = 0
+        """In how many schedules workflows take new turns that were not replayed: there were too many."""
         self.states: set[bytes] = set()
         """The durable states that schedules have come through, where a pass has looked at them."""
         self.hash_seeds = HashSeeds()

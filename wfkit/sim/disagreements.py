@@ -22,6 +22,8 @@ _ALL_UNTIL = 64
 """Up to this length all of them are, beyond it ever fewer."""
 _ACTIVATIONS_MAX = 20_000
 """About so many activations the beginnings of one history, and as many its wholes, may cost: half a second each."""
+_PLACES_MIN = 3
+"""In so many places a history is replayed that shares most of its turns with others."""
 _TRIES = 8
 """Replays in the same place that must go the same way."""
 _COMMAND_CHARS_MAX = 80
@@ -58,14 +60,17 @@ class Disagreement(Struct, frozen=True):
     """What of its module the code may have changed, and where."""
 
 
-def disagreements(code: Code, fed: Sequence[Activation], length: int, start: int) -> list[Disagreement]:
-    """Replay the beginnings of a history elsewhere, until one takes another way. Only within `elsewhere.anywhere`.
+def disagreements(
+    code: Code, fed: Sequence[Activation], length: int, start: int, *, beginnings: bool = True
+) -> list[Disagreement]:
+    """Replay a history and its beginnings elsewhere, until one takes another way. Only within `elsewhere.anywhere`.
 
     Args:
         code: the workflow.
         fed: the activations of the history.
         length: how many records it has.
         start: when it was recorded, microseconds UTC.
+        beginnings: whether its beginnings are replayed as well as the whole.
 
     Returns:
         The replay that took another way, or else the first differences of arguments.
@@ -73,7 +78,7 @@ def disagreements(code: Code, fed: Sequence[Activation], length: int, start: int
     whole = next((index for index, activation in enumerate(fed) if activation.commands is None), len(fed))
     arguments: list[Disagreement] = []
     looks_at_clock = False
-    for number, prefix in enumerate(_prefixes(whole)):
+    for number, prefix in enumerate(_prefixes(whole, beginnings=beginnings)):
         replay = functools.partial(_replay, code, fed[:prefix], length)
         place = _place(number, start)
         found = replay(place)
@@ -104,11 +109,13 @@ def _place(number: int, start: int) -> Elsewhere:
     return Elsewhere(DIFFERENCES[number % len(DIFFERENCES)], start, number + 1)
 
 
-def _prefixes(whole: int) -> Iterator[int]:
-    """Yield lengths, the whole first and so often that it is seen everywhere."""
+def _prefixes(whole: int, *, beginnings: bool) -> Iterator[int]:
+    """Yield lengths, the whole first and so often that it is seen everywhere, or in the most different places."""
     if not whole:
         return
-    yield from [whole] * max(2, min(len(DIFFERENCES), _ACTIVATIONS_MAX // whole))
+    yield from [whole] * max(2, min(len(DIFFERENCES) if beginnings else _PLACES_MIN, _ACTIVATIONS_MAX // whole))
+    if not beginnings:
+        return
     yield from range(1, min(whole, _ALL_UNTIL))
     factor = max((whole / _ALL_UNTIL) ** (1 / (PREFIXES_MAX - _ALL_UNTIL)), 1 + whole / _ACTIVATIONS_MAX)
     length = float(_ALL_UNTIL)

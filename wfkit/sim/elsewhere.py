@@ -42,15 +42,16 @@ class Difference(NamedTuple):
 
 NONE = Difference()
 DIFFERENCES = (
-    Difference(_DAY, 1, None, "Asia/Tokyo", "de_DE.UTF-8", environment=True),
-    Difference(_DAY // 2 + 1_234_567_891, _SECOND, 0.0, "America/St_Johns", "tr_TR.UTF-8"),
-    Difference(5 * _DAY + 37 * _SECOND, 97 * 60 * _SECOND, 1 - 2**-20, "Pacific/Auckland", "C", environment=True),
+    Difference(_DAY, 1, None, "Pacific/Kiritimati", "de_DE.UTF-8", environment=True),
+    Difference(_DAY // 2 + 1_234_567_891, _SECOND, 0.0, "Pacific/Pago_Pago", "tr_TR.UTF-8"),
+    Difference(5 * _DAY + 37 * _SECOND, 97 * 60 * _SECOND, 1 - 2**-20, "America/St_Johns", "C", environment=True),
     Difference(123 * _DAY + 4_000_001, 11, 0.5, "UTC", "en_US.UTF-8"),
     Difference(29 * _DAY - 7_200_000_003, 25 * _HOUR, None, "Europe/Berlin", "ja_JP.UTF-8", environment=True),
     Difference(1000 * _DAY + 18_000_017, 1, 0.0, "America/Los_Angeles", "fr_FR.UTF-8"),
     Difference(64 * _DAY + 21_600_000_029, 40 * _DAY, 1 - 2**-20, "Asia/Kolkata", "C"),
 )
-"""Among them: another hour, weekday, month and year; a clock that hardly goes, and one that races."""
+"""Among them: another hour, weekday, month and year; a clock that hardly goes, and one that races; and the zones that are
+furthest ahead and behind, so that in one of them it is another date at any time. The most different come first."""
 MOMENTS = tuple(
     Difference(ahead)
     for ahead in (

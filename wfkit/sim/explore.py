@@ -3,7 +3,8 @@
 0. Without faults, twice: the same bytes, or the simulation does not control what the code does. Under other arrival
    orders and with other chance: what may differ.
 1. Replay of every prefix of every history in another world, and under other hash seeds.
-2. Every fault at every point where it fits, one at a time; also at points that only faults lead to.
+2. Every fault at every point where it fits, one at a time; also at points that only faults lead to. Where a workflow takes
+   new turns, that history is replayed as those without faults are.
 3. All crashes, in any number: a crash leaves only what is durable, so one run from each durable state covers them all.
 4. Pairs of faults, the second in the trace of the first, but for those that a known state makes superfluous.
 5. Random plans of two to six faults, for as long as there is time.

@@ -16,26 +16,27 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, wait
 from hashlib import blake2b
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from wfkit.api.definitions import Workflow
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.records import encode_record
 from wfkit.sim.code import registry_of
-from wfkit.sim.findings import Violation
+from wfkit.sim.faults import Plan
+from wfkit.sim.findings import SEVERITIES, Violation
 from wfkit.sim.recording import Recording
 from wfkit.sim.replaying_process import Answer, End, Load, Replay, Request, Source, ask
 from wfkit.sim.replays import violations_of
 from wfkit.sim.subject import Subject
 
 ELSEWHERE: dict[int, dict[str, str]] = {
-    0: {"TZ": "Asia/Tokyo", "LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"},
-    1: {"TZ": "America/St_Johns", "LC_ALL": "C", "LANG": "C", "REGION": "elsewhere", "HOSTNAME": "elsewhere"},
+    0: {"TZ": "Pacific/Kiritimati", "LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"},
+    1: {"TZ": "Pacific/Pago_Pago", "LC_ALL": "C", "LANG": "C", "REGION": "elsewhere", "HOSTNAME": "elsewhere"},
     2: {"TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "AWS_REGION": "elsewhere-1"},
 }
 """What is set in the environment of the process of each seed."""
@@ -142,6 +143,19 @@ def _path() -> tuple[str, ...]:
     return tuple(str(Path(entry).absolute()) for entry in sys.path)
 
 
+class Shown(NamedTuple):
+    """A violation that another process has shown, and the schedule whose history it replayed."""
+
+    violation: Violation
+    faults: Plan
+    recording: Recording[Any]
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        """What is told of a workflow is what weighs least: the graver violation, and then the simpler schedule."""
+        return SEVERITIES.index(self.violation.severity), len(self.faults)
+
+
 class HashSeeds:
     """The replays of one campaign under other hash seeds.
 
@@ -158,6 +172,8 @@ class HashSeeds:
         self._limit_seconds = limit_seconds
         self._processes: list[_Process] = []
         self._asked: dict[_Process, list[Future[Answer]]] = {}
+        self._fed: list[tuple[Plan, Recording[Any]]] = []
+        """Where the histories come from that are replayed, in their order."""
         self._workflows: set[str] = set()
         self._known: set[bytes] = set()
         self._end: Callable[[], object] = lambda: None
@@ -178,26 +194,35 @@ class HashSeeds:
             self._ask(Load(self._campaign, _path(), tuple(sources), start, self._limit_seconds))
             self._end = weakref.finalize(self, _end_campaign, self._campaign, self._processes)
 
-    def feed(self, recording: Recording[Any]) -> None:
-        """Let them replay the histories of a recording that they do not know yet. Returns at once."""
+    def feed(self, recording: Recording[Any], faults: Plan = (), only: Container[int] | None = None) -> None:
+        """Let them replay the histories of a recording that they do not know yet. Returns at once.
+
+        Args:
+            recording: what came of a schedule.
+            faults: those of the schedule.
+            only: the runs, by number, whose histories are replayed as a whole; unless given all are, and their beginnings too.
+        """
         for number, history in sorted(recording.histories.items()):
             first = history[0].entry
             if number == BUS or not isinstance(first, RunStarted) or first.workflow not in self._workflows:
+                continue
+            if only is not None and number not in only:
                 continue
             records = tuple(map(encode_record, history))
             digest = blake2b(b"\n".join(records), digest_size=16).digest()
             if digest not in self._known:
                 self._known.add(digest)
-                self._ask(Replay(self._campaign, first.workflow, records))
+                self._fed.append((faults, recording))
+                self._ask(Replay(self._campaign, first.workflow, records, only is None))
 
     def _ask(self, request: Request) -> None:
         for process in self._processes:
             self._asked.setdefault(process, []).append(process.submit(request))
 
-    def collect(self) -> list[Violation]:
+    def collect(self) -> list[Shown]:
         """Return what they found. A process that does not answer in time is ended, and named in `not_run`."""
         until = time.monotonic() + self._limit_seconds + _GRACE_SECONDS
-        violations: dict[str, Violation] = {}
+        found: dict[str, Shown] = {}
         not_run: dict[str, list[int]] = {}
         for process, asked in self._asked.items():
             wait(asked, max(until - time.monotonic(), 0))
@@ -208,16 +233,21 @@ class HashSeeds:
                 not_run.setdefault(why, []).append(process.seed)
             if any(answer.replayed for answer in answers):
                 self.seeds += (process.seed,)
-            found = [each for answer in answers for each in answer.found]
-            for violation in violations_of(found, f"PYTHONHASHSEED={process.seed}, in a fresh process"):
-                known = violations.get(violation.workflow)
-                if known is None or known.severity == "warning":
-                    violations[violation.workflow] = violation
+            for shown in self._shown(answers[1:], f"PYTHONHASHSEED={process.seed}, in a fresh process"):
+                known = found.get(shown.violation.workflow)
+                if known is None or shown.weight < known.weight:
+                    found[shown.violation.workflow] = shown
         for why, seeds in not_run.items():
             self.not_run.append(f"hash seed {', '.join(map(str, seeds))}: {why}")
         self._asked.clear()
         self._end()
-        return list(violations.values())
+        return list(found.values())
+
+    def _shown(self, answers: Sequence[Answer], elsewhere: str) -> Iterator[Shown]:
+        """Yield what the answers of one process come to, schedule by schedule."""
+        for (faults, recording), of_one in itertools.groupby(zip(self._fed, answers, strict=True), lambda pair: pair[0]):
+            found = [each for _, answer in of_one for each in answer.found]
+            yield from (Shown(violation, faults, recording) for violation in violations_of(found, elsewhere))
 
 
 def _end_campaign(campaign: int, processes: list[_Process]) -> None:

@@ -77,6 +77,8 @@ class Replay(Struct, frozen=True, tag=True):
     campaign: int
     workflow: str
     records: tuple[bytes, ...]
+    beginnings: bool
+    """Whether its beginnings are replayed as well as the whole."""
 
 
 class End(Struct, frozen=True, tag=True):
@@ -229,7 +231,8 @@ def _replay(request: Replay, code: Workflow[..., Any] | None, start: int) -> Ans
         return Answer()
     history = [decode_record(body) for body in request.records]
     with anywhere([inspect.unwrap(code.fn).__globals__]):
-        return Answer(replayed=True, found=tuple(disagreements(code, activations(history), len(history), start)))
+        found = disagreements(code, activations(history), len(history), start, beginnings=request.beginnings)
+    return Answer(replayed=True, found=tuple(found))
 
 
 def _load(request: Load, workflows: dict[str, Workflow[..., Any]]) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from wfkit.api.registry import Registry
@@ -21,24 +21,27 @@ _ARGUMENTS_MAX = 5
 """Differences of arguments that one violation shows."""
 
 
-def replayed(subject: Subject, recording: Recording[Any], registry: Registry) -> list[Violation]:
-    """Replay the beginnings of every history of a recording in this process, elsewhere, with the state of modules as it is.
+def replayed(
+    subject: Subject, recording: Recording[Any], registry: Registry, only: Container[int] | None = None
+) -> list[Violation]:
+    """Replay the histories of a recording in this process, elsewhere, with the state of modules as it is.
 
     Args:
         subject: what was simulated.
         recording: what came of it.
         registry: the code of its runs.
+        only: the runs, by number, whose histories are replayed as a whole; unless given all are, and their beginnings too.
     """
     start = round(subject.start.timestamp() * 1e6)
     found: dict[str, list[Disagreement]] = {}
     with anywhere(namespaces(registry)):
         for number, records in sorted(recording.histories.items()):
             first = records[0].entry
-            if number == BUS or not isinstance(first, RunStarted):
+            if number == BUS or not isinstance(first, RunStarted) or (only is not None and number not in only):
                 continue
             code, fed = registry.workflow(first.workflow), activations(records)
             if not any(each.breaks for each in found.get(code.name, ())):
-                found.setdefault(code.name, []).extend(disagreements(code, fed, len(records), start))
+                found.setdefault(code.name, []).extend(disagreements(code, fed, len(records), start, beginnings=only is None))
     return violations_of(each for all in found.values() for each in all)
 
 

@@ -67,6 +67,8 @@ class Case:
 
     def reduce(self) -> None:
         """Go over to the simplest schedule that shows the violation: in its faults, and then in all else."""
+        if self.violation.oracle == "replay":
+            return  # its replay shows it, so it is as simple as the search has found it
         simplest = shrink(self.faults, self._shows, self.recording.trace)
         if simplest != self.faults:
             recording = self._run(simplest)
@@ -127,7 +129,7 @@ class Case:
             why=cause.why,
             fix=cause.fix,
             replay=f"wfkit verify --replay {quote(_from_here(file))}" if file is not None else "",
-            test=as_a_test(self.subject, self._schedule, self.seed, own_input=self._has_own_input) if self.faults else "",
+            test=as_a_test(self.subject, self._schedule, self.seed, own_input=self._has_own_input) if self._is_a_test else "",
             shrunk_from=len(self._first.faults),
         )
         return Finding(
@@ -168,6 +170,11 @@ class Case:
     def _schedule(self) -> Plan:
         """The faults, and the deliveries that the schedule does without."""
         return (*self.faults, *(Fault(DROP, point) for point in sorted(self.subject.dropped)))
+
+    @property
+    def _is_a_test(self) -> bool:
+        """Whether executing the schedule shows the violation."""
+        return bool(self.faults) and self.violation.oracle != "replay"
 
     @property
     def _has_own_input(self) -> bool:

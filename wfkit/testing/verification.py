@@ -229,7 +229,8 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
         return Report(name, coverage=Coverage([f"anything: {path.name} is replayed, and another call made it"]))
     if failure.code.workflow != name:
         raise Replayed("diverges", f"{failure.code.workflow} is not verified here any more, but {name} is")
-    if failure.faults:
+    replays = failure.signature[0] == "replay"
+    if failure.faults and not replays:
         if failure.own_input and failure.input is not UNSET:
             try:
                 subject = dataclasses.replace(subject, args=subject.workflow.signature.decode(failure.input))
@@ -238,7 +239,8 @@ def _replay(subject: Subject, path: Path, origin: Mapping[str, Any]) -> Report:
         recording = _simulated(subject, failure.faults, failure.seed)
         findings = recording.findings
     else:  # what needs no fault may need a replay in other surroundings
-        faults = None if failure.signature[0] == "user" else ()  # a `sometimes` may hold where something goes wrong
+        # A `sometimes` may hold where something goes wrong.
+        faults = failure.faults if replays else None if failure.signature[0] == "user" else ()
         explored = search(subject, Terms(faults=faults, budget=0.0, seed=failure.seed))
         recording, findings = explored.base, findings_of(explored, subject, origin, None)
     for found in findings:

@@ -9,17 +9,13 @@ from wfkit.sim.faults import KINDS, Plan, Point, plain
 from wfkit.sim.passes.choices import sort_of
 from wfkit.sim.recording import Recording
 from wfkit.sim.simulation import Simulation
+from wfkit.sim.turns import all_turns
 
 
-def nothing(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:
-    """Look for nothing but what is found anyway."""
-    return campaign.execute(plan), ()
-
-
-def sorts(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:
-    """Look for the sorts of points that a schedule passes."""
+def sorts_and_turns(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:
+    """Look for the sorts of points that a schedule passes, and the turns that its workflows take."""
     recording = campaign.execute(plan)
-    return recording, [*dict.fromkeys(map(sort_of, recording.trace))]
+    return recording, [*dict.fromkeys(map(sort_of, recording.trace)), *all_turns(recording)]
 
 
 def states(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:

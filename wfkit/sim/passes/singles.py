@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from wfkit.sim.campaign import Campaign
+from typing import Any
+
+from wfkit.sim.campaign import Campaign, Tried
+from wfkit.sim.faults import Plan
 from wfkit.sim.passes.choices import faults_at, go_together, single_plans, sort_of, thinned
-from wfkit.sim.passes.looks import nothing, sorts
+from wfkit.sim.passes.looks import sorts_and_turns
+from wfkit.sim.passes.replays import replay_turns
+from wfkit.sim.recording import Recording
+from wfkit.sim.turns import Turn, all_turns
 
 
 def singles(campaign: Campaign) -> None:
@@ -16,20 +22,43 @@ def singles(campaign: Campaign) -> None:
         campaign.coverage.not_run.append(left_out)
     plans = list(single_plans(campaign, points))
     campaign.total = len(plans)
-    known = {sort_of(point) for point in trace}
-    follow = []
+    search = _Search(campaign)
+    follow: list[Plan] = []
     try:
-        for plan, seen, here in campaign.try_all(plans, sorts):
-            new = {*seen} - known
-            known |= new
-            if new and plan[0].cls != "T":
-                recording = here or campaign.repeat(plan)
-                campaign.frontier.append((plan, recording))
+        for tried in campaign.try_all(plans, sorts_and_turns):
+            recording, new = search.news(tried)
+            if recording is not None and new and tried.plan[0].cls != "T":
+                campaign.frontier.append((tried.plan, recording))
                 at = thinned([point for point in recording.trace if sort_of(point) in new])
-                pairs = [(*plan, second) for second in faults_at(campaign, at, recording)]
+                pairs = [(*tried.plan, second) for second in faults_at(campaign, at, recording)]
                 follow += [pair for pair in pairs if go_together(pair)]
                 campaign.total = len(plans) + len(follow)
-        for _ in campaign.try_all(follow, nothing):
-            pass
+        for tried in campaign.try_all(follow, sorts_and_turns):
+            search.news(tried)
     finally:
         campaign.coverage.single_run, campaign.coverage.single_total = campaign.done, campaign.total
+        if campaign.not_replayed:
+            left_out = f"replays: the histories of {campaign.not_replayed:,} schedules in which a workflow takes new turns"
+            campaign.coverage.not_run.append(left_out)
+
+
+class _Search:
+    """What has been seen so far."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        self._campaign = campaign
+        self._sorts = {sort_of(point) for point in campaign.base.trace}
+        self._turns = all_turns(campaign.base)
+
+    def news(self, tried: Tried) -> tuple[Recording[Any] | None, set[str]]:
+        """Replay the new turns of a schedule. Return its new sorts of points, and the recording if there is any news."""
+        turns = {each for each in tried.seen if isinstance(each, Turn)} - self._turns
+        sorts = {each for each in tried.seen if isinstance(each, str)} - self._sorts
+        self._turns |= turns
+        self._sorts |= sorts
+        if not turns and not sorts:
+            return None, sorts
+        recording = tried.recording or self._campaign.repeat(tried.plan)
+        if turns:
+            replay_turns(self._campaign, tried.plan, recording, turns)
+        return recording, sorts
