@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import random
 import time
@@ -216,3 +217,24 @@ async def parent(n: int) -> str:
 @workflow
 async def blocked_at_once(n: int) -> None:
     raise TypeError("a programming error")
+
+
+MODE = "dry run"
+
+
+class World:
+    """The tests' settings take the place of the module's."""
+
+    replaces = {f"{__name__}:MODE": lambda _world: "live"}  # noqa: RUF012  # nobody writes to it
+
+
+@workflow
+async def by_setting(n: int) -> str:
+    return await (load if MODE == "live" else note)(MODE)
+
+
+@workflow
+async def unsafe_log(n: int) -> str:
+    with unsafe("it is only a log"):
+        logging.getLogger(__name__).error("at work")
+    return await note("done")

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from tests.sim.strays import (
+    World,
+    by_setting,
     environment_at_import,
     only_logged,
     own_chance,
@@ -53,8 +55,10 @@ async def notes(n: int) -> None:
 """
 
 
-def replays_of(workflow: Workflow[..., Any], limit_seconds: float = 20.0) -> tuple[list[Violation], HashSeeds]:
-    subject = Subject(workflow, (1,))
+def replays_of(
+    workflow: Workflow[..., Any], limit_seconds: float = 20.0, world: Callable[[], Any] | None = None
+) -> tuple[list[Violation], HashSeeds]:
+    subject = Subject(workflow, (1,), world)
     seeds = HashSeeds(limit_seconds)
     seeds.start(subject)
     recording = Simulation(subject).run()
@@ -117,6 +121,22 @@ def test_correct_code_is_clean(workflow: Workflow[..., Any]) -> None:
 
     assert violations == []
     assert seeds.seeds == (0, 1, 2)
+
+
+def test_what_the_world_replaces_is_replaced_there() -> None:
+    """A world that another process can load stands in for the same globals."""
+    violations, seeds = replays_of(by_setting, world=World)
+
+    assert (violations, seeds.seeds, seeds.not_run) == ([], (0, 1, 2), [])
+
+
+def test_a_world_that_cannot_be_loaded_there_is_told() -> None:
+    """Where the workflow's code does not depend on it, it is not missed."""
+    violations, seeds = replays_of(by_setting, world=lambda: World())
+
+    assert (violations, seeds.seeds) == ([], ())
+    assert "by_setting names what its world replaces, and other processes cannot load" in seeds.not_run[0]
+    assert replays_of(sorted_set, world=lambda: World())[1].not_run == []
 
 
 def test_children_are_replayed_by_their_own_code() -> None:

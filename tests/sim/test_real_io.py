@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from wfkit import UnsimulatedIO, Workflow, step, workflow
+from wfkit import UnsimulatedIO, Workflow, step, unsafe, workflow
 from wfkit.testing import simulate, verify
 
 
@@ -175,3 +175,15 @@ def listening(answer: Callable[[socket.socket], object]) -> Iterator[int]:
         finally:
             stopping.set()
             thread.join()
+
+
+@workflow
+async def unsafely() -> None:
+    with unsafe("it is only a test"), contextlib.suppress(Exception):
+        urllib.request.urlopen("http://127.0.0.1:9/rates")
+
+
+def test_workflow_code_does_not_reach_it_either() -> None:
+    """Under `unsafe` the guard is lifted, and each of a thousand schedules would ask."""
+    with pytest.raises(UnsimulatedIO, match=r"^workflow code reaches for the real world: .*test_real_io.py"):
+        simulate(unsafely)

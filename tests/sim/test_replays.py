@@ -16,6 +16,7 @@ from tests.sim.strays import (
     bound_chance,
     bound_chance_in_long_text,
     bound_clock,
+    by_setting,
     christmas,
     environment,
     kept_list,
@@ -35,6 +36,7 @@ from tests.sim.strays import (
     set_of_text,
     sorted_set,
     unsafe_clock,
+    unsafe_log,
     unsafe_uuid,
     wall_date,
     weekday,
@@ -116,6 +118,20 @@ def test_of_long_arguments_it_is_shown_where_they_differ() -> None:
 def test_code_that_replays_alike_in_this_process_is_clean(workflow: Workflow[..., Any]) -> None:
     """What only another process can show must not be guessed at here."""
     assert replays_of(workflow) == []
+
+
+def test_a_replay_finds_what_the_world_replaces() -> None:
+    """Settings of a test are not those of the module, and no workflow is to be blamed for that."""
+    subject = Subject(by_setting, (1,), strays.World)
+    recording = Simulation(subject).run()
+    assert recording.result == "live"
+    assert replayed(subject, recording, registry_of(subject, None)) == []
+
+
+def test_replays_log_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """As schedules do not: handlers may write to files and sockets."""
+    assert replays_of(unsafe_log) == []
+    assert caplog.records == []
 
 
 def test_a_finding_tells_both_sides_and_where() -> None:

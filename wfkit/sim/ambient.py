@@ -42,6 +42,10 @@ class Ambience(Protocol):
         """User code read the clock, or chance."""
         ...
 
+    def end_with(self, error: BaseException) -> None:
+        """Workflow code reached for the real world: whatever it makes of the error, nothing can come of it."""
+        ...
+
 
 ambience: ContextVar[Ambience | None] = ContextVar("wfkit_ambience", default=None)
 

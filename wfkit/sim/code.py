@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+from types import FunctionType
 from typing import Any
 
 from wfkit.api.definitions import Step, Workflow
 from wfkit.api.registry import Registry
+from wfkit.core.names import nested
 from wfkit.core.reach import reached
 from wfkit.sim.subject import Subject
 
@@ -42,6 +44,13 @@ def _renamed(old: Workflow[..., Any], name: str) -> Workflow[..., Any]:
 def steps_of(workflow: Workflow[..., Any]) -> tuple[Step[..., Any], ...]:
     """Return the steps that a workflow's own code can come to, without those of its children."""
     return tuple(each for each in reached(workflow.fn, (Step, Workflow)) if isinstance(each, Step))
+
+
+@functools.lru_cache(maxsize=256)
+def names_any(workflow: Workflow[..., Any], names: frozenset[str]) -> bool:
+    """Whether a workflow's own code, steps and children apart, names one of these."""
+    functions = (each for each in reached(workflow.fn, (Step, Workflow)) if isinstance(each, FunctionType))
+    return any(not names.isdisjoint(code.co_names) for each in functions for code in nested(each.__code__))
 
 
 def namespaces(*registries: Registry) -> list[dict[str, Any]]:

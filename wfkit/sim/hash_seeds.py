@@ -23,10 +23,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from wfkit.api.definitions import Workflow
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.records import encode_record
-from wfkit.sim.code import registry_of
+from wfkit.sim.code import names_any, registry_of
 from wfkit.sim.faults import Plan
 from wfkit.sim.findings import SEVERITIES, Violation
 from wfkit.sim.recording import Recording
@@ -172,6 +171,7 @@ class HashSeeds:
         self._limit_seconds = limit_seconds
         self._processes: list[_Process] = []
         self._asked: dict[_Process, list[Future[Answer]]] = {}
+        self._subject: Subject
         self._fed: list[tuple[Plan, Recording[Any]]] = []
         """Where the histories come from that are replayed, in their order."""
         self._workflows: set[str] = set()
@@ -181,8 +181,9 @@ class HashSeeds:
     def start(self, subject: Subject) -> None:
         """Let the processes load the code of a subject. Returns at once."""
         sources = []
+        self._subject = subject
         for workflow in registry_of(subject, None).workflows.values():
-            source = _source(workflow)
+            source = _source(workflow.name, workflow.fn)
             if source is not None:
                 sources.append(source)
             else:
@@ -208,12 +209,26 @@ class HashSeeds:
                 continue
             if only is not None and number not in only:
                 continue
+            world = self._world_of(first.workflow, recording.world)
+            if isinstance(world, str):
+                self.not_run += [world] if world not in self.not_run else []
+                continue
             records = tuple(map(encode_record, history))
             digest = blake2b(b"\n".join(records), digest_size=16).digest()
             if digest not in self._known:
                 self._known.add(digest)
                 self._fed.append((faults, recording))
-                self._ask(Replay(self._campaign, first.workflow, records, only is None))
+                io = self._subject.io == "allow"
+                self._ask(Replay(self._campaign, first.workflow, records, only is None, world, io))
+
+    def _world_of(self, workflow: str, world: Any) -> Source | str | None:
+        """Return what makes the world that a workflow's code depends on, if it does; or why that cannot be made elsewhere."""
+        replaced = frozenset(target.partition(":")[2].partition(".")[0] for target in getattr(world, "replaces", None) or {})
+        if not names_any(registry_of(self._subject, None).workflow(workflow), replaced):
+            return None
+        made_by: Any = self._subject.world
+        source = _source("world", made_by)
+        return source or f"hash seeds: {workflow} names what its world replaces, and other processes cannot load {made_by!r}"
 
     def _ask(self, request: Request) -> None:
         for process in self._processes:
@@ -255,13 +270,16 @@ def _end_campaign(campaign: int, processes: list[_Process]) -> None:
         process.submit(End(campaign))
 
 
-def _source(workflow: Workflow[..., Any]) -> Source | None:
-    """Return where another process finds a workflow; None if it cannot."""
-    function = inspect.unwrap(workflow.fn)
-    if "<locals>" in function.__qualname__:
+def _source(name: str, thing: Callable[..., Any]) -> Source | None:
+    """Return where another process finds a function or class; None if it cannot."""
+    thing = inspect.unwrap(thing)
+    path = getattr(thing, "__qualname__", "<>")
+    if "<" in path:  # it is local to a function, or a lambda
         return None
-    module = function.__module__
+    module = thing.__module__
     spec = getattr(sys.modules.get(module), "__spec__", None)
     if module == "__main__" and spec is not None:  # `python -m`
         module = spec.name
-    return Source(workflow.name, module, str(Path(function.__code__.co_filename).absolute()), function.__qualname__)
+    code = getattr(thing, "__code__", None)
+    file = code.co_filename if code is not None else getattr(sys.modules.get(thing.__module__), "__file__", None)
+    return Source(name, module, str(Path(file).absolute()), path) if file is not None else None

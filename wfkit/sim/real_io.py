@@ -1,11 +1,12 @@
-"""Refuses real sockets and processes in a simulation, which would touch the real world in every schedule.
+"""Keeps a simulation from the real world, which every schedule and every replay would touch: sockets, processes, logs.
 
-Python tells of both through audit events, whatever library asks for them.
+Python tells of the first two through audit events, whatever library asks for them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from wfkit.api.attempt import attempt
 from wfkit.api.definitions import Step, where_defined
 from wfkit.core.loop import is_internal, is_library, location
 from wfkit.errors import UnsimulatedIO
+from wfkit.sim.ambient import of_workflow
 from wfkit.sim.services import surroundings
 
 _REFUSED = {
@@ -66,8 +68,19 @@ def refused() -> Iterator[None]:
         _guarded -= 1
 
 
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Log nothing: a thousand schedules would tell a thousand times what the report tells once."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if _guarded and event in _REFUSED and surroundings.get() is not None:
+    if _guarded and event in _REFUSED and (surroundings.get() is not None or of_workflow() is not None):
         refuse(_REFUSED[event].format(*args))
 
 
@@ -77,13 +90,13 @@ def refuse(what: str) -> NoReturn:
     Raises:
         UnsimulatedIO: always, in a simulation; which then ends with it, whatever the code makes of it.
     """
-    now = attempt.get()
+    now, here = attempt.get(), of_workflow()
     line = _line(sys._getframe(1))
     where = f", at {line}" if line else ""
-    who = f"step {now.info.step}" if now is not None else "code outside of steps"
+    who = f"step {now.info.step}" if now is not None else "code outside of steps" if here is None else "workflow code"
     help = None if _guarded else _WHAT_IS_ALLOWED
     error = UnsimulatedIO(f"{who} reaches for the real world: {what}{where}", help=help)
-    host = surroundings.get()
+    host = surroundings.get() or here
     if host is not None:
         host.end_with(error)
     raise error

@@ -8,6 +8,7 @@ hang or die without harm to anything but its own answer.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -25,8 +26,10 @@ from wfkit import guard
 from wfkit.api.definitions import Workflow
 from wfkit.core.machine import activations
 from wfkit.core.records import decode_record
+from wfkit.sim import real_io
 from wfkit.sim.disagreements import Disagreement, disagreements
 from wfkit.sim.elsewhere import anywhere
+from wfkit.sim.subject import replaced_globals
 
 MAIN = "__wfkit_main__"
 """The name under which a script is loaded, so that what it does as `__main__` is left out."""
@@ -50,7 +53,7 @@ def refuse_campaigns() -> None:
 
 
 class Source(Struct, frozen=True):
-    """Where a workflow is defined."""
+    """Where a workflow is defined, or a world."""
 
     name: str
     module: str
@@ -79,6 +82,10 @@ class Replay(Struct, frozen=True, tag=True):
     records: tuple[bytes, ...]
     beginnings: bool
     """Whether its beginnings are replayed as well as the whole."""
+    world: Source | None = None
+    """What makes the world that stands in for globals which the workflow's code names."""
+    io: bool = False
+    """Whether it may reach for the real world."""
 
 
 class End(Struct, frozen=True, tag=True):
@@ -209,6 +216,7 @@ def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
     global _is_replaying  # noqa: PLW0603  # it is the whole process
     _is_replaying = True
     workflows: dict[str, Workflow[..., Any]] = {}
+    worlds: dict[Source, Any] = {}
     start, limit_seconds = 0, 0.0
     while True:
         try:
@@ -221,18 +229,33 @@ def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
         if isinstance(request, Load):
             answer = _load(request, workflows)
         else:
-            answer = _replay(request, workflows.get(request.workflow), start)
+            answer = _replay(request, workflows.get(request.workflow), worlds, start)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write(answers, msgspec.json.encode(answer))
 
 
-def _replay(request: Replay, code: Workflow[..., Any] | None, start: int) -> Answer:
+def _replay(request: Replay, code: Workflow[..., Any] | None, worlds: dict[Source, Any], start: int) -> Answer:
     if code is None:  # it did not load, as was told then
         return Answer()
     history = [decode_record(body) for body in request.records]
-    with anywhere([inspect.unwrap(code.fn).__globals__]):
+    refused = contextlib.nullcontext() if request.io else real_io.refused()
+    with contextlib.ExitStack() as stack:
+        try:
+            world = _world(request.world, worlds) if request.world is not None else None
+            stack.enter_context(replaced_globals(world))
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # making it runs the user's code
+            return Answer(not_run=f"the world of {code.name} is not made there: {type(exc).__name__}: {exc}".splitlines()[0])
+        for each in (anywhere([inspect.unwrap(code.fn).__globals__]), refused, real_io.unlogged()):
+            stack.enter_context(each)
         found = disagreements(code, activations(history), len(history), start, beginnings=request.beginnings)
     return Answer(replayed=True, found=tuple(found))
+
+
+def _world(source: Source, worlds: dict[Source, Any]) -> Any:
+    """Return a world, which is made once."""
+    if source not in worlds:
+        worlds[source] = _member(_module(source), source.qualname)()
+    return worlds[source]
 
 
 def _load(request: Load, workflows: dict[str, Workflow[..., Any]]) -> Answer:
@@ -272,12 +295,15 @@ def _is_file(one: str | None, other: str) -> bool:
     return one is not None and os.path.realpath(one) == os.path.realpath(other)
 
 
+def _member(module: ModuleType, qualname: str) -> Any:
+    return functools.reduce(getattr, qualname.split("."), module)
+
+
 def _found_in(module: ModuleType, source: Source) -> Workflow[..., Any]:
     """Return a workflow of a module: by the name of its function, or whatever name its module has for it."""
-    thing: Any = module
+    thing = None
     with contextlib.suppress(AttributeError):
-        for part in source.qualname.split("."):
-            thing = getattr(thing, part)
+        thing = _member(module, source.qualname)
     for candidate in (thing, *vars(module).values()):
         if isinstance(candidate, Workflow) and candidate.fn.__qualname__ == source.qualname:
             return candidate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from wfkit.api.registry import Registry
@@ -10,12 +11,13 @@ from wfkit.core.commands import CompleteRun
 from wfkit.core.compare import Difference, differences
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.machine import activations
+from wfkit.sim import real_io
 from wfkit.sim.code import namespaces
 from wfkit.sim.disagreements import Disagreement, about, around_difference, disagreements, spelt, state_of
 from wfkit.sim.elsewhere import anywhere
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
-from wfkit.sim.subject import Subject
+from wfkit.sim.subject import Subject, replaced_globals
 
 _ARGUMENTS_MAX = 5
 """Differences of arguments that one violation shows."""
@@ -34,7 +36,8 @@ def replayed(
     """
     start = round(subject.start.timestamp() * 1e6)
     found: dict[str, list[Disagreement]] = {}
-    with anywhere(namespaces(registry)):
+    refused = real_io.refused() if subject.io == "refuse" else nullcontext()
+    with anywhere(namespaces(registry)), replaced_globals(recording.world), refused, real_io.unlogged():
         for number, records in sorted(recording.histories.items()):
             first = records[0].entry
             if number == BUS or not isinstance(first, RunStarted) or (only is not None and number not in only):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import date, datetime
 from random import Random
 from typing import Any
@@ -126,7 +125,7 @@ class Simulation:
         try:
             with (
                 ambient.installed(namespaces(self._registry, self._upgraded)),
-                _quiet(),
+                real_io.unlogged(),
                 refused,
                 watched(self.end_with, self._trace.__len__),
             ):
@@ -352,14 +351,3 @@ def _begin(subject: Subject, faults: Sequence[Fault]) -> datetime:
         if fault.kind == "dst":
             return datetime.combine(date.fromisoformat(fault.point.label), subject.start.timetz())
     return subject.start
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Log nothing: a thousand schedules would tell a thousand times what the report tells once."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
