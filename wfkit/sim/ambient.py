@@ -42,6 +42,10 @@ class Ambience(Protocol):
         """User code read the clock, or chance."""
         ...
 
+    def asked(self, service: str, what: str, line: str) -> None:
+        """Workflow code itself asked a service for something."""
+        ...
+
     def end_with(self, error: BaseException) -> None:
         """Workflow code reached for the real world: whatever it makes of the error, nothing can come of it."""
         ...

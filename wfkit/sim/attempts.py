@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
+from wfkit.core.machine import current
 from wfkit.sim import memory
 from wfkit.sim.disk import step_phase
 from wfkit.sim.loop import Killed
-from wfkit.sim.recording import Read
+from wfkit.sim.recording import Aside, Read
 from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
 from wfkit.sim.strand import strand
 from wfkit.sim.striking import Striking, too_large
@@ -50,6 +51,7 @@ class Attempts:
         self.collisions: list[tuple[Effect, Effect]] = []
         """First and second use of an idempotency key for two different things."""
         self.reads: list[Read] = []
+        self.asides: list[Aside] = []
 
     def looks_at_number(self, run: str, n: int) -> bool:
         """Whether a step has looked at the number of its attempt."""
@@ -172,6 +174,10 @@ class Attempts:
         now = attempt.get()
         if now is not None:
             self.reads.append(Read(now.info.run_id, now.n, what, line))
+
+    def asked(self, service: str, what: str, line: str) -> None:
+        start = current().start
+        self.asides.append(Aside(start.workflow, start.id, service, what, line))
 
 
 class _SeenInfo(StepInfo):

@@ -112,6 +112,9 @@ class Elsewhere:
         if running() is not None:
             self.sights[Sight(what, line)] = None
 
+    def asked(self, service: str, what: str, line: str) -> None:
+        self.sights[Sight(f"{service}.{what}", line)] = None
+
     def end_with(self, error: BaseException) -> None:
         """Nothing: it is raised where the replay comes to it, and no schedule came so far."""
 

@@ -46,6 +46,16 @@ class Read(NamedTuple):
     line: str
 
 
+class Aside(NamedTuple):
+    """Workflow code itself asked a service for something, past its history."""
+
+    workflow: str
+    run: str
+    service: str
+    what: str
+    line: str
+
+
 class Broken(NamedTuple):
     """An invariant that did not hold on the way."""
 
@@ -148,6 +158,7 @@ class Recording(Generic[R]):
     """The state of every service at the end, as canonical JSON."""
     events: list[Event]
     reads: list[Read]
+    asides: list[Aside]
     steps: Mapping[str, Step[..., Any]]
     """The definitions of the steps that were called, by name."""
     lives: int

@@ -10,6 +10,7 @@ import asyncio
 import copy
 import inspect
 import json
+import sys
 from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from wfkit.api.attempt import attempt
+from wfkit.core.loop import location, user_frame
+from wfkit.sim import ambient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -186,6 +189,7 @@ class FakeService:
 
     def reading(self, query: str, payload: dict[str, Any]) -> Calling:
         """Return a read under way, as a transport carries it out."""
+        _asked(self.name, query)
         host = surroundings.get()
         if host is not None:
             yield from host.reach(self, "get", query)
@@ -194,6 +198,7 @@ class FakeService:
 
     def apply(self, name: str, key: str | None, payload: dict[str, Any]) -> Any:
         """Let a call arrive now, whatever becomes of its answer."""
+        _asked(self.name, name)
         host = surroundings.get()
         now = attempt.get()
         at = host.now() if host is not None else datetime.now(UTC)
@@ -291,12 +296,14 @@ class KeyValue(FakeService):
         return bool(in_thread(self._putting(key, lambda now: (now == expected, value))))
 
     def _getting(self, key: str, default: Any) -> Calling:
+        _asked(self.name, f"get({key!r})")
         host = surroundings.get()
         if host is not None:
             yield from host.reach(self, "get", key)
         return copy.deepcopy(self.state.get(key, default))
 
     def _putting(self, key: str, decide: Callable[[Any], tuple[bool, Any]]) -> Calling:
+        _asked(self.name, f"put({key!r})")
         host = surroundings.get()
         if host is not None:
             yield from host.reach(self, "put", key)
@@ -318,10 +325,19 @@ def effect(name: str, *, key: str | None = None, **payload: Any) -> None:
         key: the idempotency key that the outside was given: two of one key are one effect.
         payload: JSON values.
     """
+    _asked("declared", f"effect({name!r})")
     host = surroundings.get()
     now = attempt.get()
     if host is not None and now is not None:
         host.happened(Effect(host.now(), "declared", name, key, payload, now.info.run_id, now.n), again=False)
+
+
+def _asked(service: str, what: str) -> None:
+    """Tell the simulation if it is workflow code that asks a service for something."""
+    here = ambient.of_workflow()
+    if here is not None:
+        frame = user_frame(sys._getframe(2))
+        here.asked(service, what, location(frame) if frame is not None else "")
 
 
 async def with_pauses(calling: Calling) -> Any:

@@ -306,6 +306,7 @@ class Simulation:
             states=self._states(),
             events=self._events,
             reads=self._attempts.reads,
+            asides=self._attempts.asides,
             steps=self._attempts.definitions,
             lives=self.lives,
             ended=self.loop.now,

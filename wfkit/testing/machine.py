@@ -158,6 +158,7 @@ class Machine:
         return self._chance
 
     def saw(self, what: str, line: str) -> None: ...
+    def asked(self, service: str, what: str, line: str) -> None: ...
 
     # -- runs that do not go on -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from wfkit.sim.findings import Violation
-from wfkit.sim.oracles import difference, ledger, liveness, resource, saga, signals, user
+from wfkit.sim.oracles import ambient, difference, ledger, liveness, resource, saga, signals, user
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
@@ -29,6 +29,7 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
         *resource.dangling(schedule),
         *resource.size(schedule),
         *ledger.collisions(schedule),
+        *ambient.asides(schedule),
         *saga.saga(schedule),
         *signals.unread_in_base(schedule),
         *user.invariants(schedule),
@@ -44,7 +45,7 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
     schedule = Schedule(reference, recording)
     if schedule.was_given_up:
         return []
-    found = [*ledger.collisions(schedule), *user.invariants(schedule), *resource.amplified(schedule)]
+    found = [*ledger.collisions(schedule), *ambient.asides(schedule), *user.invariants(schedule), *resource.amplified(schedule)]
     if not _is_same(reference, recording):
         found += [*liveness.liveness(schedule), *resource.dangling(schedule), *saga.saga(schedule), *signals.unread(schedule)]
         if schedule.cls in ("M", "S"):
