@@ -1,14 +1,13 @@
 """Replays histories in processes with other hash seeds, where sets of text have another order and modules are fresh.
 
-There is one process for each seed. They are shared by all campaigns of this process, and end with it: their standard
-input ends then.
+The schedule without faults is executed there as well, to see whether its steps do the same. There is one process for each
+seed. They are shared by all campaigns of this process, and end with it: their standard input ends then.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import inspect
 import itertools
 import os
 import subprocess
@@ -16,7 +15,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from hashlib import blake2b
 from pathlib import Path
@@ -25,20 +24,25 @@ from typing import Any, NamedTuple
 
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.records import encode_record
+from wfkit.sim.carried import NotCarried, carry
 from wfkit.sim.code import names_any, registry_of
+from wfkit.sim.deeds import Deed
 from wfkit.sim.faults import Plan
 from wfkit.sim.findings import SEVERITIES, Violation
 from wfkit.sim.recording import Recording
-from wfkit.sim.replaying_process import Answer, End, Load, Replay, Request, Source, ask
+from wfkit.sim.replaying_process import Answer, End, Execute, Load, Replay, Request, ask
 from wfkit.sim.replays import violations_of
+from wfkit.sim.sources import Source, source_of
 from wfkit.sim.subject import Subject
 
+_NAMED = ("REGION", "AWS_REGION", "HOSTNAME")
 ELSEWHERE: dict[int, dict[str, str]] = {
-    0: {"TZ": "Pacific/Kiritimati", "LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"},
-    1: {"TZ": "Pacific/Pago_Pago", "LC_ALL": "C", "LANG": "C", "REGION": "elsewhere", "HOSTNAME": "elsewhere"},
-    2: {"TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "AWS_REGION": "elsewhere-1"},
+    0: {},
+    1: {"TZ": "Pacific/Pago_Pago", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", **dict.fromkeys(_NAMED, "elsewhere")},
+    2: {},
 }
-"""What is set in the environment of the process of each seed."""
+"""What is set in the environment of the process of each seed: one stands for another machine, the others for another process
+of this one."""
 
 LIMIT_SECONDS = 20.0
 """How long loading the code may take in such a process, and the replays of each history."""
@@ -58,7 +62,7 @@ class _Process:
         self._queue: SimpleQueue[tuple[Request, Future[Answer]] | None] = SimpleQueue()
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, *_path()],
-            env={**os.environ, **ELSEWHERE[seed], "PYTHONHASHSEED": str(seed)},
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -142,6 +146,13 @@ def _path() -> tuple[str, ...]:
     return tuple(str(Path(entry).absolute()) for entry in sys.path)
 
 
+class _Fed(NamedTuple):
+    """A schedule whose histories are replayed."""
+
+    faults: Plan
+    recording: Recording[Any]
+
+
 class Shown(NamedTuple):
     """A violation that another process has shown, and the schedule whose history it replayed."""
 
@@ -170,30 +181,45 @@ class HashSeeds:
         self._campaign = next(_campaigns)
         self._limit_seconds = limit_seconds
         self._processes: list[_Process] = []
-        self._asked: dict[_Process, list[Future[Answer]]] = {}
+        self.executed: dict[int, Sequence[Deed]] = {}
+        """What was done outside, by hash seed, where the schedule without faults was executed; known after `collect`."""
+        self._asked: dict[_Process, list[tuple[_Fed | None, Future[Answer]]]] = {}
+        """What was asked of each process, in order; where it is a replay, with the schedule whose history it is."""
         self._subject: Subject
-        self._fed: list[tuple[Plan, Recording[Any]]] = []
-        """Where the histories come from that are replayed, in their order."""
         self._workflows: set[str] = set()
         self._known: set[bytes] = set()
         self._end: Callable[[], object] = lambda: None
 
     def start(self, subject: Subject) -> None:
         """Let the processes load the code of a subject. Returns at once."""
-        sources = []
         self._subject = subject
-        for workflow in registry_of(subject, None).workflows.values():
-            source = _source(workflow.name, workflow.fn)
-            if source is not None:
-                sources.append(source)
+        sources = {}
+        for name, workflow in registry_of(subject, None).workflows.items():
+            source = source_of(workflow)
+            if source is not None and not source.code:
+                sources[name] = source
             else:
-                self.not_run.append(f"hash seeds: {workflow.name} is local to a function, so other processes cannot load it")
+                self.not_run.append(f"hash seeds: {name} is local to a function, so other processes cannot load it")
         if sources:
-            self._workflows = {source.name for source in sources}
+            self._workflows = set(sources)
             start = round(subject.start.timestamp() * 1e6)
             self._processes = _running()
-            self._ask(Load(self._campaign, _path(), tuple(sources), start, self._limit_seconds))
+            for process in self._processes:
+                environment = {**os.environ, **ELSEWHERE[process.seed]}  # as it is now: processes outlive what tests change
+                self._ask([process], Load(self._campaign, _path(), environment, sources, start, self._limit_seconds))
             self._end = weakref.finalize(self, _end_campaign, self._campaign, self._processes)
+
+    def execute(self, seed: int) -> None:
+        """Let processes like this one execute the schedule without faults, by this seed of chance. Returns at once."""
+        alike = [process for process in self._processes if not ELSEWHERE[process.seed]]
+        if not alike:
+            return
+        try:
+            subject = carry(self._subject)
+        except NotCarried as error:
+            self.not_run.append(f"keys and payloads in other processes: they cannot load {error}")
+        else:
+            self._ask(alike, Execute(self._campaign, subject, seed))
 
     def feed(self, recording: Recording[Any], faults: Plan = (), only: Container[int] | None = None) -> None:
         """Let them replay the histories of a recording that they do not know yet. Returns at once.
@@ -217,22 +243,22 @@ class HashSeeds:
             digest = blake2b(b"\n".join(records), digest_size=16).digest()
             if digest not in self._known:
                 self._known.add(digest)
-                self._fed.append((faults, recording))
                 io = self._subject.io == "allow"
-                self._ask(Replay(self._campaign, first.workflow, records, only is None, world, io))
+                request = Replay(self._campaign, first.workflow, records, only is None, world, io)
+                self._ask(self._processes, request, _Fed(faults, recording))
 
     def _world_of(self, workflow: str, world: Any) -> Source | str | None:
         """Return what makes the world that a workflow's code depends on, if it does; or why that cannot be made elsewhere."""
         replaced = frozenset(target.partition(":")[2].partition(".")[0] for target in getattr(world, "replaces", None) or {})
         if not names_any(registry_of(self._subject, None).workflow(workflow), replaced):
             return None
-        made_by: Any = self._subject.world
-        source = _source("world", made_by)
-        return source or f"hash seeds: {workflow} names what its world replaces, and other processes cannot load {made_by!r}"
+        source = source_of(self._subject.world)
+        made_by = getattr(self._subject.world, "__qualname__", repr(self._subject.world))
+        return source or f"hash seeds: {workflow} names what its world replaces, and other processes cannot load {made_by}"
 
-    def _ask(self, request: Request) -> None:
-        for process in self._processes:
-            self._asked.setdefault(process, []).append(process.submit(request))
+    def _ask(self, processes: Iterable[_Process], request: Request, fed: _Fed | None = None) -> None:
+        for process in processes:
+            self._asked.setdefault(process, []).append((fed, process.submit(request)))
 
     def collect(self) -> list[Shown]:
         """Return what they found. A process that does not answer in time is ended, and named in `not_run`."""
@@ -240,15 +266,19 @@ class HashSeeds:
         found: dict[str, Shown] = {}
         not_run: dict[str, list[int]] = {}
         for process, asked in self._asked.items():
-            wait(asked, max(until - time.monotonic(), 0))
-            answers = [each.result() if each.done() else _LATE for each in asked]
+            wait([answered for _, answered in asked], max(until - time.monotonic(), 0))
+            told = [(fed, answered.result() if answered.done() else _LATE) for fed, answered in asked]
+            answers = [answer for _, answer in told]
             if _LATE in answers:
                 process.end(at_once=True)
+            executed = next((answer.deeds for answer in answers if answer.deeds is not None), None)
+            if executed is not None:
+                self.executed[process.seed] = executed
             for why in dict.fromkeys(answer.not_run for answer in answers if answer.not_run):
                 not_run.setdefault(why, []).append(process.seed)
             if any(answer.replayed for answer in answers):
                 self.seeds += (process.seed,)
-            for shown in self._shown(answers[1:], f"PYTHONHASHSEED={process.seed}, in a fresh process"):
+            for shown in _shown(told, f"PYTHONHASHSEED={process.seed}, in a fresh process"):
                 known = found.get(shown.violation.workflow)
                 if known is None or shown.weight < known.weight:
                     found[shown.violation.workflow] = shown
@@ -258,28 +288,15 @@ class HashSeeds:
         self._end()
         return list(found.values())
 
-    def _shown(self, answers: Sequence[Answer], elsewhere: str) -> Iterator[Shown]:
-        """Yield what the answers of one process come to, schedule by schedule."""
-        for (faults, recording), of_one in itertools.groupby(zip(self._fed, answers, strict=True), lambda pair: pair[0]):
+
+def _shown(told: Iterable[tuple[_Fed | None, Answer]], elsewhere: str) -> Iterator[Shown]:
+    """Yield what the answers of one process come to, schedule by schedule."""
+    for fed, of_one in itertools.groupby(told, lambda pair: pair[0]):
+        if fed is not None:
             found = [each for _, answer in of_one for each in answer.found]
-            yield from (Shown(violation, faults, recording) for violation in violations_of(found, elsewhere))
+            yield from (Shown(violation, *fed) for violation in violations_of(found, elsewhere))
 
 
 def _end_campaign(campaign: int, processes: list[_Process]) -> None:
     for process in processes:
         process.submit(End(campaign))
-
-
-def _source(name: str, thing: Callable[..., Any]) -> Source | None:
-    """Return where another process finds a function or class; None if it cannot."""
-    thing = inspect.unwrap(thing)
-    path = getattr(thing, "__qualname__", "<>")
-    if "<" in path:  # it is local to a function, or a lambda
-        return None
-    module = thing.__module__
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    if module == "__main__" and spec is not None:  # `python -m`
-        module = spec.name
-    code = getattr(thing, "__code__", None)
-    file = code.co_filename if code is not None else getattr(sys.modules.get(thing.__module__), "__file__", None)
-    return Source(name, module, str(Path(file).absolute()), path) if file is not None else None

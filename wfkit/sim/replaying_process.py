@@ -1,4 +1,4 @@
-"""The process with another hash seed: it replays histories for the process that started it.
+"""The process with another hash seed: it replays histories, and executes schedules, for the process that started it.
 
 It reads requests from its standard input and answers each on its standard output, until the input ends. For every
 campaign it forks: the user's code is loaded in a process of its own, whose modules are fresh, and which may print, exit,
@@ -8,15 +8,12 @@ hang or die without harm to anything but its own answer.
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
-import importlib.util
 import inspect
 import os
 import signal
 import socket
 import sys
-from types import ModuleType
+import time
 from typing import Any, BinaryIO, NoReturn, TypeAlias
 
 import msgspec
@@ -27,17 +24,13 @@ from wfkit.api.definitions import Workflow
 from wfkit.core.machine import activations
 from wfkit.core.records import decode_record
 from wfkit.sim import real_io
+from wfkit.sim.carried import Carried
+from wfkit.sim.deeds import Deed, deeds
 from wfkit.sim.disagreements import Disagreement, disagreements
 from wfkit.sim.elsewhere import anywhere
+from wfkit.sim.simulation import Simulation
+from wfkit.sim.sources import EnoughLoaded, Source, found
 from wfkit.sim.subject import replaced_globals
-
-MAIN = "__wfkit_main__"
-"""The name under which a script is loaded, so that what it does as `__main__` is left out."""
-
-
-class EnoughLoaded(BaseException):
-    """Raised in a replaying process by a script that begins to verify: what it defines above is all that is wanted of it."""
-
 
 _is_replaying = False
 
@@ -52,22 +45,15 @@ def refuse_campaigns() -> None:
         raise EnoughLoaded
 
 
-class Source(Struct, frozen=True):
-    """Where a workflow is defined, or a world."""
-
-    name: str
-    module: str
-    file: str
-    qualname: str
-
-
 class Load(Struct, frozen=True, tag=True):
     """A campaign begins: load its code."""
 
     campaign: int
     path: tuple[str, ...]
     """What `sys.path` is."""
-    sources: tuple[Source, ...]
+    environment: dict[str, str]
+    sources: dict[str, Source]
+    """Its workflows, by name."""
     start: int
     """When its schedules begin, microseconds UTC."""
     limit_seconds: float
@@ -88,24 +74,34 @@ class Replay(Struct, frozen=True, tag=True):
     """Whether it may reach for the real world."""
 
 
+class Execute(Struct, frozen=True, tag=True):
+    """Execute the schedule without faults."""
+
+    campaign: int
+    subject: Carried
+    seed: int
+
+
 class End(Struct, frozen=True, tag=True):
     """A campaign is over; its process ends."""
 
     campaign: int
 
 
-Request: TypeAlias = Load | Replay | End
+Request: TypeAlias = Load | Replay | Execute | End
 
 
 class Answer(Struct, frozen=True):
     replayed: bool = False
     found: tuple[Disagreement, ...] = ()
+    deeds: tuple[Deed, ...] | None = None
+    """What was done outside; None if no schedule was executed."""
     not_run: str = ""
     """Why it could not be done."""
 
 
 _request = msgspec.json.Decoder(Request)
-_own_request = msgspec.json.Decoder(Load | Replay)
+_own_request = msgspec.json.Decoder(Load | Replay | Execute)
 _answer = msgspec.json.Decoder(Answer)
 
 
@@ -158,7 +154,7 @@ class _Fork:
         self.ended = False
         self._answers, self._requests = ours.makefile("rb"), ours.makefile("wb")
 
-    def ask(self, request: Load | Replay) -> Answer:
+    def ask(self, request: Load | Replay | Execute) -> Answer:
         if self.ended:
             return Answer()
         try:
@@ -228,6 +224,8 @@ def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
         signal.setitimer(signal.ITIMER_REAL, limit_seconds)  # its signal ends this process, also if nobody else is left
         if isinstance(request, Load):
             answer = _load(request, workflows)
+        elif isinstance(request, Execute):
+            answer = _execute(request)
         else:
             answer = _replay(request, workflows.get(request.workflow), worlds, start)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -247,64 +245,35 @@ def _replay(request: Replay, code: Workflow[..., Any] | None, worlds: dict[Sourc
             return Answer(not_run=f"the world of {code.name} is not made there: {type(exc).__name__}: {exc}".splitlines()[0])
         for each in (anywhere([inspect.unwrap(code.fn).__globals__]), refused, real_io.unlogged()):
             stack.enter_context(each)
-        found = disagreements(code, activations(history), len(history), start, beginnings=request.beginnings)
-    return Answer(replayed=True, found=tuple(found))
+        apart = disagreements(code, activations(history), len(history), start, beginnings=request.beginnings)
+    return Answer(replayed=True, found=tuple(apart))
 
 
 def _world(source: Source, worlds: dict[Source, Any]) -> Any:
     """Return a world, which is made once."""
     if source not in worlds:
-        worlds[source] = _member(_module(source), source.qualname)()
+        worlds[source] = found(source)()
     return worlds[source]
+
+
+def _execute(request: Execute) -> Answer:
+    try:
+        recording = Simulation(request.subject.unpacked(), seed=request.seed).run()
+    except (Exception, SystemExit, EnoughLoaded) as exc:  # noqa: BLE001  # whatever the user's code does there
+        return Answer(not_run=f"the schedule is not executed there: {type(exc).__name__}: {exc}".splitlines()[0])
+    return Answer(deeds=tuple(deeds(recording)))
 
 
 def _load(request: Load, workflows: dict[str, Workflow[..., Any]]) -> Answer:
     """Load what can be loaded."""
     sys.path[:] = request.path
+    os.environ.clear()
+    os.environ |= request.environment
+    time.tzset()
     failed = {}
-    for source in request.sources:
+    for name, source in request.sources.items():
         try:
-            workflows[source.name] = _found_in(_module(source), source)
+            workflows[name] = found(source)
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # loading runs the user's code
             failed[source.module] = f"{source.module} does not load by itself: {type(exc).__name__}: {exc}".splitlines()[0]
     return Answer(not_run="; ".join(failed.values()))
-
-
-def _module(source: Source) -> ModuleType:
-    """Load the module of a workflow: by its name where that leads to its file, otherwise as that file."""
-    name = source.module if source.module != "__main__" else MAIN
-    if (loaded := sys.modules.get(name)) is not None and _is_file(getattr(loaded, "__file__", None), source.file):
-        return loaded
-    with contextlib.suppress(ImportError, ValueError, EnoughLoaded):
-        spec = importlib.util.find_spec(name)
-        if spec is not None and _is_file(spec.origin, source.file):
-            return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(name, source.file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{source.file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    if name == MAIN:
-        sys.modules["__main__"] = module  # for modules that import from the script
-    with contextlib.suppress(EnoughLoaded):
-        spec.loader.exec_module(module)
-    return module
-
-
-def _is_file(one: str | None, other: str) -> bool:
-    return one is not None and os.path.realpath(one) == os.path.realpath(other)
-
-
-def _member(module: ModuleType, qualname: str) -> Any:
-    return functools.reduce(getattr, qualname.split("."), module)
-
-
-def _found_in(module: ModuleType, source: Source) -> Workflow[..., Any]:
-    """Return a workflow of a module: by the name of its function, or whatever name its module has for it."""
-    thing = None
-    with contextlib.suppress(AttributeError):
-        thing = _member(module, source.qualname)
-    for candidate in (thing, *vars(module).values()):
-        if isinstance(candidate, Workflow) and candidate.fn.__qualname__ == source.qualname:
-            return candidate
-    raise ImportError(f"{source.module} has no {source.qualname}")

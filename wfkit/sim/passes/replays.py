@@ -11,6 +11,7 @@ from typing import Any
 
 from wfkit.sim.campaign import Campaign
 from wfkit.sim.code import registry_of
+from wfkit.sim.deeds import differing
 from wfkit.sim.faults import Plan
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
@@ -24,6 +25,8 @@ RECORDS_MAX = 20_000
 def replays(campaign: Campaign) -> None:
     """Replay here, and let the processes of the hash seeds begin to."""
     campaign.hash_seeds.feed(campaign.base)
+    if any(effect.run and effect.key is not None for effect in campaign.base.effects):
+        campaign.hash_seeds.execute(campaign.seed)
     campaign.note(replay_all(campaign), (), campaign.base)
 
 
@@ -47,5 +50,6 @@ def hash_seeds(campaign: Campaign) -> None:
     """Wait for what came of it under other hash seeds."""
     for shown in campaign.hash_seeds.collect():
         campaign.note([shown.violation], shown.faults, shown.recording)
+    campaign.note(differing(campaign.reference, campaign.hash_seeds.executed), (), campaign.base)
     campaign.coverage.hash_seeds = campaign.hash_seeds.seeds
     campaign.coverage.not_run += campaign.hash_seeds.not_run
