@@ -238,3 +238,13 @@ async def unsafe_log(n: int) -> str:
     with unsafe("it is only a log"):
         logging.getLogger(__name__).error("at work")
     return await note("done")
+
+
+@workflow
+async def local_hour_as_argument(n: int) -> None:
+    await note(f"it is {now().astimezone().hour} here")
+
+
+@workflow
+async def object_as_argument(n: int) -> None:
+    await note(f"{Parcel('a')}")

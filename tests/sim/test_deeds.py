@@ -103,10 +103,10 @@ def subject_of(which: str) -> Subject:
 @pytest.mark.parametrize(
     ("which", "severity", "why"),
     [
-        ("by_hash", "error", "hash() of text"),
+        ("by_hash", "error", "it uses hash()"),
         ("by_order", "error", "the order of a set"),
         ("by_module", "error", "WORKER is made anew in every process"),
-        ("process_in_payload", "warning", "os.getpid() is the number of the process"),
+        ("process_in_payload", "warning", "it uses os.getpid()"),
         ("address_in_payload", "warning", "the text of an object shows its address"),
     ],
 )

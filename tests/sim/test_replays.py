@@ -22,9 +22,11 @@ from tests.sim.strays import (
     kept_list,
     late_deadline,
     local_hour,
+    local_hour_as_argument,
     logged_and_numbered,
     logged_and_seen,
     numbered,
+    object_as_argument,
     only_logged,
     own_chance,
     parent,
@@ -93,12 +95,22 @@ def test_code_that_takes_another_way_is_found_with_its_cause(workflow: Workflow[
     assert "strays.py:" in violation.line
 
 
-@pytest.mark.parametrize("workflow", [bound_chance, unsafe_uuid], ids=lambda value: value.name)
-def test_other_arguments_are_a_warning(workflow: Workflow[..., Any]) -> None:
+@pytest.mark.parametrize(
+    ("workflow", "cause"),
+    [
+        (bound_chance, "it looks at os.urandom(), at"),
+        (unsafe_uuid, "it looks at uuid.uuid4(), at"),
+        (local_hour_as_argument, "it depends on the time zone"),
+        (object_as_argument, "the text of an object shows its address"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_other_arguments_are_a_warning(workflow: Workflow[..., Any], cause: str) -> None:
     """Arguments that hold a time stamp do not change the way taken, so the run goes on."""
     (violation,) = replays_of(workflow)
 
     assert (violation.severity, violation.about, violation.n) == ("warning", "note", 1)
+    assert violation.why.startswith(cause)
     assert "goes on" in violation.why
 
 

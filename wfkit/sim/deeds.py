@@ -20,7 +20,7 @@ from wfkit.sim.oracles.words import short
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.services import Effect
-from wfkit.sim.suspects import Suspect, suspect
+from wfkit.sim.suspects import Suspect, is_reordered, suspect
 from wfkit.sim.trails import Trails
 
 
@@ -78,7 +78,7 @@ def differing(reference: Reference, executed: Mapping[int, Iterable[Deed]]) -> I
                 continue  # where it took another way, replays tell of that
             pairs = zip(ours, theirs, strict=True)
             apart = next((pair for pair in pairs if _told(reference, pair[0]) != _told(reference, pair[1])), None)
-            if apart is not None and (one is not here or _is_reordered(*apart)):
+            if apart is not None and (one is not here or is_reordered(*map(_text, apart))):
                 told.add(ours[0].name)
                 yield _violation(reference, *apart, (one.name, other.name), here.done.get(call, ours))
 
@@ -94,10 +94,6 @@ def _told(reference: Reference, deed: Deed) -> tuple[str, str]:
     """Return the key and the payload, without what is drawn anew."""
     effect = Effect(reference.base.started, deed.service, deed.name, deed.key, msgspec.json.decode(deed.payload))
     return deed.key, reference.told(effect)[2]
-
-
-def _is_reordered(one: Deed, other: Deed) -> bool:
-    return sorted(_text(one)) == sorted(_text(other))
 
 
 def _text(deed: Deed) -> str:

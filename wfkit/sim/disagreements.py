@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dis
-import functools
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
 from random import Random
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from wfkit.core.compare import Difference, describe, differences, identity, name
 from wfkit.core.machine import Activation, Code, Machine
 from wfkit.core.names import nested, own_functions
 from wfkit.sim.elsewhere import DIFFERENCES, MOMENTS, NONE, Elsewhere, at
+from wfkit.sim.suspects import Suspect, suspect
 
 PREFIXES_MAX = 200
 """Beginnings of one history that are replayed."""
@@ -50,14 +51,89 @@ class Disagreement(Struct, frozen=True):
     """How many records the whole history has."""
     line: str
     """Where the code asks for what is not in the history, `file:line in function`; empty if not known."""
-    reordered: bool
-    """What is asked for is in the history, but later."""
     sights: tuple[tuple[str, str], ...]
     """What the code looked at that differs between executions, and where."""
     zone: bool
     """Another time zone or language makes it."""
     state: tuple[str, str] | None
     """What of its module the code may have changed, and where."""
+    suspect: Suspect | None = None
+    """What of the code answers otherwise in every process, if it looked at nothing else."""
+
+
+class _Replay(NamedTuple):
+    """One replay, and how it differs from its history."""
+
+    machine: Machine
+    place: Elsewhere
+    fed: Sequence[Activation]
+    length: int
+    apart: Sequence[Difference]
+    error: Exception | None = None
+    """Why the code could not be replayed at all."""
+
+    @property
+    def breaks(self) -> bool:
+        return self.error is not None or any(each.breaks for each in self.apart)
+
+    @property
+    def way(self) -> str:
+        """What is asked for in place of what was recorded, in full; empty if nothing is."""
+        if self.error is not None:
+            return f"{type(self.error).__name__}: {self.error}".splitlines()[0]
+        return spelt(self.telling.requested, arguments=not self.breaks) if self.apart else ""
+
+    @property
+    def telling(self) -> Difference:
+        """The difference that tells most: the one that breaks, or else the first."""
+        return self.apart[-1] if self.breaks else self.apart[0]
+
+    def told(self) -> list[Disagreement]:
+        """Return what there is to tell: how it breaks, or else each difference of arguments."""
+        if self.error is not None:
+            return [self._raised()]
+        return [self._told(each) for each in ([self.telling] if self.breaks else self.apart)]
+
+    def _told(self, apart: Difference) -> Disagreement:
+        command = apart.requested or apart.recorded
+        assert command is not None
+        sites = self.machine.sites
+        assert sites is not None
+        texts = [spelt(each, arguments=not apart.breaks) for each in (apart.recorded, apart.requested)]
+        return Disagreement(
+            workflow=self.machine.code.name,
+            run=self.machine.start.id,
+            n=getattr(command, "n", 0),
+            breaks=apart.breaks,
+            about=about(apart.recorded or command),
+            recorded=around_difference(*texts),
+            requested=around_difference(*reversed(texts)),
+            entry=apart.seq,
+            length=self.length,
+            line=sites.get(identity(apart.requested), "") if apart.requested is not None else "",
+            sights=tuple(self.place.sights),
+            zone=False,
+            state=state_of(self.machine.code),
+        )
+
+    def _raised(self) -> Disagreement:
+        machine = self.machine
+        recorded = next((commands[0] for seq, _, commands in self.fed if seq == machine.seq and commands), None)
+        return Disagreement(
+            workflow=machine.code.name,
+            run=machine.start.id,
+            n=getattr(recorded, "n", 0),
+            breaks=True,
+            about=about(recorded) if recorded is not None else machine.code.name,
+            recorded=spelt(recorded, arguments=False),
+            requested=self.way,
+            entry=machine.seq,
+            length=self.length,
+            line="",
+            sights=tuple(self.place.sights),
+            zone=False,
+            state=state_of(machine.code),
+        )
 
 
 def disagreements(
@@ -76,22 +152,20 @@ def disagreements(
         The replay that took another way, or else the first differences of arguments.
     """
     whole = next((index for index, activation in enumerate(fed) if activation.commands is None), len(fed))
-    arguments: list[Disagreement] = []
+    first: tuple[int, _Replay] | None = None
     looks_at_clock = False
     for number, prefix in enumerate(_prefixes(whole, beginnings=beginnings)):
-        replay = functools.partial(_replay, code, fed[:prefix], length)
-        place = _place(number, start)
-        found = replay(place)
-        if found and found[-1].breaks:
-            return [_explained(found[-1], number, start, replay)]
-        arguments = arguments or found
-        looks_at_clock = looks_at_clock or _has_clock(place.sights)
+        replay = _replay(code, fed[:prefix], length, _place(number, start))
+        if replay.breaks:
+            return _explained(replay, number, start)
+        if replay.apart and first is None:
+            first = number, replay
+        looks_at_clock = looks_at_clock or _has_clock(replay.place.sights)
     if looks_at_clock:
-        replay = functools.partial(_replay, code, fed[:whole], length)
-        at_moments = (found[-1] for found in map(replay, _moments(whole, start)) if found and found[-1].breaks)
-        if (broken := next(at_moments, None)) is not None:
-            return [broken]
-    return arguments
+        at_moments = (_replay(code, fed[:whole], length, moment) for moment in _moments(whole, start))
+        if (broken := next((replay for replay in at_moments if replay.breaks), None)) is not None:
+            return broken.told()
+    return _explained(first[1], first[0], start) if first is not None else []
 
 
 def _has_clock(sights: Iterable[tuple[str, str]]) -> bool:
@@ -128,39 +202,57 @@ class _Object:
     """As large as most objects of users are."""
 
 
-def _explained(found: Disagreement, number: int, start: int, replay: Callable[[Elsewhere], list[Disagreement]]) -> Disagreement:
-    """Find out by more replays whether what the code looked at has to do with it, and whether the time zone has."""
+def _explained(found: _Replay, number: int, start: int) -> list[Disagreement]:
+    """Find out by more replays what it depends on: on what the code looked at, on the time zone, or on the process."""
     kept: list[_Object] = []
 
     def way(place: Elsewhere) -> str:
         kept.extend(_Object() for _ in range(5))  # so that the objects of the next replay get other addresses
-        told = replay(place)
-        return told[-1].requested if told and told[-1].breaks else ""
+        again = _replay(found.machine.code, found.fed, found.length, place)
+        return again.way if again.breaks == found.breaks else ""
 
-    there = {way(_place(number, start)) for _ in range(_TRIES)}
-    if there != {found.requested}:  # another way in the same place: chance, or what the last replay left behind
-        return replace(found, sights=())
+    told = found.told()
     same = way(Elsewhere(NONE, start, 0))
-    ways = {same, *(way(_place(other, start)) for other in range(len(DIFFERENCES)))}
-    if ways == {found.requested}:  # the same way everywhere
-        return replace(found, sights=())
-    if _has_clock(found.sights) and any(way(moment) for moment in _moments(found.length, start)):
-        return found  # in the zone of this machine too
-    moved = NONE._replace(zone=_place(number, start).difference.zone, language=_place(number, start).difference.language)
-    return replace(found, zone=not same and way(Elsewhere(moved, start, 0)) != "")
+    ways = {way(_place(number, start)) for _ in range(_TRIES)}
+    # Another way in the same place is chance, or what the last replay left behind; the same one everywhere, the process.
+    if ways != {found.way} or {same, *(way(_place(other, start)) for other in range(len(DIFFERENCES)))} == ways:
+        return [replace(each, sights=(), suspect=_suspect(found)) for each in told]
+    if _has_clock(found.place.sights) and any(way(moment) for moment in _moments(found.length, start)):
+        return told  # in the zone of this machine too
+    moved = NONE._replace(zone=found.place.difference.zone, language=found.place.difference.language)
+    if not same and way(Elsewhere(moved, start, 0)):
+        return [replace(each, zone=True) for each in told]
+    return told if found.place.sights else [replace(each, suspect=_suspect(found)) for each in told]
 
 
-def _replay(code: Code, fed: Sequence[Activation], length: int, place: Elsewhere) -> list[Disagreement]:
+def _suspect(found: _Replay) -> Suspect | None:
+    """Return what of the code answers otherwise in every process, by what was recorded and is asked for now."""
+    if found.error is not None:
+        return None
+    apart = found.telling
+    recorded, requested = (spelt(each, arguments=True) for each in (apart.recorded, apart.requested))
+    ahead = (
+        spelt(command, arguments=not apart.breaks)
+        for seq, _, commands in found.fed
+        for command in commands or ()
+        if command != apart.recorded and (seq >= apart.seq or not apart.breaks)
+    )
+    reordered = apart.requested is not None and spelt(apart.requested, arguments=not apart.breaks) in ahead
+    return suspect(found.machine.code.fn, requested, recorded, reordered=reordered)
+
+
+def _replay(code: Code, fed: Sequence[Activation], length: int, place: Elsewhere) -> _Replay:
     machine = Machine(code, capture_sites=True)
-    found: list[Difference] = []
+    apart: list[Difference] = []
+    error = None
     with at(place):
         try:
-            machine.loop.inside(_feed, machine, fed, found)
-        except Exception as error:  # noqa: BLE001  # code that cannot even be replayed
-            return [_raised(machine, fed, length, place, error)]
+            machine.loop.inside(_feed, machine, fed, apart)
+        except Exception as exc:  # noqa: BLE001  # code that cannot even be replayed
+            error = exc
         finally:
             machine.evict()
-    return [_told(machine, fed, length, place, difference) for difference in found]
+    return _Replay(machine, place, fed, length, apart, error)
 
 
 def _feed(machine: Machine, fed: Sequence[Activation], found: list[Difference]) -> None:
@@ -171,51 +263,6 @@ def _feed(machine: Machine, fed: Sequence[Activation], found: list[Difference]) 
             found += differences(recorded, requested, seq)
             if found and found[-1].breaks:
                 return
-
-
-def _told(machine: Machine, fed: Sequence[Activation], length: int, place: Elsewhere, difference: Difference) -> Disagreement:
-    recorded, requested = difference.recorded, difference.requested
-    command = requested or recorded
-    assert command is not None
-    assert machine.sites is not None
-    ahead = {(type(other), name_of(other)) for seq, _, commands in fed if seq >= difference.seq for other in commands or ()}
-    told = [spelt(each, arguments=not difference.breaks) for each in (recorded, requested)]
-    return Disagreement(
-        workflow=machine.code.name,
-        run=machine.start.id,
-        n=getattr(command, "n", 0),
-        breaks=difference.breaks,
-        about=about(recorded or command),
-        recorded=around_difference(*told),
-        requested=around_difference(*reversed(told)),
-        entry=difference.seq,
-        length=length,
-        line=machine.sites.get(identity(requested), "") if requested is not None else "",
-        reordered=requested is not None and name_of(requested) != "" and (type(requested), name_of(requested)) in ahead,
-        sights=tuple(place.sights),
-        zone=False,
-        state=state_of(machine.code),
-    )
-
-
-def _raised(machine: Machine, fed: Sequence[Activation], length: int, place: Elsewhere, error: Exception) -> Disagreement:
-    recorded = next((commands[0] for seq, _, commands in fed if seq == machine.seq and commands), None)
-    return Disagreement(
-        workflow=machine.code.name,
-        run=machine.start.id,
-        n=getattr(recorded, "n", 0),
-        breaks=True,
-        about=about(recorded) if recorded is not None else machine.code.name,
-        recorded=spelt(recorded, arguments=False),
-        requested=f"{type(error).__name__}: {error}".splitlines()[0],
-        entry=machine.seq,
-        length=length,
-        line="",
-        reordered=False,
-        sights=tuple(place.sights),
-        zone=False,
-        state=state_of(machine.code),
-    )
 
 
 def about(command: Command) -> str:

@@ -190,13 +190,12 @@ def _cause(it: Disagreement, elsewhere: str) -> tuple[str, str]:
     if it.sights:
         what, line = it.sights[-1]
         return f"it looks at {what}, at {line}, which answers otherwise in every execution", _instead_of(what)
-    if it.reordered and (elsewhere or it.state is None):
-        return (
-            "the order of a set, or of objects by their address, is another one in every process",
-            "iterate over sorted(...), or over a list or dict, which keep their order",
-        )
+    if it.suspect is not None and it.suspect.is_seen:
+        return it.suspect[:2]
     if it.state is not None:
         return _of_state(*it.state)
+    if it.suspect is not None and elsewhere:
+        return it.suspect[:2]
     return (
         "it depends on something that differs between executions: the time zone, the environment, a module, a set's order",
         "let a step find it out, or pass it to the workflow as an argument",
