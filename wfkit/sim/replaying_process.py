@@ -2,25 +2,29 @@
 
 It reads requests from its standard input and answers each on its standard output, until the input ends. For every
 campaign it forks: the user's code is loaded in a process of its own, whose modules are fresh, and which may print, exit,
-hang or die without harm to anything but its own answer.
+hang or die without harm to anything but its own answer. Libraries that one campaign has loaded, the next finds loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from typing import Any, BinaryIO, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wfkit import guard
 from wfkit.api.definitions import Workflow
+from wfkit.core.loop import is_internal_file, is_library_file
 from wfkit.core.machine import activations
 from wfkit.core.records import decode_record
 from wfkit.sim import real_io
@@ -28,7 +32,6 @@ from wfkit.sim.carried import Carried
 from wfkit.sim.deeds import Deed, deeds
 from wfkit.sim.disagreements import Disagreement, disagreements
 from wfkit.sim.elsewhere import anywhere
-from wfkit.sim.simulation import Simulation
 from wfkit.sim.sources import EnoughLoaded, Source, found
 from wfkit.sim.subject import replaced_globals
 
@@ -98,6 +101,8 @@ class Answer(Struct, frozen=True):
     """What was done outside; None if no schedule was executed."""
     not_run: str = ""
     """Why it could not be done."""
+    libraries: tuple[str, ...] = ()
+    """The modules, not of the user, that were loaded for it."""
 
 
 _request = msgspec.json.Decoder(Request)
@@ -200,7 +205,10 @@ def main() -> None:
                 answer = Answer()
             else:
                 answer = forks[request.campaign].ask(request)
-            _write(answers, msgspec.json.encode(answer))
+            _write(answers, msgspec.json.encode(replace(answer, libraries=())))
+            for name in answer.libraries:
+                with contextlib.suppress(Exception):  # then the next campaign loads it by itself
+                    importlib.import_module(name)
     for fork in forks.values():
         fork.close()
 
@@ -221,6 +229,7 @@ def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
             os._exit(0)
         if isinstance(request, Load):
             start, limit_seconds = request.start, request.limit_seconds
+        known = set(sys.modules)
         signal.setitimer(signal.ITIMER_REAL, limit_seconds)  # its signal ends this process, also if nobody else is left
         if isinstance(request, Load):
             answer = _load(request, workflows)
@@ -229,7 +238,15 @@ def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
         else:
             answer = _replay(request, workflows.get(request.workflow), worlds, start)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _write(answers, msgspec.json.encode(answer))
+        _write(answers, msgspec.json.encode(replace(answer, libraries=_libraries_beyond(known))))
+
+
+def _libraries_beyond(known: set[str]) -> tuple[str, ...]:
+    """Return the modules that were loaded since, but for the user's; none if a thread runs, which no fork would have."""
+    if threading.active_count() > 1:
+        return ()
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if name not in known}
+    return tuple(name for name, file in files.items() if file is not None and (is_library_file(file) or is_internal_file(file)))
 
 
 def _replay(request: Replay, code: Workflow[..., Any] | None, worlds: dict[Source, Any], start: int) -> Answer:
@@ -257,6 +274,8 @@ def _world(source: Source, worlds: dict[Source, Any]) -> Any:
 
 
 def _execute(request: Execute) -> Answer:
+    from wfkit.sim.simulation import Simulation  # half of what there is to load, and most campaigns execute nothing here
+
     try:
         recording = Simulation(request.subject.unpacked(), seed=request.seed).run()
     except (Exception, SystemExit, EnoughLoaded) as exc:  # noqa: BLE001  # whatever the user's code does there

@@ -11,9 +11,10 @@ from typing import Any
 
 from wfkit.sim.campaign import Campaign
 from wfkit.sim.code import registry_of
-from wfkit.sim.deeds import differing
+from wfkit.sim.deeds import may_differ
 from wfkit.sim.faults import Plan
 from wfkit.sim.findings import Violation
+from wfkit.sim.oracles.deeds import differing
 from wfkit.sim.recording import Recording
 from wfkit.sim.replays import replayed
 from wfkit.sim.turns import Turn, turns
@@ -25,7 +26,7 @@ RECORDS_MAX = 20_000
 def replays(campaign: Campaign) -> None:
     """Replay here, and let the processes of the hash seeds begin to."""
     campaign.hash_seeds.feed(campaign.base)
-    if any(effect.run and effect.key is not None for effect in campaign.base.effects):
+    if may_differ(campaign.base):
         campaign.hash_seeds.execute(campaign.seed)
     campaign.note(replay_all(campaign), (), campaign.base)
 
