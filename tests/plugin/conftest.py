@@ -102,11 +102,16 @@ class Project:
         return Answer(done.returncode, done.stdout)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A project whose workflow charges twice when it is crashed."""
-    (tmp_path / "pytest.toml").write_text("[pytest]\nstrict = true\nfilterwarnings = ['error']\n", encoding="utf-8")
-    made = Project(tmp_path)
+def make_project(folder: Path) -> Project:
+    """Write a project whose workflow charges twice when it is crashed."""
+    (folder / "pytest.toml").write_text("[pytest]\nstrict = true\nfilterwarnings = ['error']\n", encoding="utf-8")
+    made = Project(folder)
     made.shop(WRONG)
     made.tests(TESTS)
     return made
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a project whose workflow charges twice when it is crashed."""
+    return make_project(tmp_path)

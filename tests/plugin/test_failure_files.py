@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
-from tests.plugin.conftest import RIGHT, TESTS, Project
+import pytest
+
+from tests.plugin.conftest import RIGHT, TESTS, Answer, Project, make_project
 
 FILE = ".wfkit/failures/{name}.json::{name}"
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
+    """Return a folder with a project whose test has found something, and what pytest said of it."""
+    project = make_project(tmp_path_factory.mktemp("project"))
+    return project.folder, project.pytest()
+
+
+@pytest.fixture
+def failed(first: tuple[Path, Answer], tmp_path: Path) -> Project:
+    """Return such a project."""
+    folder, _ = first
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path)
 
 
 def only_file(project: Project) -> str:
@@ -14,9 +33,9 @@ def only_file(project: Project) -> str:
     return file.stem
 
 
-def test_a_finding_is_told_as_a_story(project: Project) -> None:
+def test_a_finding_is_told_as_a_story(first: tuple[Path, Answer]) -> None:
     """What matters is what happened outside, and not where wfkit raised it."""
-    answer = project.pytest()
+    _, answer = first
     assert answer.status == 1
     assert "charge" in answer.out
     assert "schedule (1 fault): crash@1:" in answer.out
@@ -26,32 +45,29 @@ def test_a_finding_is_told_as_a_story(project: Project) -> None:
     assert summary.startswith("FAILED test_shop.py::test_fulfil - WF063")
 
 
-def test_a_file_is_a_test_until_the_code_is_mended(project: Project) -> None:
+def test_a_file_is_a_test_until_the_code_is_mended(failed: Project) -> None:
     """It fails as long as its own schedule does."""
-    project.pytest()
-    name = only_file(project)
-    again = project.pytest()
+    name = only_file(failed)
+    again = failed.pytest()
     assert again.verdicts == {"test_shop.py::test_fulfil": "FAILED", FILE.format(name=name): "STILL FAILS"}
-    project.shop(RIGHT)
-    mended = project.pytest()
+    failed.shop(RIGHT)
+    mended = failed.pytest()
     assert mended.verdicts == {"test_shop.py::test_fulfil": "PASSED", FILE.format(name=name): "FIXED"}
     assert mended.status == 0
 
 
-def test_a_file_runs_alone_if_it_is_named(project: Project) -> None:
+def test_a_file_runs_alone_if_it_is_named(failed: Project) -> None:
     """By its path, or by its name as a keyword; the test that made it is not run beside it."""
-    project.pytest()
-    name = only_file(project)
+    name = only_file(failed)
     for arguments in ([f".wfkit/failures/{name}.json"], [FILE.format(name=name)], [".wfkit/failures"], ["-k", name]):
-        assert project.pytest(*arguments).verdicts == {FILE.format(name=name): "STILL FAILS"}
+        assert failed.pytest(*arguments).verdicts == {FILE.format(name=name): "STILL FAILS"}
 
 
-def test_a_story_is_told_once(project: Project) -> None:
+def test_a_story_is_told_once(failed: Project) -> None:
     """By the test, if that has found it again; otherwise by the file."""
-    project.pytest()
     cause = "why: the key is made by uuid.uuid4()"
-    assert project.pytest().out.count(cause) == 1
-    assert project.pytest(".wfkit/failures").out.count(cause) == 1
+    assert failed.pytest().out.count(cause) == 1
+    assert failed.pytest(".wfkit/failures").out.count(cause) == 1
 
 
 def test_a_file_runs_with_its_test_and_with_no_other(project: Project) -> None:
@@ -62,30 +78,27 @@ def test_a_file_runs_with_its_test_and_with_no_other(project: Project) -> None:
     assert list(project.pytest("test_shop.py::test_other").verdicts) == ["test_shop.py::test_other"]
 
 
-def test_a_schedule_that_the_code_does_not_reach_any_more_diverges(project: Project) -> None:
+def test_a_schedule_that_the_code_does_not_reach_any_more_diverges(failed: Project) -> None:
     """It proves nothing then, and says so."""
-    project.pytest()
-    name = only_file(project)
-    project.shop(RIGHT, first="await note(order)")
-    answer = project.pytest()
+    name = only_file(failed)
+    failed.shop(RIGHT, first="await note(order)")
+    answer = failed.pytest()
     assert answer.verdicts[FILE.format(name=name)] == "DIVERGES"
     assert answer.status == 1
 
 
-def test_a_test_that_verifies_no_more_is_told(project: Project) -> None:
+def test_a_test_that_verifies_no_more_is_told(failed: Project) -> None:
     """A pass would mean that the schedule had been run."""
-    project.pytest()
-    name = only_file(project)
-    project.tests("def test_fulfil(): pass\n")
-    assert project.pytest().verdicts[FILE.format(name=name)] == "DIVERGES"
+    name = only_file(failed)
+    failed.tests("def test_fulfil(): pass\n")
+    assert failed.pytest().verdicts[FILE.format(name=name)] == "DIVERGES"
 
 
-def test_a_file_whose_test_is_gone_is_refused(project: Project) -> None:
+def test_a_file_whose_test_is_gone_is_refused(failed: Project) -> None:
     """It cannot be replayed, and what to do is said in one line."""
-    project.pytest()
-    name = only_file(project)
-    project.tests(TESTS.replace("test_fulfil", "test_renamed").replace("verify(", "str("))
-    answer = project.pytest()
+    name = only_file(failed)
+    failed.tests(TESTS.replace("test_fulfil", "test_renamed").replace("verify(", "str("))
+    answer = failed.pytest()
     assert answer.verdicts[FILE.format(name=name)] == "FAILED"
     assert "test_shop.py::test_fulfil made it, which is not there any more" in answer.out
 
@@ -102,16 +115,15 @@ def test_a_file_of_the_command_line_is_a_test_too(project: Project) -> None:
     assert project.pytest().verdicts == {FILE.format(name=name): "FIXED"}
 
 
-def test_the_command_line_replays_a_file_of_a_test(project: Project) -> None:
+def test_the_command_line_replays_a_file_of_a_test(failed: Project) -> None:
     """With one exit status for each verdict."""
-    project.pytest()
-    path = f".wfkit/failures/{only_file(project)}.json"
-    failing = project.wfkit("verify", "--replay", path)
+    path = f".wfkit/failures/{only_file(failed)}.json"
+    failing = failed.wfkit("verify", "--replay", path)
     assert (failing.status, failing.out.partition(":")[0]) == (1, "still fails")
-    project.shop(RIGHT)
-    assert json.loads(project.wfkit("verify", "--replay", path, "--json").out)["verdict"] == "fixed"
-    project.shop(RIGHT, first="await note(order)")
-    assert project.wfkit("verify", "--replay", path).status == 5
+    failed.shop(RIGHT)
+    assert json.loads(failed.wfkit("verify", "--replay", path, "--json").out)["verdict"] == "fixed"
+    failed.shop(RIGHT, first="await note(order)")
+    assert failed.wfkit("verify", "--replay", path).status == 5
 
 
 def test_each_call_of_a_test_has_its_own_files(project: Project) -> None:

@@ -69,7 +69,7 @@ class Case:
             id=self.run_id,
             workflows=self.workflows,
             until=self.until,
-            budget="0.3s",
+            budget="0.1s",
         )
 
 
