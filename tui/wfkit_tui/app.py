@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,14 @@ PAINTS_PER_SECOND_FAR = 3
 """Over ssh."""
 RATE_SECONDS = 5.0
 """Over so long the rate of entries is taken."""
-WIDTHS: list[tuple[int, str]] | None = [(0, "-tiny"), (COLUMNS_MIN, "-slim"), (80, "-narrow"), (100, "-middle"), (140, "-wide")]
-HEIGHTS: list[tuple[int, str]] | None = [(0, "-flat"), (ROWS_MIN, "-low"), (22, "-normal"), (36, "-high")]
+WIDTHS: list[tuple[int, str]] = [(0, "-tiny"), (COLUMNS_MIN, "-slim"), (80, "-narrow"), (100, "-middle"), (140, "-wide")]
+HEIGHTS: list[tuple[int, str]] = [(0, "-flat"), (ROWS_MIN, "-low"), (22, "-normal"), (36, "-high")]
 """Classes of the style sheets, by the size of the terminal."""
+STYLES: list[str | PurePath] = [
+    "app.tcss",
+    *(f"screens/{name}.tcss" for name in ("runs", "signals", "timers", "code", "simulations", "logs", "detail")),
+]
+"""All at once: a sheet that comes with its screen makes Textual read every other one anew."""
 SCREENS: dict[str, type[Frame]] = {
     "runs": RunsScreen,
     "signals": SignalsScreen,
@@ -63,7 +68,7 @@ class WfkitApp(App[None]):
     """
 
     TITLE = "wfkit"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = STYLES
     BINDINGS = keys.EVERYWHERE
     DEFAULT_MODE = "runs"
     HORIZONTAL_BREAKPOINTS = WIDTHS
@@ -107,6 +112,9 @@ class WfkitApp(App[None]):
         if ascii:
             self._filters.append(Ascii())  # there is no public way, and each widget would have to know otherwise
 
+    def delay_update(self, delay: float = 0.0) -> None:
+        """Paint at once: Textual would wait for 50 ms, to hide how a screen comes together that is shown for the first time."""
+
     def on_mount(self) -> None:
         far = "SSH_CONNECTION" in os.environ
         self.set_interval(1 / (PAINTS_PER_SECOND_FAR if far else PAINTS_PER_SECOND), self._hand_on)
@@ -132,6 +140,11 @@ class WfkitApp(App[None]):
                 lambda node=active.node, action=binding.action: self.run_worker(self.run_action(action, node)),
             )
         yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
+
+    def size_classes(self) -> Iterator[str]:
+        """Yield the classes that a screen has by the size of the terminal."""
+        for cells, classes in ((self.size.width, WIDTHS), (self.size.height, HEIGHTS)):
+            yield max((least, name) for least, name in classes if least <= cells)[1]
 
     def action_go(self, name: str) -> None:
         """Go to one of the screens that have a digit."""

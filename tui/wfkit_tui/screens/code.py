@@ -22,7 +22,6 @@ from wfkit_tui.widgets.table import Table
 class CodeScreen(Frame):
     """Definitions with file and line, and the runs that cannot go on with them."""
 
-    CSS_PATH = "code.tcss"
     tab = "code"
 
     def body(self) -> ComposeResult:

@@ -50,17 +50,18 @@ class DetailScreen(Frame):
     Args:
         backend: answers.
         run: the run's id.
+        page: what is known of it already, to be shown at once.
     """
 
-    CSS_PATH = "detail.tcss"
     BINDINGS = keys.DETAIL
     tab = "runs"
 
-    def __init__(self, backend: Backend, run: str) -> None:
+    def __init__(self, backend: Backend, run: str, page: RunPage | None = None) -> None:
         super().__init__(backend)
         self._run_id = run
-        self._page: RunPage | None = None
+        self._page = page
         self._view = "timeline"
+        self.add_class("-folded")
 
     def body(self) -> ComposeResult:
         clock = self.backend.clock
@@ -86,6 +87,8 @@ class DetailScreen(Frame):
         self._history = self.refresher(self._read, pause=0.5)
         self.query_one("#run-title", Rule).title("the run")
         self._show_view()
+        if self._page is not None:
+            self._draw_all()
 
     # -- what the frame asks -------------------------------------------------------------------------------------------
 
@@ -214,8 +217,9 @@ class DetailScreen(Frame):
         """Tell what blocks the run across the whole width, so that recorded and requested stand side by side."""
         page = self.query_one("#blocked", Page)
         page.display = bool(facts)
-        page.styles.height = len(list(blocked_lines(facts, self.size.width)))
-        page.show(lambda width: list(blocked_lines(facts, width)))
+        if facts:
+            page.styles.height = len(list(blocked_lines(facts, self.size.width)))
+            page.show(lambda width: list(blocked_lines(facts, width)))
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ class Frame(Screen[None]):
         return cast("WfkitApp", self.app)
 
     def compose(self) -> ComposeResult:
+        self.add_class(*self.ui.size_classes(), update=False)  # Textual would lay the screen out first, and then once more
         yield Bar(id="header")
         yield Tabs(id="tabs")
         yield Bar(id="trouble")
@@ -114,7 +115,8 @@ class Frame(Screen[None]):
         # Its keys are the painted lines of the last thousand widgets, whether or not these are still shown.
         StylesCache.get_inner_outer.cache_clear()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        event.refresh_styles = False  # they do not depend on which screen was seen meanwhile
         self.draw_frame()
         self.reload()
 

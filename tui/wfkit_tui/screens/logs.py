@@ -42,7 +42,6 @@ class LogsScreen(FindingFrame):
         run: the run's id; empty for all that there is.
     """
 
-    CSS_PATH = "logs.tcss"
     BINDINGS = keys.LOGS
     PLACEHOLDER = "words that a line contains: a run, a level, a text"
     tab = "logs"

@@ -29,7 +29,6 @@ _UNKNOWN = ("?", "")
 class ReportScreen(Frame):
     """A report. The cells of the selected finding stand in brackets."""
 
-    CSS_PATH = "simulations.tcss"
     BINDINGS = keys.REPORT
     tab = "simulations"
 

@@ -52,7 +52,6 @@ NOTHING = "No runs yet. Press s to start one, or: wfkit start WORKFLOW '{...}'"
 class RunsScreen(Frame):
     """Master of the screens: everything begins with a run."""
 
-    CSS_PATH = "runs.tcss"
     BINDINGS = keys.RUNS
     tab = "runs"
 
@@ -198,7 +197,7 @@ class RunsScreen(Frame):
 
     def on_table_opened(self, event: Table.Opened) -> None:
         if (run := self.table.selected) is not None:
-            self.app.push_screen(DetailScreen(self.backend, run.id))
+            self.app.push_screen(DetailScreen(self.backend, run.id, self._look.page_of(run.id)))
 
     def action_mark(self) -> None:
         if (run := self.table.selected) is not None:

@@ -34,7 +34,6 @@ LIMIT = 200
 class SignalsScreen(FindingFrame):
     """Waits above, the longest first; arrivals below, the latest first. Where there is room, what they carry stands beside."""
 
-    CSS_PATH = "signals.tcss"
     BINDINGS = keys.SIGNALS
     tab = "signals"
 
@@ -135,7 +134,7 @@ class SignalsScreen(FindingFrame):
     def on_table_opened(self, event: Table.Opened) -> None:
         row = event.table.selected
         if row is not None and row.run is not None:
-            self.app.push_screen(DetailScreen(self.backend, row.run))
+            self.app.push_screen(DetailScreen(self.backend, row.run, self._look.page_of(row.run)))
 
     def action_send(self) -> None:
         row = self._selected

@@ -25,7 +25,6 @@ LIMIT = 500
 class TimersScreen(FindingFrame):
     """Sleeps, retries and timeouts of unfinished runs, the next one first."""
 
-    CSS_PATH = "timers.tcss"
     tab = "timers"
 
     def body(self) -> ComposeResult:
@@ -78,7 +77,7 @@ class TimersScreen(FindingFrame):
 
     def on_table_opened(self, event: Table.Opened) -> None:
         if event.table is self.table and (timer := self.table.selected) is not None:
-            self.app.push_screen(DetailScreen(self.backend, timer.run))
+            self.app.push_screen(DetailScreen(self.backend, timer.run, self._look.page_of(timer.run)))
 
     def _columns(self) -> list[Column[Timer]]:
         clock = self.backend.clock

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from textual.strip import Strip
-from textual.widget import Widget
 
 from wfkit_tui.drawing import Line, Piece, cells, fitted, strip_of
+from wfkit_tui.widgets.drawn import Drawn
 
 
-class Bar(Widget):
+class Bar(Drawn):
     """Pieces from the left, and pieces to the right edge; of these the last are left out where there is no room."""
 
     DEFAULT_CSS = "Bar { height: 1; }"
@@ -34,9 +34,9 @@ class Bar(Widget):
             right.pop()
         gap = Piece(self.FILL * (width - left - cells(right)), "dim")
         if left <= width or not self.left:
-            return strip_of([*self.left, gap, *right], width, self.rich_style)
+            return strip_of([*self.left, gap, *right], width, self.base)
         *kept, last = self.left
-        return strip_of([*kept, Piece(fitted(last.text, width - cells(kept)), last.style)], width, self.rich_style)
+        return strip_of([*kept, Piece(fitted(last.text, width - cells(kept)), last.style)], width, self.base)
 
 
 class Rule(Bar):

@@ -9,10 +9,11 @@ from textual.strip import Strip
 
 from wfkit_tui import keys
 from wfkit_tui.drawing import Line, strip_of
+from wfkit_tui.widgets.drawn import Drawn
 from wfkit_tui.widgets.extent import set_lines
 
 
-class Page(ScrollView, can_focus=True, inherit_bindings=False):
+class Page(ScrollView, Drawn, can_focus=True, inherit_bindings=False):
     """Lines, drawn as they come into sight.
 
     Args:
@@ -65,7 +66,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         place = y + self.scroll_offset.y
         line = self._lines[place] if place < len(self._lines) else ()
-        return strip_of(line, self.size.width, self.rich_style)
+        return strip_of(line, self.size.width, self.base)
 
     def on_resize(self) -> None:
         if self.size.width != self._width:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from rich.cells import cell_len
-from rich.style import Style
 from textual import events
 from textual.geometry import Region
 from textual.message import Message
@@ -16,6 +15,7 @@ from textual.strip import Strip
 from wfkit.cli.output import Column, fit, visible
 from wfkit_tui import keys
 from wfkit_tui.drawing import Line, Piece, cells, fitted, strip_of
+from wfkit_tui.widgets.drawn import Drawn
 from wfkit_tui.widgets.extent import move_thumb, set_lines
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ MEASURED_MAX = 200
 MARKER_CELLS = 2
 
 
-class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
+class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=False):
     """Rows under titles. One row is selected, and stays so when rows come and go.
 
     Args:
@@ -169,7 +169,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     # -- drawing --------------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        strip = self._drawn[y] = self._draw(y, self.rich_style)
+        strip = self._drawn[y] = self._draw(y)
         return strip
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -182,13 +182,12 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def _refresh_changed(self) -> None:
         """Paint the lines that are not as they were painted last: over ssh each of them counts."""
         self._measure(self._seen())
-        base = self.rich_style  # once, since Textual puts it together anew each time
-        lines = [y for y in range(self.size.height) if self._drawn.get(y) != self._draw(y, base)]
+        lines = [y for y in range(self.size.height) if self._drawn.get(y) != self._draw(y)]
         if lines:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in lines))
 
-    def _draw(self, y: int, base: Style) -> Strip:
-        width = self.size.width
+    def _draw(self, y: int) -> Strip:
+        width, base = self.size.width, self.base
         room = width - MARKER_CELLS - self.styles.scrollbar_size_vertical
         if y == 0:
             return strip_of([Piece(" " * MARKER_CELLS), *self.titles(room)], width, base)
