@@ -100,7 +100,7 @@ def test_signals_show_what_they_carry(standing: Path) -> None:
     async def test() -> None:
         async with looking(standing, LARGE) as seen:
             await seen.press("2")
-            await seen.until("with these fields")
+            await seen.until("order.packed, if it has these fields")
             await seen.press("tab")
             await seen.until(' "order_id": "8"')
             await seen.press("y")

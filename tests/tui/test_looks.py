@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
 from textual.app import App, ComposeResult
+from textual.color import Color
 
 from tests.tui.conftest import LARGE, Seen, looking
 from wfkit.cli.output import Column
 from wfkit.cli.statuses import LOOKS
 from wfkit_tui import keys
 from wfkit_tui.app import guessed_theme
-from wfkit_tui.drawing import to_ascii
+from wfkit_tui.drawing import Harmless, Piece, strip_of, to_ascii
 from wfkit_tui.screens.report import wrapped
 from wfkit_tui.widgets.table import Table
 
@@ -25,8 +28,8 @@ def colours(seen: Seen) -> set[str]:
     found = set()
     for strip in seen.app.screen._compositor.render_strips():
         background = seen.app.screen.background_colors[1]
-        for line_filter in seen.app._filters:
-            strip = strip.apply_filter(line_filter, background) if line_filter.enabled else strip  # noqa: PLW2901
+        for line_filter in seen.app.get_line_filters():
+            strip = strip.apply_filter(line_filter, background)  # noqa: PLW2901
         for segment in strip:
             if segment.style is not None:
                 found |= {str(colour.name) for colour in (segment.style.color, segment.style.bgcolor) if colour is not None}
@@ -76,7 +79,7 @@ def test_in_ascii_every_character_is_ascii(standing: Path) -> None:
     async def test() -> None:
         async with looking(standing, LARGE, ascii=True) as seen:
             await seen.until("napper")
-            (ascii,) = seen.app._filters[-1:]
+            ascii = seen.app.get_line_filters()[-1]
             for key in [*(key for key, _, _ in keys.SCREENS), "1", "enter", "question_mark"]:
                 await seen.press(key)
                 await seen.pilot.pause(0.1)
@@ -84,6 +87,17 @@ def test_in_ascii_every_character_is_ascii(standing: Path) -> None:
                     assert strip.apply_filter(ascii, seen.app.screen.background_colors[1]).text.isascii()
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "a\rb", "\x1b]0;TITLE\x07", "\u202e"])
+def test_nothing_that_a_terminal_obeys_reaches_it(text: str) -> None:
+    """In a line that is drawn here it is written out; from a widget of Textual's it is left out, in as many cells."""
+    drawn = strip_of([Piece(f"<{text}>")], 20, Style())
+    assert drawn.text.isprintable()
+    assert drawn.cell_length == 20
+    (left,) = Harmless().apply([Segment(f"<{text}>")], Color(0, 0, 0))
+    assert re.search(r"[\x00-\x1f\x7f-\x9f]", left.text) is None
+    assert cell_len(left.text) == cell_len(f"<{text}>")
 
 
 def test_signs_have_one_cell_and_differ_in_ascii_too() -> None:

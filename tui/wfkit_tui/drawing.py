@@ -33,10 +33,13 @@ Line: TypeAlias = Sequence[Piece]
 _NAME = re.compile(r' *"(?:[^"\\]|\\.)*"(?=: )')
 """The name of a member in JSON that has a line of its own."""
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters of no width."""
+
 
 def strip_of(line: Line, width: int, base: Style) -> Strip:
-    """Return a line of exactly `width` cells."""
-    segments = [Segment(text, base + Style.parse(style)) for text, style in line]
+    """Return a line of exactly `width` cells; what would move the cursor in it is written out."""
+    segments = [Segment(visible(text), base + Style.parse(style)) for text, style in line]
     return Strip(segments).crop_extend(0, width, base)
 
 
@@ -95,6 +98,13 @@ def json_lines(value: msgspec.Raw, indent: str) -> Sequence[Line]:
 def _member(indent: str, line: str) -> Line:
     name = _NAME.match(line)
     return [Piece(indent + line)] if name is None else [Piece(indent + name[0], "cyan"), Piece(line[name.end() :])]
+
+
+class Harmless(LineFilter):
+    """Leaves out what a terminal would obey: texts of users reach it through widgets of Textual's own, too."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [segment if segment.control else Segment(_CONTROLS.sub("", segment.text), segment.style) for segment in segments]
 
 
 class Ascii(LineFilter):

@@ -44,6 +44,7 @@ from wfkit.core.entries import (
 )
 from wfkit.core.state import PendingChild, PendingStep, RunState
 from wfkit.replay.explain import error_text, spell
+from wfkit_tui import ids
 from wfkit_tui.drawing import Line, Piece, clock_time
 
 _UNTOLD = (CancelTimer, RegisterUndo, ReleaseUndos, SetState, StopAwaiting)
@@ -101,7 +102,7 @@ def _line(event: FeedEvent, name: str) -> Line:
         return ()
     return [
         Piece(f" {clock_time(event.entry.t)}  ", "dim"),
-        Piece(f"{event.id or 'published'}  ", "bold"),
+        Piece(f"{ids.shown(event.id) if event.id else 'published'}  ", "bold"),
         Piece(words, LOOKS[status].colour if status else ""),
         *caused,
     ]

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Dialog(ModalScreen[T | None]):
     """A box over the screen. Escape leaves it, and nothing has happened."""
 
-    BINDINGS = keys.BACK
+    BINDINGS = keys.DIALOG
 
     def __init__(self, title: str, hint: str) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class Dialog(ModalScreen[T | None]):
         field.display = bool(text)
 
 
-class Asking(Dialog[None]):
-    """A dialog that does something when Enter is pressed."""
+class Asking(Dialog[bool]):
+    """A dialog that does something when Enter is pressed; it returns True if that was done."""
 
     def command(self) -> str:
         """Return the command line that does the same."""
@@ -98,7 +98,7 @@ class Asking(Dialog[None]):
             help = getattr(error, "help", "")
             self.problem(f"{error}" + (f"\n{help}" if help else ""))
         else:
-            self.dismiss(None)
+            self.dismiss(True)
             self.app.notify(done, markup=False, timeout=3)
         finally:
             self._works = False

@@ -26,7 +26,7 @@ class StartDialog(Asking):
     """
 
     def __init__(self, backend: Backend, workflow: WorkflowFacts, last: Raw | None) -> None:
-        super().__init__(f"Start {workflow.name}", "Enter start   Tab next   Esc leave")
+        super().__init__(f"Start {workflow.name}", "Enter start   Tab next   Esc close")
         self._backend = backend
         self._workflow = workflow
         self._last: Sequence[Raw] = () if last is None else msgspec.json.decode(last, type=list[Raw])

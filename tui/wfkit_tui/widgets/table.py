@@ -61,6 +61,8 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         self._widths: tuple[int, dict[str, int]] | None = None
         """Of the columns that are shown, and the width of the table that they are for."""
         self._natural: dict[str, int] = {}
+        self._filled: set[str] = set()
+        """Titles of the columns in which a row had something to say: any other only takes room."""
         self._empty = empty
         self._drawn: dict[int, Strip] = {}
         """The lines as they were painted last."""
@@ -70,6 +72,8 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         """Keys of rows that are marked."""
         self.follow = False
         """The first row stays selected when others come before it."""
+        self.sorted_by: tuple[str, bool] | None = None
+        """The title of the column that decides the order, and whether its largest value comes first."""
 
     # -- what others use ------------------------------------------------------------------------------------------------
 
@@ -77,8 +81,19 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
     def selected(self) -> T | None:
         return self.rows[self.cursor] if self.rows else None
 
+    def set_columns(self, columns: Sequence[Column[T]], sorted_by: tuple[str, bool]) -> None:
+        """Show other columns."""
+        self.columns, self.sorted_by = columns, sorted_by
+        self._natural.clear()
+        self._filled.clear()
+        self._widths = None
+        self._refresh_changed()
+
     def show(self, rows: Sequence[T], *, empty: str | None = None) -> None:
-        """Show these rows. What was selected stays selected, on the same line of the screen if possible."""
+        """Show these rows. What was selected stays selected.
+
+        Where the first row is in sight, rows that come before it are seen too; otherwise the selected row stays on its line.
+        """
         before = self.selected
         offset = self.cursor - self.scroll_offset.y
         self.rows = rows
@@ -89,7 +104,7 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         set_lines(self, len(rows) + 1)
         self.cursor = 0 if self.follow else self._place(before)
         top = self.scroll_offset.y
-        if not self.follow and before is not None and rows:
+        if not self.follow and before is not None and rows and top:
             self.scroll_to(y=self.cursor - offset, animate=False, force=True, immediate=True)
         self._reveal()
         if self.scroll_offset.y == top:  # otherwise it was done when that changed
@@ -120,14 +135,19 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
     def titles(self, width: int) -> Line:
         """Return the line above the rows."""
         kept = self._kept(width)
-        return [Piece("  ".join(fitted(column.title, size, right=column.right) for column, size in kept), "bold")]
+        return [Piece("  ".join(fitted(self._title(column), size, right=column.right) for column, size in kept), "bold")]
 
     def line(self, row: T, width: int) -> Line:
         """Return a row as a line."""
         pieces = []
         for column, size in self._kept(width):
             colour = column.colour(row) if column.colour is not None else None
-            pieces += [Piece(fitted(column.shown(row), size, right=column.right), colour or ""), Piece(" " * GAP)]
+            text = column.shown(row)
+            if len(text) > size and not column.cut:  # a time has grown since it was measured
+                self._measure([row])
+                if self._widths is None:
+                    self.refresh()
+            pieces += [Piece(fitted(text, size, right=column.right), colour or ""), Piece(" " * GAP)]
         return pieces
 
     def lit(self, line: Line) -> Line:
@@ -249,15 +269,22 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
     def _measure(self, rows: Sequence[T]) -> None:
         """Widen the columns as these rows need it."""
         for column in self.columns:
-            known = self._natural.get(column.title, len(column.title))
+            known = self._natural.get(column.title, len(self._title(column)))
             needed = max((cell_len(visible(column.shown(row))) for row in rows), default=0)
             self._natural[column.title] = max(known, needed)
-            if needed > known:
+            if needed > known or (needed and column.title not in self._filled):
+                self._filled.add(column.title)
                 self._widths = None
+
+    def _title(self, column: Column[T]) -> str:
+        if self.sorted_by is None or column.title != self.sorted_by[0]:
+            return column.title
+        return f"{column.title} {'▼' if self.sorted_by[1] else '▲'}"
 
     def _kept(self, width: int) -> list[tuple[Column[T], int]]:
         if self._widths is None or self._widths[0] != width:
-            natural = {column.title: self._natural.get(column.title, len(column.title)) for column in self.columns}
-            self._widths = width, fit(self.columns, natural, width)
+            natural = {column.title: self._natural.get(column.title, len(self._title(column))) for column in self.columns}
+            told = [column for column in self.columns if not (self.rows and column.rank) or column.title in self._filled]
+            self._widths = width, fit(told, natural, width)
         widths = self._widths[1]
         return [(column, widths[column.title]) for column in self.columns if column.title in widths]
