@@ -35,8 +35,8 @@ from wfkit_tui.supervision import STARTED, Supervision
 if TYPE_CHECKING:
     from wfkit.dev.supervisor import News
 
-PAINTS_PER_SECOND = 4
-PAINTS_PER_SECOND_FAR = 3
+PAINTS_PER_SECOND = 3
+PAINTS_PER_SECOND_FAR = 2
 """Over ssh."""
 RATE_SECONDS = 5.0
 """Over so long the rate of entries is taken."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -38,8 +40,15 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def strip_of(line: Line, width: int, base: Style) -> Strip:
-    """Return a line of exactly `width` cells; what would move the cursor in it is written out."""
-    segments = [Segment(visible(text), base + Style.parse(style)) for text, style in line]
+    """Return a line of exactly `width` cells; what would move the cursor in it is written out.
+
+    Pieces of one style become one segment, since a terminal is told the style of each.
+    """
+    whole = [*line, Piece(" " * (width - cells(line)))]
+    segments = [
+        Segment("".join(visible(text) for text, _ in pieces), base + Style.parse(style))
+        for style, pieces in groupby(whole, key=attrgetter("style"))
+    ]
     return Strip(segments).crop_extend(0, width, base)
 
 

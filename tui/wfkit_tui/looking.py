@@ -25,7 +25,7 @@ class Look:
         self._screen = screen
         self._run = run
         self._page: RunPage | None = None
-        self._list = screen.refresher(self._read, pause=0.5)
+        self._list = screen.refresher(self._read, pause=1.0)
 
     def ask(self, *, hurry: bool = False) -> None:
         """Read the run again; with `hurry` at once, since another one is selected."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from time import monotonic
 from typing import get_args
 
 from textual.app import ComposeResult
@@ -39,6 +40,8 @@ LIMIT = 500
 """So many runs are listed at first; twice as many each time that somebody comes to the end of them."""
 LIMIT_MAX = 64_000
 FEED_MAX = 200
+MOVE_SECONDS = 1.9
+"""Between two times that rows come and go by themselves: it moves every line, which a busy engine would do all the time."""
 SORTS: tuple[Sort, ...] = get_args(Sort)
 _CODE_COLOURS: dict[str, Colour] = {
     "started": "green",
@@ -74,6 +77,8 @@ class RunsScreen(Frame):
         self._limit = LIMIT
         self._more = False
         self._id_length = ids.LENGTH_MIN
+        self._moved = -MOVE_SECONDS
+        """When the rows were moved last, in seconds of a clock of its own."""
         self._book = self._new_book()
         self._feed = Happenings(FEED_MAX)
 
@@ -122,6 +127,8 @@ class RunsScreen(Frame):
             self._paint({event.run for event in events})
 
     def tick(self) -> None:
+        if self._book.moved:
+            self._paint(set())
         self.table.repaint({run.run for run in self.table.rows[:1000] if not run.finished})
         self._look.tick()
 
@@ -176,21 +183,25 @@ class RunsScreen(Frame):
     def _paint(self, told: set[int] | None) -> None:
         """Show what has changed, and no more than that. `told`: the runs that something happened to; None: perhaps to all."""
         table, book = self.table, self._book
-        if book.moved:
-            first = bool(book.rows) is not bool(table.rows)
-            self._id_length = ids.length_of(run.id for run in book.rows)
-            table.show(book.rows, empty=f"no runs match: {self._filter}" if self._filter else NOTHING)
-            self.draw_frame()
-            if first:
-                self.refresh_bindings()
+        if book.moved and (told is None or monotonic() - self._moved > MOVE_SECONDS):
+            self._show_rows()
         else:
             table.repaint(book.changed)
-        book.moved = False
         book.changed.clear()
         run = table.selected
         if run is not None and (told is None or run.run in told):
             self._look.ask()
         self._draw_feed()
+
+    def _show_rows(self) -> None:
+        table, book = self.table, self._book
+        first = bool(book.rows) is not bool(table.rows)
+        self._id_length = ids.length_of(run.id for run in book.rows)
+        table.show(book.rows, empty=f"no runs match: {self._filter}" if self._filter else NOTHING)
+        book.moved, self._moved = False, monotonic()
+        self.draw_frame()
+        if first:
+            self.refresh_bindings()
 
     def _draw_feed(self) -> None:
         lines = list(self._feed.lines) or [[Piece(" nothing new since you opened this", "dim")]]

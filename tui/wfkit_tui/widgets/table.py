@@ -215,8 +215,8 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         if place >= len(self.rows):
             return strip_of([Piece("  " + self._empty if y == 2 and not self.rows else "", "dim")], width, base)
         row = self.rows[place]
-        mark = ">" if place == self.cursor else " "
-        line = [Piece(mark + ("*" if self._key(row) in self.marked else " "), "bold"), *self.line(row, room)]
+        mark = (">" if place == self.cursor else " ") + ("*" if self._key(row) in self.marked else " ")
+        line = [Piece(mark, "bold" if mark.strip() else ""), *self.line(row, room)]
         if place != self.cursor:
             return strip_of(line, width, base)
         if self.has_focus:
