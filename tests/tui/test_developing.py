@@ -14,7 +14,7 @@ from msgspec import Raw
 from tests.cli import app as defined
 from tests.dev.developing import APP
 from tests.tui.conftest import SMALL, Seen, engine_on, looking
-from wfkit.control.messages import StartRun, Strike
+from wfkit.control.messages import ChaosFacts, StartRun, Strike
 from wfkit.dev.supervisor import News, Supervisor
 from wfkit.errors import EngineUnreachable
 from wfkit_tui import backend
@@ -94,6 +94,21 @@ def test_quit_is_asked_first_since_the_engine_ends_with_the_screens(journal: Pat
                         await seen.until("Quit, and stop the engine?")
                         await seen.press("ctrl+c")
                         assert not seen.app.is_running
+
+    asyncio.run(test())
+
+
+def test_quit_says_that_an_ephemeral_journal_is_deleted(journal: Path) -> None:
+    """Its unfinished runs go on at no next start."""
+
+    async def test() -> None:
+        async with engine_on(journal) as engine:
+            await engine.start(defined.nap, "2 days", id="napper")
+            async with looking(journal, supervision=Supervision(SimpleQueue())) as seen:
+                await seen.until("▶ 1 running")
+                seen.app.chaos = ChaosFacts(profile="", jumps=True, ahead=0, strikes=0, struck=[])
+                await seen.press("q")
+                await seen.until("1 unfinished run is deleted: the journal is ephemeral")
 
     asyncio.run(test())
 

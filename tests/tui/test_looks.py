@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
@@ -18,7 +19,7 @@ from wfkit.cli.output import Column
 from wfkit.cli.statuses import LOOKS
 from wfkit_tui import keys
 from wfkit_tui.app import guessed_theme
-from wfkit_tui.drawing import Harmless, Piece, strip_of, to_ascii
+from wfkit_tui.drawing import Harmless, Piece, json_lines, strip_of, to_ascii
 from wfkit_tui.screens.report import wrapped
 from wfkit_tui.widgets.table import Table
 
@@ -167,3 +168,22 @@ def test_a_text_is_wrapped_however_narrow_the_screen(width: int) -> None:
     lines = list(wrapped([("  a story of long_words", ""), ("", ""), ("end", "")], width))
     letters = "".join(piece.text for line in lines for piece in line).replace(" ", "")
     assert letters == "astoryoflong_wordsend"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (60, ['{"id": "o-1", "items": [{"name": "lamp"}], "price": 1e400}']),
+        (30, ["{", '  "id": "o-1",', '  "items": [{"name": "lamp"}],', '  "price": 1e400', "}"]),
+        (20, ["{", '  "id": "o-1",', '  "items": [', '    {"name": "lamp"}', "  ],", '  "price": 1e400', "}"]),
+    ],
+)
+def test_what_fits_in_a_line_of_json_stands_in_one(width: int, shown: list[str]) -> None:
+    """And each value stays as it was written."""
+    value = Raw(b'{"id":"o-1","items":[{"name":"lamp"}],"price":1e400}')
+    assert ["".join(piece.text for piece in line) for line in json_lines(value, "", width)] == shown
+
+
+def test_json_of_any_depth_is_shown() -> None:
+    """There is no room to move each level further to the right for ever."""
+    assert len(json_lines(Raw(b"[" * 900 + b"]" * 900), " ", 80)) == 2 * 900 - 1

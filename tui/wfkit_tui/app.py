@@ -163,7 +163,7 @@ class WfkitApp(App[None]):
         if self.supervision is None or not unfinished or isinstance(self.screen, QuitDialog):
             self.exit()
         else:
-            self.push_screen(QuitDialog(unfinished))
+            self.push_screen(QuitDialog(unfinished, kept=self.chaos is None or not self.chaos.jumps))
 
     def action_help(self) -> None:
         """Tell the keys of the screen and of the pane that has the focus."""

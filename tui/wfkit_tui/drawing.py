@@ -35,6 +35,10 @@ Line: TypeAlias = Sequence[Piece]
 _NAME = re.compile(r' *"(?:[^"\\]|\\.)*"(?=: )')
 """The name of a member in JSON that has a line of its own."""
 
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_ROOM_MIN = 16
+"""Where there is less room than this, so deep inside, each value has a line of its own."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """Characters of no width."""
 
@@ -98,10 +102,33 @@ def fact_lines(facts: Sequence[Fact], width: int) -> Iterator[Line]:
             yield [Piece(f" {label:<{label_width}}", "dim"), Piece(text[1:], fact.colour or "")]
 
 
-def json_lines(value: msgspec.Raw, indent: str) -> Sequence[Line]:
-    """Return the lines of a JSON value."""
-    text = msgspec.json.format(bytes(value), indent=2).decode()
-    return [_member(indent, line) for line in text.splitlines()]
+def json_lines(value: msgspec.Raw, indent: str, width: int) -> Sequence[Line]:
+    """Return the lines of a JSON value. What fits in a line stands in one."""
+    return [_member(indent, line) for line in _json_lines(bytes(value), max(width - len(indent), 1))]
+
+
+def _json_lines(value: bytes, width: int) -> Iterator[str]:
+    whole = msgspec.json.format(value, indent=0).decode()
+    if cell_len(whole) <= width or whole[:1] not in ("{", "[") or len(whole) == 2:
+        yield whole
+        return
+    if width < _ROOM_MIN:
+        yield from msgspec.json.format(value, indent=2).decode().splitlines()
+        return
+    named = whole[0] == "{"
+    members: list[tuple[str, msgspec.Raw]] = (
+        [(f"{msgspec.json.encode(name).decode()}: ", item) for name, item in _OBJECT.decode(value).items()]
+        if named
+        else [("", item) for item in _ARRAY.decode(value)]
+    )
+    yield whole[0]
+    for number, (name, item) in enumerate(members, 1):
+        comma = "," if number < len(members) else ""
+        first, *rest = _json_lines(bytes(item), width - len(f"  {name}{comma}"))
+        *lines, last = [f"  {name}{first}", *(f"  {line}" for line in rest)]
+        yield from lines
+        yield last + comma
+    yield "}" if named else "]"
 
 
 def _member(indent: str, line: str) -> Line:

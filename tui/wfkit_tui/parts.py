@@ -40,13 +40,13 @@ def span_lines(records: Sequence[Record], span: Span, present: int, width: int) 
     lines = list(fact_lines(list(_facts(records, span, asked, present)), width))
     for title, value in _values(records, span, asked):
         if value is not UNSET:
-            lines += [[Piece(f" {title}", "dim")], *json_lines(value, "   ")]
+            lines += [[Piece(f" {title}", "dim")], *json_lines(value, "   ", width)]
     return lines
 
 
-def record_lines(record: Record) -> Sequence[Line]:
-    """Return a record as JSON, with the commands that it caused; however wide that is."""
-    return json_lines(msgspec.Raw(msgspec.json.encode(record)), " ")
+def record_lines(record: Record, width: int) -> Sequence[Line]:
+    """Return a record as JSON, with the commands that it caused."""
+    return json_lines(msgspec.Raw(msgspec.json.encode(record)), " ", width)
 
 
 def _asked(records: Sequence[Record], span: Span) -> RunStep | None:

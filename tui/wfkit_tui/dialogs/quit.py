@@ -15,18 +15,20 @@ class QuitDialog(Dialog[None]):
 
     Args:
         unfinished: how many runs have not ended.
+        kept: whether the journal outlives the engine, so that they go on some day.
     """
 
     BINDINGS = keys.QUIT
 
-    def __init__(self, unfinished: int) -> None:
+    def __init__(self, unfinished: int, *, kept: bool) -> None:
         super().__init__("Quit, and stop the engine?", "Enter quit   Esc stay")
         self._unfinished = unfinished
+        self._kept = kept
 
     def body(self) -> ComposeResult:
-        verb = "goes" if self._unfinished == 1 else "go"
-        told = f"{counted(self._unfinished, 'unfinished run')} {verb} on at the next start of wfkit dev."
-        yield Static(told, classes="label", markup=False)
+        goes, is_ = ("goes", "is") if self._unfinished == 1 else ("go", "are")
+        becomes = f"{goes} on at the next start of wfkit dev" if self._kept else f"{is_} deleted: the journal is ephemeral"
+        yield Static(f"{counted(self._unfinished, 'unfinished run')} {becomes}.", classes="label", markup=False)
 
     def action_leave(self) -> None:
         self.app.exit()

@@ -188,8 +188,7 @@ class DetailScreen(Frame):
         if isinstance(selected, Span):
             name, write = name_of(selected), partial(span_lines, page.records, selected, self.backend.clock())
         else:
-            lines = record_lines(page.records[selected.seq - 1])
-            name, write = f"#{selected.seq} {selected.what}", lambda _width: lines
+            name, write = f"#{selected.seq} {selected.what}", partial(record_lines, page.records[selected.seq - 1])
         self.query_one("#part-title", Rule).title(name)
         self.query_one("#part", Page).show(write, top=top)
 
@@ -212,7 +211,7 @@ class DetailScreen(Frame):
             for facts in why:
                 lines += [*fact_lines(facts, width), []] if any(fact.text for fact in facts) else []
             if page.result is not UNSET:
-                lines += [[Piece(" result", "dim")], *json_lines(page.result, "   "), []]
+                lines += [[Piece(" result", "dim")], *json_lines(page.result, "   ", width), []]
             return lines + list(fact_lines(whole, width))
 
         self.query_one("#run", Page).show(write)
@@ -333,5 +332,4 @@ def _is_failure(row: Span | Row) -> bool:
 
 def _json_writer(page: RunPage) -> Callable[[int], list[Line]]:
     records = msgspec.Raw(msgspec.json.encode(list(record_members(page.records, 0))))
-    lines = list(json_lines(records, " "))
-    return lambda _width: lines
+    return lambda width: list(json_lines(records, " ", width))

@@ -19,7 +19,7 @@ from wfkit.errors import WfkitError
 from wfkit.replay.explain import spell
 from wfkit_tui import acting, ids, keys
 from wfkit_tui.backend import Backend
-from wfkit_tui.drawing import json_lines, moment
+from wfkit_tui.drawing import Line, json_lines, moment
 from wfkit_tui.looking import Look
 from wfkit_tui.screens.detail import DetailScreen
 from wfkit_tui.screens.finding import FindingFrame
@@ -120,10 +120,13 @@ class SignalsScreen(FindingFrame):
         value = UNSET if row is None else row.where if isinstance(row, SignalAwaited) else row.payload
         title = "no signal" if row is None else row.name
         if isinstance(row, SignalAwaited):
-            title += ", any payload" if value is UNSET else ", if it has these fields"
+            title += "" if value is UNSET else ", if it has these fields"
         self.query_one("#payload-title", Rule).title(title)
-        lines = json_lines(value, " ") if value is not UNSET else []
-        self.query_one("#payload", Page).show(lambda _width: lines, top=True)
+
+        def write(width: int) -> list[Line]:
+            return list(json_lines(value, " ", width)) if value is not UNSET else []
+
+        self.query_one("#payload", Page).show(write, top=True)
 
     def on_table_selected(self, event: Table.Selected) -> None:
         self._draw_payload()

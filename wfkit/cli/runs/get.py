@@ -69,7 +69,7 @@ def facts_of(found: RunPage, present: int) -> list[Fact]:
         Fact("raised at", state.error.line if state.error is not None and state.error.line is not None else ""),
         Fact("not undone", "; ".join(state.saga_failures), colour="red"),
         Fact("dangling", ", ".join(f"#{n}" for n in state.dangling)),
-        Fact("started", ago(state.started), rfc3339(state.started)),
+        Fact("started", ago(state.started, present), rfc3339(state.started)),
         Fact("took" if state.finished else "so far", spell(lasted(state, present)), f"{lasted(state, present) / 1e6:.3f}"),
         Fact(
             "times out",
