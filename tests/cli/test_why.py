@@ -155,7 +155,7 @@ def test_times_are_those_of_where_one_is(filled_folder: Path) -> None:
 
 def test_a_time_of_another_day_has_its_day() -> None:
     """That of today is short."""
-    noon = round(datetime(2026, 5, 4, 12).timestamp() * 1e6)
+    noon = round(datetime.fromisoformat("2026-05-04T12:00").timestamp() * 1e6)
     assert local(noon, noon + 60_000_000) == "12:00:00"
     assert local(noon, noon + 86_400_000_000) == "2026-05-04 12:00:00"
 

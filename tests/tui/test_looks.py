@@ -108,6 +108,11 @@ def test_signs_have_one_cell_and_differ_in_ascii_too() -> None:
     assert all(cell_len(one.sign) == 1 for one in LOOKS.values())
 
 
+def test_letters_with_accents_lose_them_in_ascii() -> None:
+    """So that names stay names; of what has no likeness the cells are kept."""
+    assert to_ascii("Ünïcode Łódź 日 e\u0301") == "Unicode ?odz ?? e"
+
+
 @pytest.mark.parametrize("size", [(80, 24), LARGE])
 def test_a_picture_of_the_runs(standing: Path, size: tuple[int, int]) -> None:
     """What the terminal is sent, as SVG: title row in bold, failures in red, one row reversed."""

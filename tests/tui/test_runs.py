@@ -52,9 +52,8 @@ def test_a_run_that_starts_elsewhere_appears_and_the_selected_one_stays_selected
                 await seen.until("> first")
                 await seen.press("j")
                 await engine.start(defined.nap, "2 days", id="second")
-                await seen.until("second")
+                await seen.until(lambda: [line[:8] for line in seen.lines[3:5]] == ["  second", "> first "])
                 assert seen.selected("runs").id == "first"
-                assert [line[:8] for line in seen.lines[3:5]] == ["  second", "> first "]
 
     asyncio.run(test())
 

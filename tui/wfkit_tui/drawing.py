@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -107,9 +108,10 @@ def json_lines(value: msgspec.Raw, indent: str, width: int) -> Sequence[Line]:
     return [_member(indent, line) for line in _json_lines(bytes(value), max(width - len(indent), 1))]
 
 
-def _json_lines(value: bytes, width: int) -> Iterator[str]:
+def _json_lines(value: bytes, width: int, beside: int = 0) -> Iterator[str]:
+    """Yield the lines of a value, beside which so many cells are taken where it stands in one line."""
     whole = msgspec.json.format(value, indent=0).decode()
-    if cell_len(whole) <= width or whole[:1] not in ("{", "[") or len(whole) == 2:
+    if cell_len(whole) + beside <= width or whole[:1] not in ("{", "[") or len(whole) == 2:
         yield whole
         return
     if width < _ROOM_MIN:
@@ -124,7 +126,7 @@ def _json_lines(value: bytes, width: int) -> Iterator[str]:
     yield whole[0]
     for number, (name, item) in enumerate(members, 1):
         comma = "," if number < len(members) else ""
-        first, *rest = _json_lines(bytes(item), width - len(f"  {name}{comma}"))
+        first, *rest = _json_lines(bytes(item), width - 2, cell_len(name + comma))
         *lines, last = [f"  {name}{first}", *(f"  {line}" for line in rest)]
         yield from lines
         yield last + comma
@@ -161,7 +163,8 @@ def to_ascii(text: str) -> str:
 def _one(char: str) -> str:
     if char.isascii():
         return char
-    return _ASCII.get(char, "?" * cell_len(char))
+    letter = unicodedata.normalize("NFKD", char)[0]  # of one that has an accent, the letter below it
+    return _ASCII.get(char) or (letter if letter.isascii() and cell_len(char) == 1 else "?" * cell_len(char))
 
 
 def _table(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -84,12 +84,12 @@ class Asking(Dialog[bool]):
             self.run_worker(self._perform(self.act()))
 
     def show_command(self) -> None:
-        """Show the command line as it is now."""
+        """Show the command line as it is now, or what is missing for one."""
         try:
-            text = self.command()
+            text = f"$ {self.command()}"
         except ValueError as error:
             text = f"({error})"
-        self.query_one("#command", Static).update(f"$ {text}")
+        self.query_one("#command", Static).update(text)
 
     async def _perform(self, act: Awaitable[str]) -> None:
         try:

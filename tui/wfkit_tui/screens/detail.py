@@ -167,7 +167,7 @@ class DetailScreen(Frame):
             return
         run, present = page.run, self.backend.clock()
         generation = f" generation {run.generation}" if run.generation > 1 else ""
-        at = now_at(run, present)
+        at = now_at(run, present) if run.blocked is None else ""  # what blocks it has a place of its own
         left = [
             Piece(" ‹ ", "dim"),
             Piece(f"{run.id}{generation}", "bold"),
