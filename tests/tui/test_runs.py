@@ -58,6 +58,24 @@ def test_a_run_that_starts_elsewhere_appears_and_the_selected_one_stays_selected
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("key", ["enter", "s", "c"])
+def test_a_run_stays_selected_once_something_is_done_with_it(journal: Path, key: str) -> None:
+    """Whatever starts then: the next key is meant for the same run."""
+
+    async def test() -> None:
+        async with engine_on(journal) as engine:
+            await engine.start(defined.nap, "2 days", id="first")
+            async with looking(journal) as seen:
+                await seen.until("> first")
+                await seen.press(key)
+                await seen.press("escape")
+                await seen.until("> first")
+                await engine.start(defined.nap, "2 days", id="second")
+                await seen.until(lambda: [line[:8] for line in seen.lines[3:5]] == ["  second", "> first "])
+
+    asyncio.run(test())
+
+
 def test_the_newest_run_stays_selected_until_somebody_moves(journal: Path) -> None:
     """So that nothing new is missed at the beginning; F follows again."""
 

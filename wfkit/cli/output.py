@@ -128,7 +128,11 @@ def near_place(where: str) -> str:
 
 def with_near_paths(text: str) -> str:
     """Return a text with the paths in it that lie below as they are written from here."""
-    return text.replace(f"{Path.cwd()}/", "")
+    try:
+        here = Path.cwd()
+    except OSError:  # it has been deleted
+        return text
+    return text.replace(f"{here}/", "")
 
 
 def visible(text: str) -> str:

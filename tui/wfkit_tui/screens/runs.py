@@ -98,7 +98,7 @@ class RunsScreen(Frame):
         self._draw_feed()
         self.ui.told.subscribe(self, self._hear)
         self.ui.struck.subscribe(self, self._tell_strikes)
-        self.table.follow = True  # until somebody moves
+        self.table.follow = True  # until somebody moves, or does something
         self.table.sorted_by = _SORTED[self._sort]
         self.table.focus()
 
@@ -235,6 +235,7 @@ class RunsScreen(Frame):
 
     def on_table_opened(self, event: Table.Opened) -> None:
         if (run := self.table.selected) is not None:
+            self._stay()
             self.app.push_screen(DetailScreen(self.backend, run.id, self._look.page_of(run.id)))
 
     def action_mark(self) -> None:
@@ -319,17 +320,26 @@ class RunsScreen(Frame):
 
     # -- what changes runs ---------------------------------------------------------------------------------------------
 
+    def _stay(self) -> None:
+        """From now on, keep the run selected that is: something is done with it, and more may be."""
+        self.table.follow = False
+        self.draw_frame()
+
     def action_start(self) -> None:
+        self._stay()
         acting.start(self)
 
     def action_send(self) -> None:
         if (run := self.table.selected) is not None:
+            self._stay()
             acting.send(self, run)
 
     def action_cancel(self) -> None:
+        self._stay()
         acting.stop(self, "cancel", self.meant, self._unmark)
 
     def action_terminate(self) -> None:
+        self._stay()
         acting.stop(self, "terminate", self.meant, self._unmark)
 
     def _columns(self) -> list[Column[RunState]]:
