@@ -186,6 +186,20 @@ def test_what_the_engine_refuses_is_told_in_the_form(journal: Path) -> None:
     asyncio.run(test())
 
 
+def test_the_form_shows_the_fields_of_the_types(journal: Path) -> None:
+    """Of a parameter that is an object, somebody has to know what to write."""
+
+    async def test() -> None:
+        async with engine_on(journal), looking(journal) as seen:
+            await seen.until("● live")
+            await seen.press("s")
+            await seen.until("Start which workflow?")
+            await choose(seen, "pay(")
+            await seen.until('Order: id: str, amount: Decimal, card: str = "visa"')
+
+    asyncio.run(test())
+
+
 def test_send_begins_with_the_signal_that_the_run_waits_for(journal: Path) -> None:
     """The payload is JSON; the run takes it."""
 

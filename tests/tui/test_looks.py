@@ -167,6 +167,23 @@ def test_a_table_draws_only_what_is_seen() -> None:
     asyncio.run(test())
 
 
+def test_a_place_that_is_cut_keeps_its_line() -> None:
+    """The end of a path says more than its beginning."""
+
+    class OneTable(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Table([Column[str]("WHERE", str, cut=True, tail=True)], str)
+
+    async def test() -> None:
+        async with OneTable().run_test(size=(20, 5)) as pilot:
+            table = pilot.app.query_one(Table)
+            table.show(["fixtures/shop/workflows.py:29"])
+            await pilot.pause()
+            assert table.render_line(1).text.rstrip().endswith("…workflows.py:29")
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("width", [1, 5, 9, 40])
 def test_a_text_is_wrapped_however_narrow_the_screen(width: int) -> None:
     """Every letter is shown, and it comes to an end."""

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from wfkit.cli.output import Column, fit, visible
+from wfkit.cli.output import Column, cut_in_front, fit, visible
 from wfkit_tui import keys
 from wfkit_tui.drawing import Line, Piece, cells, fitted, strip_of
 from wfkit_tui.widgets.drawn import Drawn
@@ -147,6 +147,7 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
                 self._measure([row])
                 if self._widths is None:
                     self.refresh()
+            text = cut_in_front(text, size, column)
             pieces += [Piece(fitted(text, size, right=column.right), colour or ""), Piece(" " * GAP)]
         return pieces
 
