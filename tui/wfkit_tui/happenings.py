@@ -16,6 +16,7 @@ from wfkit.core.commands import (
     Command,
     CompleteRun,
     FailRun,
+    Failure,
     RegisterUndo,
     ReleaseUndos,
     RunStep,
@@ -117,11 +118,11 @@ def _entry(entry: Entry, name: str) -> tuple[str, str]:
             return f"{name} attempt {entry.attempt} started", ""
         case AttemptFailed():
             wait = spell(max(entry.due - entry.t, 0))
-            return f"✗ {name} attempt {entry.attempt}: {error_text(entry.error)}, again in {wait}", "retrying"
+            return f"✗ {name} attempt {entry.attempt}: {_first_line(entry.error)}, again in {wait}", "retrying"
         case StepCompleted():
             return f"✓ {name} {_short(entry.value)}", "completed"
         case StepFailed():
-            return f"✗ {name} failed: {error_text(entry.error)}", "failed"
+            return f"✗ {name} failed: {_first_line(entry.error)}", "failed"
         case TimerFired():
             return "timer fired", ""
         case SignalReceived():
@@ -151,7 +152,7 @@ def _caused(commands: tuple[Command, ...]) -> Iterator[Piece]:
             case CompleteRun():
                 yield Piece("  ✓ completed", "bold green")
             case FailRun():
-                yield Piece(f"  ✗ failed: {error_text(command.error)}", "bold red")
+                yield Piece(f"  ✗ failed: {_first_line(command.error)}", "bold red")
             case CancelRun():
                 yield Piece("  ⊘ cancelled", "bold yellow")
             case _ if not isinstance(command, _UNTOLD):
@@ -162,6 +163,10 @@ def _caused(commands: tuple[Command, ...]) -> Iterator[Piece]:
     if asked:
         more = f" and {len(asked) - 3:,} more" if len(asked) > 3 else ""
         yield Piece(f"  → {', '.join(asked[:3])}{more}", "dim")
+
+
+def _first_line(error: Failure | None) -> str:
+    return error_text(error).partition("\n")[0]
 
 
 def _short(value: msgspec.Raw) -> str:
