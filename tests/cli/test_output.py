@@ -173,6 +173,9 @@ def test_a_bar_begins_and_ends_in_proportion() -> None:
     assert bar(span, 0, 20 * SECOND, 0, 20) == " " * 10 + "██✗██"
     span.outcome = "retrying"
     assert bar(span, 0, 20 * SECOND, 0, 20) == " " * 10 + "██✗░░"
+    span = Span("step", "charge", 0, 10 * SECOND, "failed")
+    span.attempts = [Attempt(1, SECOND, Failure("E"), 4 * SECOND), Attempt(2, 5 * SECOND, Failure("E"), None)]
+    assert bar(span, 0, 10 * SECOND, 0, 10) == "█✗░░█✗████", "the time between two attempts is no work"
     waiting = Span("timer", "2 days", 0, None, "waiting")
     assert bar(waiting, 0, 20 * SECOND, 20 * SECOND, 10) == "░" * 10
 

@@ -106,7 +106,7 @@ def test_an_app_that_does_not_import_shows_the_frames_of_its_author(wfkit: Wfkit
     (folder / "broken.py").write_text("def load():\n    return {}['key']\n\nload()\n", encoding="utf-8")
     answer = wfkit("run", "broken.py:pay", ORDER)
     assert answer.status == 2
-    assert "broken.py does not import: KeyError: 'key'" in answer.err
+    assert "broken.py does not import: broken.py:2 KeyError: 'key'" in answer.err
     assert "broken.py:2 in load: return {}['key']" in answer.err
     assert "wfkit/" not in answer.err.replace("wfkit/broken", "")
     assert len(answer.err.splitlines()) <= 6

@@ -11,8 +11,9 @@ import pytest
 from msgspec import Raw
 
 from tests.cli.conftest import APP, Wfkit, call_in
+from wfkit.cli.output import local
 from wfkit.cli.runs.why import about
-from wfkit.core.commands import Failure, RetryPolicy, RunStep
+from wfkit.core.commands import Failure, RetryPolicy, RunStep, StartTimer
 from wfkit.core.entries import AttemptFailed, Record, RunStarted
 from wfkit.replay.explain import explain
 
@@ -145,11 +146,25 @@ def test_the_reasons_are_data_as_well(filled: Wfkit) -> None:
 def test_times_are_those_of_where_one_is(filled_folder: Path) -> None:
     """To the second; JSON has them in full, in UTC."""
     wfkit = call_in(filled_folder)
-    (since,) = re.findall(r"since +\S+ ago \((.*)\)", wfkit("runs", "why", "parcel-1", TZ="UTC").out)
-    (there,) = re.findall(r"since +\S+ ago \((.*)\)", wfkit("runs", "why", "parcel-1", TZ="Asia/Tokyo").out)
-    assert datetime.fromisoformat(there) - datetime.fromisoformat(since) == timedelta(hours=9)
     (reason,) = wfkit("runs", "why", "parcel-1", "--json", TZ="Asia/Tokyo").json["reasons"]
-    assert reason["since"][:19].replace("T", " ") == since
+    since = datetime.fromisoformat(reason["since"])
+    for place, hours in (("UTC", 0), ("Asia/Tokyo", 9)):
+        told = wfkit("runs", "why", "parcel-1", TZ=place).out
+        assert re.search(rf"since +\S+ ago \(.*{since + timedelta(hours=hours):%H:%M:%S}\)", told)
+
+
+def test_a_time_of_another_day_has_its_day() -> None:
+    """That of today is short."""
+    noon = round(datetime.fromisoformat("2026-05-04T12:00").timestamp() * 1e6)
+    assert local(noon, noon + 60_000_000) == "12:00:00"
+    assert local(noon, noon + 86_400_000_000) == "2026-05-04 12:00:00"
+
+
+def test_ages_are_told_by_the_clock_of_the_engine() -> None:
+    """Which chaos may have put forward: whoever asks says what time it is there."""
+    records = [Record(RunStarted(t=0, id="r", workflow="w", args=Raw(b"[]"), seed="0" * 32), (StartTimer(1, 9_000_000_000),))]
+    (facts,) = about(explain(records), {}, Path("j"), present=7_200_000_000)
+    assert "since 2h ago" in [f"{fact.label} {fact.text.partition(' (')[0]}" for fact in facts]
 
 
 def test_a_step_under_which_the_process_dies_says_why_it_waits() -> None:

@@ -64,7 +64,7 @@ def test_runs_of_a_workflow_that_is_gone_are_told_together(developer: Developer)
 
 WRONG = [
     ("x = = 1\n", "SyntaxError: invalid syntax"),
-    ("import sys; sys.exit(3)\n", "app.py does not import: SystemExit: 3"),
+    ("import sys; sys.exit(3)\n", "app.py does not import: app.py:1 SystemExit: 3"),
     ("import os; os._exit(3)\n", "importing the app ended its process: it ended with status 3"),
 ]
 

@@ -143,10 +143,15 @@ def test_a_blocked_time_is_a_span() -> None:
 
 
 def test_a_run_that_is_blocked_anew_is_not_blocked_twice() -> None:
-    """Each reason ends where the next one begins."""
+    """Each reason ends where the next one begins; the same one, found by the code that was saved next, goes on."""
     first, second = Blocked(t=10, at=2, cause=BROKEN, code="WF021"), Blocked(t=20, at=2, cause=BROKEN, code="WF029")
-    _, *told = spans([started(), note(first), note(second), note(Unblocked(t=30))])
-    assert [(span.name, times(span)) for span in told] == [("WF021", (10, 20)), ("WF029", (20, 30))]
+    again = Blocked(t=15, at=2, cause=Failure("ConnectionError", "504"), code="WF021")
+    _, *told = spans([started(), note(first), note(again), note(second), note(Unblocked(t=30))])
+    assert [(span.name, times(span), span.records) for span in told] == [
+        ("WF021", (10, 20), [2, 3, 4]),
+        ("WF029", (20, 30), [4, 5]),
+    ]
+    assert told[0].error is again.cause
 
 
 def test_what_is_open_at_the_end_of_the_run_ends_with_it() -> None:

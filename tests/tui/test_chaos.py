@@ -65,7 +65,7 @@ def hints(seen: Seen) -> list[str]:
 
 async def open_menu(seen: Seen) -> None:
     await seen.press("exclamation_mark")
-    await seen.until("Chaos: strike the engine now")
+    await seen.until("Chaos: inject a fault")
 
 
 def test_the_menu_kills_the_worker_and_the_feed_tells_of_recovery(tmp_path: Path) -> None:
@@ -81,13 +81,13 @@ def test_the_menu_kills_the_worker_and_the_feed_tells_of_recovery(tmp_path: Path
                 await open_menu(seen)
                 store = f" --store {engine.journal}"
                 assert hints(seen) == [f"$ wfkit chaos {fault}{store}" for fault in ("kill", "delay", "dup", "jump")]
-                assert "nothing strikes by itself: wfkit dev --chaos rough; 0 strikes so far" in seen.text
+                assert "0 faults so far; none are automatic: that is wfkit dev --chaos rough" in seen.text
                 await seen.press("k")
                 await seen.until("chaos  ⚡ killed the worker, process ")
                 await seen.until("chaos  ⚡ recovered ")
                 assert "1 run goes on" in seen.text
                 assert "⚡ 1" in seen.lines[0]
-                assert "Chaos: strike" not in seen.text
+                assert "Chaos: inject" not in seen.text
 
     asyncio.run(test())
 
@@ -103,7 +103,7 @@ def test_the_menu_puts_the_clock_forward_and_the_screens_go_with_it(tmp_path: Pa
                 await open_menu(seen)
                 await seen.press("j")
                 await seen.until("✓ completed")
-                await seen.until("⚡ 1 strike   clock +1h")
+                await seen.until("⚡ 1 fault   clock +1h")
                 engine.start("nap", "long", "1h30m")
                 await seen.until("in 1h29m")
                 await seen.press("6")
@@ -130,7 +130,7 @@ def test_the_menu_delivers_the_last_signal_of_the_selected_run_again(tmp_path: P
                 await open_menu(seen)
                 assert "d  Deliver the last signal that has a dedupe id again" in seen.text
                 await seen.press("escape")
-                await seen.until(lambda: "strike the engine" not in seen.text)
+                await seen.until(lambda: "inject a fault" not in seen.text)
                 await seen.press("down")
                 await seen.until("> one")
                 await open_menu(seen)
@@ -149,14 +149,14 @@ def test_what_cannot_be_is_told_in_the_menu(tmp_path: Path) -> None:
             async with looking(engine.journal, SMALL) as seen:
                 await seen.until("No runs yet")
                 await open_menu(seen)
-                assert "(Jump: the clock goes forward only with wfkit dev --ephemeral)" in seen.text
-                assert "by itself: kill:1h@7; 0 strikes so far" in seen.text
+                assert "(Jump: the clock can only be moved with wfkit dev --ephemeral)" in seen.text
+                assert "0 faults so far; automatic: kill:1h@7" in seen.text
                 await seen.press("j")
                 await seen.until("the clock can only be moved where the journal is deleted")
                 await seen.press("d")
                 await seen.until("none of the last 50 signals has a dedupe id")
                 await seen.press("escape")
-                await seen.until(lambda: "strike the engine" not in seen.text)
+                await seen.until(lambda: "inject a fault" not in seen.text)
 
     asyncio.run(test())
 
@@ -189,7 +189,7 @@ def test_an_engine_that_serves_for_real_has_no_menu(journal: Path) -> None:
             assert not any(one.binding.action == "chaos" and one.enabled for one in seen.app.screen.active_bindings.values())
             await seen.press("exclamation_mark")
             await seen.press("question_mark")
-            await seen.until("Esc leave")
+            await seen.until("Esc close")
             assert "Chaos" not in seen.text
 
     asyncio.run(test())
@@ -204,7 +204,7 @@ def test_the_logs_beside_wfkit_dev_tell_every_strike_once(tmp_path: Path) -> Non
                 await seen.until("● live")
                 await open_menu(seen)
                 await seen.press(fault)
-                await seen.until(f"⚡ {number} strike")
+                await seen.until(f"⚡ {number} fault")
             await seen.press("6")
             await seen.until(lambda: seen.text.count("chaos: recovered") == 2)
             await seen.until("● live")

@@ -70,18 +70,19 @@ def test_y_copies_the_json_and_upper_y_the_command(standing: Path) -> None:
 
 
 def test_what_lasts_is_told_anew_every_second(standing: Path) -> None:
-    """Beside the timeline too, which grows."""
+    """In the compact view, and beside it."""
 
-    def so_far(seen: Seen) -> str:
-        (line,) = [line for line in seen.lines if "so far" in line]
-        return line
+    def lasts(seen: Seen) -> list[str]:
+        return [line for line in seen.lines if line.startswith("> ") or "so far" in line]
 
     async def test() -> None:
         async with looking(standing) as seen:
             await opened(seen, "pack-7")
+            await seen.press("v", "j")
             await seen.until("so far")
-            first = so_far(seen)
-            await seen.until(lambda: so_far(seen) != first)
+            before = lasts(seen)
+            assert len(before) == 2
+            await seen.until(lambda: all(now != then for now, then in zip(lasts(seen), before, strict=True)))
 
     asyncio.run(test())
 
@@ -95,7 +96,7 @@ def test_brackets_lead_from_failure_to_failure(standing: Path) -> None:
             await seen.press("right_square_bracket")
             assert seen.selected("timeline").name == "charge"
             await seen.press("right_square_bracket")
-            await seen.until("no failure further on")
+            await seen.until("no more failures below")
             await seen.press("v", "v", "g", "right_square_bracket")
             assert seen.selected("all").what == "AttemptFailed"
             first = seen.table("all").cursor
@@ -141,11 +142,10 @@ def test_it_says_why_a_run_does_not_go_on_or_how_it_ended(standing: Path) -> Non
             for run, told in WHY.items():
                 seen.app.push_screen(DetailScreen(seen.app.backend, run))
                 await seen.until(f"‹ {run}")
-                page = seen.app.screen.query_one("#run", Page)
-                await seen.until(lambda run=run, page=page: run in page.text)  # type: ignore[misc]
-                words = " ".join(page.text.split())
-                for text in told:
-                    assert text in words, text
+                blocked, page = (seen.app.screen.query_one(f"#{id}", Page) for id in ("blocked", "run"))
+                await seen.until(lambda page=page: "records" in page.text)  # type: ignore[misc]
+                words = lambda blocked=blocked, page=page: " ".join(f"{blocked.text} {page.text}".split())  # noqa: E731
+                await seen.until(lambda told=told, words=words: all(text in words() for text in told))  # type: ignore[misc]
                 await seen.press("escape")
 
     asyncio.run(test())
@@ -210,9 +210,10 @@ def test_tab_leads_to_the_panes_and_their_text_is_copied(standing: Path) -> None
             await seen.press("tab", "tab", "y")
             assert "card 4242 is declined" in " ".join(seen.app.clipboard.split())
             await seen.press("z")
-            await seen.until(lambda: "timeline 1/4" not in seen.text)
+            await seen.until("zoomed")
             await seen.press("escape")
-            await seen.until("timeline 1/4")
+            await seen.until(lambda: "zoomed" not in seen.text)
+            assert "timeline 1/4" in seen.text
 
     asyncio.run(test())
 

@@ -11,9 +11,10 @@ from queue import SimpleQueue
 import pytest
 from msgspec import Raw
 
+from tests.cli import app as defined
 from tests.dev.developing import APP
-from tests.tui.conftest import SMALL, Seen, looking
-from wfkit.control.messages import StartRun, Strike
+from tests.tui.conftest import SMALL, Seen, engine_on, looking
+from wfkit.control.messages import ChaosFacts, StartRun, Strike
 from wfkit.dev.supervisor import News, Supervisor
 from wfkit.errors import EngineUnreachable
 from wfkit_tui import backend
@@ -62,15 +63,52 @@ def test_code_that_does_not_load_is_told_until_it_is_mended(tmp_path: Path) -> N
         async with beside_dev(tmp_path) as seen:
             await seen.until("app.py v1")
             save(tmp_path, APP + "\ndef broken(:\n")
-            await seen.until("▲ still running v1; fix and save: ")
+            line = APP.count("\n") + 2
+            await seen.until(f"▲ app.py:{line} SyntaxError: invalid syntax; still running v1")
             assert "● live" in seen.lines[0]
             await seen.press("6")
             await seen.until("refused  error[WF014]")
             await seen.press("1")
             save(tmp_path, APP.replace("v1", "v2"))
             await seen.until("app.py v2")
-            assert "fix and save" not in seen.text
+            assert "still running" not in seen.text
             await seen.until("app.py reloaded in")
+
+    asyncio.run(test())
+
+
+def test_quit_is_asked_first_since_the_engine_ends_with_the_screens(journal: Path) -> None:
+    """While runs are unfinished; of an engine that goes on nothing is asked."""
+
+    async def test() -> None:
+        async with engine_on(journal) as engine:
+            await engine.start(defined.nap, "2 days", id="napper")
+            for supervision, asks in ((Supervision(SimpleQueue()), True), (None, False)):
+                async with looking(journal, supervision=supervision) as seen:
+                    await seen.until("▶ 1 running")
+                    await seen.press("q")
+                    assert seen.app.is_running is asks
+                    if asks:
+                        await seen.until("1 unfinished run goes on at the next start")
+                        await seen.press("escape", "ctrl+c")
+                        await seen.until("Quit, and stop the engine?")
+                        await seen.press("ctrl+c")
+                        assert not seen.app.is_running
+
+    asyncio.run(test())
+
+
+def test_quit_says_that_an_ephemeral_journal_is_deleted(journal: Path) -> None:
+    """Its unfinished runs go on at no next start."""
+
+    async def test() -> None:
+        async with engine_on(journal) as engine:
+            await engine.start(defined.nap, "2 days", id="napper")
+            async with looking(journal, supervision=Supervision(SimpleQueue())) as seen:
+                await seen.until("▶ 1 running")
+                seen.app.chaos = ChaosFacts(profile="", jumps=True, ahead=0, strikes=0, struck=[])
+                await seen.press("q")
+                await seen.until("1 unfinished run is deleted: the journal is ephemeral")
 
     asyncio.run(test())
 

@@ -95,14 +95,14 @@ def test_where_there_is_room_the_run_stands_beside_the_list(
 
 
 def test_signals_show_what_they_carry(standing: Path) -> None:
-    """Beside the list, one member a line; another list is meant when it has the focus."""
+    """Beside the list; another list is meant when it has the focus."""
 
     async def test() -> None:
         async with looking(standing, LARGE) as seen:
             await seen.press("2")
-            await seen.until("with these fields")
+            await seen.until("order.packed, if it has these fields")
             await seen.press("tab")
-            await seen.until(' "order_id": "8"')
+            await seen.until(' {"order_id": "8"} ')
             await seen.press("y")
             assert seen.app.clipboard == '{"order_id":"8"}'
 

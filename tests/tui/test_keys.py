@@ -59,7 +59,7 @@ def test_keys_go_where_they_went_before_the_terminal_was_too_small(standing: Pat
             await seen.until("> napper")
             focused = seen.app.screen.focused
             await seen.pilot.resize_terminal(50, 12)
-            await seen.until("make me bigger")
+            await seen.until("terminal too small")
             assert "napper" not in seen.text
             assert "Runs" not in seen.text
             await seen.pilot.resize_terminal(80, 24)

@@ -7,15 +7,19 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
 from textual.app import App, ComposeResult
+from textual.color import Color
 
 from tests.tui.conftest import LARGE, Seen, looking
 from wfkit.cli.output import Column
 from wfkit.cli.statuses import LOOKS
 from wfkit_tui import keys
 from wfkit_tui.app import guessed_theme
-from wfkit_tui.drawing import to_ascii
+from wfkit_tui.drawing import Harmless, Piece, json_lines, strip_of, to_ascii
 from wfkit_tui.screens.report import wrapped
 from wfkit_tui.widgets.table import Table
 
@@ -25,8 +29,8 @@ def colours(seen: Seen) -> set[str]:
     found = set()
     for strip in seen.app.screen._compositor.render_strips():
         background = seen.app.screen.background_colors[1]
-        for line_filter in seen.app._filters:
-            strip = strip.apply_filter(line_filter, background) if line_filter.enabled else strip  # noqa: PLW2901
+        for line_filter in seen.app.get_line_filters():
+            strip = strip.apply_filter(line_filter, background)  # noqa: PLW2901
         for segment in strip:
             if segment.style is not None:
                 found |= {str(colour.name) for colour in (segment.style.color, segment.style.bgcolor) if colour is not None}
@@ -76,7 +80,7 @@ def test_in_ascii_every_character_is_ascii(standing: Path) -> None:
     async def test() -> None:
         async with looking(standing, LARGE, ascii=True) as seen:
             await seen.until("napper")
-            (ascii,) = seen.app._filters[-1:]
+            ascii = seen.app.get_line_filters()[-1]
             for key in [*(key for key, _, _ in keys.SCREENS), "1", "enter", "question_mark"]:
                 await seen.press(key)
                 await seen.pilot.pause(0.1)
@@ -86,11 +90,27 @@ def test_in_ascii_every_character_is_ascii(standing: Path) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "a\rb", "\x1b]0;TITLE\x07", "\u202e"])
+def test_nothing_that_a_terminal_obeys_reaches_it(text: str) -> None:
+    """In a line that is drawn here it is written out; from a widget of Textual's it is left out, in as many cells."""
+    drawn = strip_of([Piece(f"<{text}>")], 20, Style())
+    assert drawn.text.isprintable()
+    assert drawn.cell_length == 20
+    (left,) = Harmless().apply([Segment(f"<{text}>")], Color(0, 0, 0))
+    assert re.search(r"[\x00-\x1f\x7f-\x9f]", left.text) is None
+    assert cell_len(left.text) == cell_len(f"<{text}>")
+
+
 def test_signs_have_one_cell_and_differ_in_ascii_too() -> None:
     """So that columns stand, and no two statuses look the same."""
     signs = [to_ascii(one.sign) for one in LOOKS.values()]
     assert len(set(signs)) == len(LOOKS)
     assert all(cell_len(one.sign) == 1 for one in LOOKS.values())
+
+
+def test_letters_with_accents_lose_them_in_ascii() -> None:
+    """So that names stay names; of what has no likeness the cells are kept."""
+    assert to_ascii("Ünïcode Łódź 日 e\u0301") == "Unicode ?odz ?? e"
 
 
 @pytest.mark.parametrize("size", [(80, 24), LARGE])
@@ -147,9 +167,45 @@ def test_a_table_draws_only_what_is_seen() -> None:
     asyncio.run(test())
 
 
+def test_a_place_that_is_cut_keeps_its_line() -> None:
+    """The end of a path says more than its beginning."""
+
+    class OneTable(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Table([Column[str]("WHERE", str, cut=True, tail=True)], str)
+
+    async def test() -> None:
+        async with OneTable().run_test(size=(20, 5)) as pilot:
+            table = pilot.app.query_one(Table)
+            table.show(["fixtures/shop/workflows.py:29"])
+            await pilot.pause()
+            assert table.render_line(1).text.rstrip().endswith("…workflows.py:29")
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("width", [1, 5, 9, 40])
 def test_a_text_is_wrapped_however_narrow_the_screen(width: int) -> None:
     """Every letter is shown, and it comes to an end."""
     lines = list(wrapped([("  a story of long_words", ""), ("", ""), ("end", "")], width))
     letters = "".join(piece.text for line in lines for piece in line).replace(" ", "")
     assert letters == "astoryoflong_wordsend"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (60, ['{"id": "o-1", "items": [{"name": "lamp"}], "price": 1e400}']),
+        (30, ["{", '  "id": "o-1",', '  "items": [{"name": "lamp"}],', '  "price": 1e400', "}"]),
+        (20, ["{", '  "id": "o-1",', '  "items": [', '    {"name": "lamp"}', "  ],", '  "price": 1e400', "}"]),
+    ],
+)
+def test_what_fits_in_a_line_of_json_stands_in_one(width: int, shown: list[str]) -> None:
+    """And each value stays as it was written."""
+    value = Raw(b'{"id":"o-1","items":[{"name":"lamp"}],"price":1e400}')
+    assert ["".join(piece.text for piece in line) for line in json_lines(value, "", width)] == shown
+
+
+def test_json_of_any_depth_is_shown() -> None:
+    """There is no room to move each level further to the right for ever."""
+    assert len(json_lines(Raw(b"[" * 900 + b"]" * 900), " ", 80)) == 2 * 900 - 1

@@ -43,30 +43,47 @@ def test_the_header_tells_store_engine_and_counts(standing: Path) -> None:
 
 
 def test_a_run_that_starts_elsewhere_appears_and_the_selected_one_stays_selected(journal: Path) -> None:
-    """New runs come in above; the cursor stays on its run, not on its line."""
+    """New runs come in above, and are seen; the cursor stays on its run, not on its line."""
 
     async def test() -> None:
         async with engine_on(journal) as engine:
             await engine.start(defined.nap, "2 days", id="first")
             async with looking(journal) as seen:
                 await seen.until("> first")
+                await seen.press("j")
                 await engine.start(defined.nap, "2 days", id="second")
-                await seen.until("second")
+                await seen.until(lambda: [line[:8] for line in seen.lines[3:5]] == ["  second", "> first "])
                 assert seen.selected("runs").id == "first"
-                assert [line[:8] for line in seen.lines[3:5]] == ["  second", "> first "]
 
     asyncio.run(test())
 
 
-def test_following_keeps_the_newest_run_selected(journal: Path) -> None:
-    """F follows; a step down leaves it."""
+@pytest.mark.parametrize("key", ["enter", "s", "c"])
+def test_a_run_stays_selected_once_something_is_done_with_it(journal: Path, key: str) -> None:
+    """Whatever starts then: the next key is meant for the same run."""
 
     async def test() -> None:
         async with engine_on(journal) as engine:
             await engine.start(defined.nap, "2 days", id="first")
             async with looking(journal) as seen:
                 await seen.until("> first")
-                await seen.press("F")
+                await seen.press(key)
+                await seen.press("escape")
+                await seen.until("> first")
+                await engine.start(defined.nap, "2 days", id="second")
+                await seen.until(lambda: [line[:8] for line in seen.lines[3:5]] == ["  second", "> first "])
+
+    asyncio.run(test())
+
+
+def test_the_newest_run_stays_selected_until_somebody_moves(journal: Path) -> None:
+    """So that nothing new is missed at the beginning; F follows again."""
+
+    async def test() -> None:
+        async with engine_on(journal) as engine:
+            await engine.start(defined.nap, "2 days", id="first")
+            async with looking(journal) as seen:
+                await seen.until("> first")
                 assert "follows" in seen.lines[1]
                 await engine.start(defined.nap, "2 days", id="second")
                 await seen.until("> second")
@@ -75,6 +92,8 @@ def test_following_keeps_the_newest_run_selected(journal: Path) -> None:
                 await engine.start(defined.nap, "2 days", id="third")
                 await seen.until("  third")
                 assert seen.selected("runs").id == "first"
+                await seen.press("F")
+                await seen.until("> third")
 
     asyncio.run(test())
 
@@ -139,7 +158,7 @@ def test_a_filter_that_nothing_fits_says_so(standing: Path) -> None:
             await seen.until("family-1")
             await seen.press("slash")
             await seen.write("wf:nobody\n")
-            await seen.until("no run fits: wf:nobody")
+            await seen.until("no runs match: wf:nobody")
 
     asyncio.run(test())
 
@@ -155,18 +174,37 @@ def test_without_runs_it_says_how_to_start_one(journal: Path) -> None:
 
 
 def test_o_sorts_by_another_column(standing: Path) -> None:
-    """As `--sort` does on the command line, which Y copies."""
+    """As `--sort` does on the command line, which Y copies; the column that is sorted by shows it, and which way."""
 
     async def test() -> None:
         async with looking(standing) as seen:
             await seen.until("family-1")
-            await seen.press("o", "o")
-            await seen.until("by id")
+            assert "STARTED ▼" in seen.lines[2]
+            await seen.press("o")
+            await seen.until("UPDATED ▼")
+            assert "STARTED" not in seen.lines[2]
+            await seen.press("o")
+            await seen.until("RUN ▲")
             await seen.until(lambda: seen.table("runs").rows[0].id == "batch-30")
             ids = [run.id for run in seen.table("runs").rows]
             assert ids == sorted(ids)
             await seen.press("Y")
             assert seen.app.clipboard == f"wfkit runs --sort id --store {standing}"
+
+    asyncio.run(test())
+
+
+def test_an_open_run_shows_at_once_what_the_list_knew_of_it(standing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the engine has answered."""
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await seen.until("─ napper nap")
+            never = asyncio.Event()
+            monkeypatch.setattr(seen.app.backend, "ask", lambda _: never.wait())
+            await seen.press("enter")
+            await seen.until("‹ napper  nap  ⊘ cancelled")
+            assert "no more naps" in seen.text
 
     asyncio.run(test())
 
@@ -215,16 +253,20 @@ def test_the_preview_shows_the_selected_run(standing: Path) -> None:
 
 
 def test_z_zooms_the_pane_and_back(standing: Path) -> None:
-    """The list alone, then everything again."""
+    """The list alone, below the bars that say where one is and how to get back; then everything again."""
 
     async def test() -> None:
         async with looking(standing) as seen:
             await seen.until("─ napper nap")
-            await seen.press("z")
-            await seen.until(lambda: "─ napper nap" not in seen.text)
-            assert "> napper" in seen.text
-            await seen.press("z")
-            await seen.until("─ napper nap")
+            for back in ("z", "escape"):
+                await seen.press("z")
+                await seen.until(lambda: "─ napper nap" not in seen.text)
+                assert "> napper" in seen.text
+                assert "● live" in seen.lines[0]
+                assert "zoomed, z leaves" in seen.lines[1]
+                await seen.press(back)
+                await seen.until("─ napper nap")
+                assert "zoomed" not in seen.text
 
     asyncio.run(test())
 
@@ -248,9 +290,9 @@ def test_a_terminal_that_is_too_small_is_told_so(standing: Path) -> None:
 
     async def test() -> None:
         async with looking(standing, (50, 12)) as seen:
-            await seen.until("make me bigger")
+            await seen.until("terminal too small")
             await seen.pilot.resize_terminal(80, 24)
             await seen.until("> napper")
-            assert "make me bigger" not in seen.text
+            assert "terminal too small" not in seen.text
 
     asyncio.run(test())

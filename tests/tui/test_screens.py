@@ -14,7 +14,7 @@ from tests.cli import app as defined
 from tests.tui.conftest import LARGE, SMALL, engine_on, looking, order
 from wfkit_tui import keys
 
-SHOWS = {"1": "> napper", "2": "who waits", "3": "retry of ship", "4": "blocked runs", "5": "FIRST FINDING", "6": "INFO"}
+SHOWS = {"1": "> napper", "2": "waiting for", "3": "retry of ship", "4": "blocked runs", "5": "FIRST FINDING", "6": "INFO"}
 
 
 def test_a_digit_leads_to_each_screen_and_help_tells_its_keys(standing: Path) -> None:
@@ -37,9 +37,9 @@ def test_a_digit_leads_to_each_screen_and_help_tells_its_keys(standing: Path) ->
                 await seen.press("question_mark")
                 await seen.until("this screen" if key in "1256" else "this pane")
                 await seen.press("G")
-                await seen.until("Quit; the engine goes on")
+                await seen.until("Copy the equivalent command")
                 await seen.press("escape")
-                assert "Quit; the engine" not in seen.text
+                assert "Copy the equivalent" not in seen.text
 
     asyncio.run(test())
 
@@ -134,6 +134,8 @@ def test_simulations_lists_reports_and_opens_one(standing: Path) -> None:
         async with looking(standing) as seen:
             await seen.press("5")
             await seen.until("✗ fails")
+            await seen.press("Y")
+            await seen.until("no command shows this")
             assert "✓ holds" in seen.text
             assert "? unreadable" in seen.text
             reports = seen.table("reports")
@@ -144,7 +146,9 @@ def test_simulations_lists_reports_and_opens_one(standing: Path) -> None:
             assert "✓ 6" in crashed
             assert "[✗ 3/7]" in crashed
             assert any(line.startswith(" fail ") and "✓ 8" in line for line in seen.lines)
-            assert any(line.startswith(" fault") and "charge" in line and re.search(r"\+\d+ ✓", line) for line in seen.lines)
+            (head,) = [line for line in seen.lines if line.startswith(" fault at")]
+            assert "charge" in head
+            assert re.search(r"\d+ more ✓", head)
             assert "why: the key is new each time" in seen.text
             await seen.press("n")
             await seen.until("finding 2 of 2")
@@ -177,15 +181,18 @@ def test_a_report_that_is_written_while_it_is_looked_is_listed(journal: Path) ->
 
 
 def test_the_palette_offers_screens_and_what_the_screen_can_do(standing: Path) -> None:
-    """And nothing that it cannot."""
+    """In a line each, what the screen does first; and nothing that it cannot."""
 
     async def test() -> None:
         async with looking(standing) as seen:
             await seen.until("> napper")
             await seen.press("colon")
             await seen.until("Search for commands")
+            await seen.until("q      Quit")
+            offered = [line.split()[0] for line in seen.lines[8:] if line.strip()]
+            assert offered[:4] == ["Enter", "/", "s", "e"]
             await seen.write("timers")
-            await seen.until("Go to this screen (3)")
+            await seen.until("3      Go to Timers")
             await seen.pilot.pause(0.3)
             await seen.press("enter")
             await seen.until("retry of ship")
@@ -201,7 +208,7 @@ def test_a_key_in_the_footer_can_be_clicked(standing: Path) -> None:
 
     async def test() -> None:
         async with looking(standing) as seen:
-            await seen.until("X Terminate ? Help")
+            await seen.until("c Cancel ? Help")
             footer = seen.lines[-1]
             assert footer.endswith("^p Palette ")
             await seen.pilot.click(offset=(footer.index("? Help") + 2, SMALL[1] - 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Raw
@@ -24,11 +24,13 @@ ACTIONS = frozenset({"start", "send", "publish", "cancel", "terminate"})
 """Actions of keys that an engine is needed for."""
 
 
-def stop(screen: Frame, verb: Literal["cancel", "terminate"], runs: Sequence[RunState]) -> None:
-    """Ask whether to stop runs, those that have not ended."""
+def stop(
+    screen: Frame, verb: Literal["cancel", "terminate"], runs: Sequence[RunState], then: Callable[[], None] = lambda: None
+) -> None:
+    """Ask whether to stop runs, those that have not ended; `then` is called if that was done."""
     going = list(dict.fromkeys(run.id for run in runs if not run.finished))
     if going:
-        screen.app.push_screen(StopDialog(screen.backend, verb, going))
+        screen.app.push_screen(StopDialog(screen.backend, verb, going), lambda done: then() if done else None)
     else:
         screen.notify("it has ended already" if len(runs) == 1 else "they have ended already", severity="warning")
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, SystemCommand
-from textual.filter import NoColor
-from textual.screen import Screen
+from textual.app import App
+from textual.filter import LineFilter, NoColor
 from textual.signal import Signal
 
 from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, LogLine, Struck
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend, Found, Lost
 from wfkit_tui.dialogs.help import HelpDialog
-from wfkit_tui.drawing import Ascii
+from wfkit_tui.dialogs.quit import QuitDialog
+from wfkit_tui.drawing import Ascii, Harmless
+from wfkit_tui.palette import Offers
 from wfkit_tui.refresher import Refresher
 from wfkit_tui.screens.code import CodeScreen
 from wfkit_tui.screens.frame import COLUMNS_MIN, ROWS_MIN, Frame
@@ -34,14 +35,19 @@ from wfkit_tui.supervision import STARTED, Supervision
 if TYPE_CHECKING:
     from wfkit.dev.supervisor import News
 
-PAINTS_PER_SECOND = 4
-PAINTS_PER_SECOND_FAR = 3
+PAINTS_PER_SECOND = 3
+PAINTS_PER_SECOND_FAR = 2
 """Over ssh."""
 RATE_SECONDS = 5.0
 """Over so long the rate of entries is taken."""
-WIDTHS: list[tuple[int, str]] | None = [(0, "-tiny"), (COLUMNS_MIN, "-slim"), (80, "-narrow"), (100, "-middle"), (140, "-wide")]
-HEIGHTS: list[tuple[int, str]] | None = [(0, "-flat"), (ROWS_MIN, "-low"), (22, "-normal"), (36, "-high")]
+WIDTHS: list[tuple[int, str]] = [(0, "-tiny"), (COLUMNS_MIN, "-slim"), (80, "-narrow"), (100, "-middle"), (140, "-wide")]
+HEIGHTS: list[tuple[int, str]] = [(0, "-flat"), (ROWS_MIN, "-low"), (22, "-normal"), (36, "-high")]
 """Classes of the style sheets, by the size of the terminal."""
+STYLES: list[str | PurePath] = [
+    "app.tcss",
+    *(f"screens/{name}.tcss" for name in ("runs", "signals", "timers", "code", "simulations", "logs", "detail")),
+]
+"""All at once: a sheet that comes with its screen makes Textual read every other one anew."""
 SCREENS: dict[str, type[Frame]] = {
     "runs": RunsScreen,
     "signals": SignalsScreen,
@@ -50,6 +56,9 @@ SCREENS: dict[str, type[Frame]] = {
     "simulations": SimulationsScreen,
     "logs": LogsScreen,
 }
+
+
+UNFINISHED = ("running", "blocked")
 
 
 class WfkitApp(App[None]):
@@ -63,8 +72,9 @@ class WfkitApp(App[None]):
     """
 
     TITLE = "wfkit"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = STYLES
     BINDINGS = keys.EVERYWHERE
+    COMMANDS: ClassVar = {Offers}
     DEFAULT_MODE = "runs"
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
@@ -76,9 +86,9 @@ class WfkitApp(App[None]):
         plain = bool(os.environ.pop("NO_COLOR", ""))
         super().__init__()
         self.theme = f"ansi-{theme}"
-        if plain:
-            self.no_color = True
-            self._filters.append(NoColor())
+        self.no_color = plain
+        self._last = [Harmless(), *([NoColor()] if plain else []), *([Ascii()] if ascii else [])]
+        """What every line goes through at last."""
         self.backend = backend
         self.supervision = supervision
         self.counts: dict[str, int] = {}
@@ -102,10 +112,15 @@ class WfkitApp(App[None]):
         self._counted = 0
         self._count = Refresher(self, self._read_counts, pause=1.0, tell=lambda _: None)
         self._strikes = Refresher(self, self._read_chaos, pause=0.5, tell=lambda _: None)
+        self._facts = Refresher(self, backend.read_facts, pause=2.0, tell=lambda _: None)
         for name, screen in SCREENS.items():
             self.add_mode(name, partial(screen, backend))
-        if ascii:
-            self._filters.append(Ascii())  # there is no public way, and each widget would have to know otherwise
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *self._last]
+
+    def delay_update(self, delay: float = 0.0) -> None:
+        """Paint at once: Textual would wait for 50 ms, to hide how a screen comes together that is shown for the first time."""
 
     def on_mount(self) -> None:
         far = "SSH_CONNECTION" in os.environ
@@ -114,24 +129,10 @@ class WfkitApp(App[None]):
         self.run_worker(self._follow())
         self._count.ask()
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Yield what the palette offers: the screens, what the keys of this screen do, themes."""
-        for key, name, title in keys.SCREENS:
-            yield SystemCommand(title, f"Go to this screen ({key})", lambda name=name: self.action_go(name))
-        offered = set()
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            known = binding.action.startswith(("app.", "screen.", "go(", "move(", "page(", "command_palette")) or binding.system
-            if known or not active.enabled or not binding.description or binding.action in offered:
-                continue
-            offered.add(binding.action)
-            key = self.get_key_display(binding)
-            yield SystemCommand(
-                binding.description,
-                f"Key {key}",
-                lambda node=active.node, action=binding.action: self.run_worker(self.run_action(action, node)),
-            )
-        yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
+    def size_classes(self) -> Iterator[str]:
+        """Yield the classes that a screen has by the size of the terminal."""
+        for cells, classes in ((self.size.width, WIDTHS), (self.size.height, HEIGHTS)):
+            yield max((least, name) for least, name in classes if least <= cells)[1]
 
     def action_go(self, name: str) -> None:
         """Go to one of the screens that have a digit."""
@@ -153,8 +154,16 @@ class WfkitApp(App[None]):
             acting.chaos(self.screen)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what works: faults are for the engine of `wfkit dev`."""
-        return action != "chaos" or (self.backend.facts is not None and self.backend.facts.chaos)
+        """Offer only what works: faults are for the engine of `wfkit dev`. What does not is None: its key says why."""
+        return True if action != "chaos" or (self.backend.facts is not None and self.backend.facts.chaos) else None
+
+    async def action_quit(self) -> None:
+        """Leave the screens. The engine of `wfkit dev` ends with them, so that is asked first if runs are unfinished."""
+        unfinished = sum(self.counts.get(status, 0) for status in UNFINISHED)
+        if self.supervision is None or not unfinished or isinstance(self.screen, QuitDialog):
+            self.exit()
+        else:
+            self.push_screen(QuitDialog(unfinished, kept=self.chaos is None or not self.chaos.jumps))
 
     def action_help(self) -> None:
         """Tell the keys of the screen and of the pane that has the focus."""
@@ -188,6 +197,7 @@ class WfkitApp(App[None]):
             self.rate = 0.0
         self.ticks.publish(None)
         if self.backend.facts is not None:
+            self._facts.ask()
             if self.backend.facts.chaos:
                 self._strikes.ask()
             else:

@@ -83,16 +83,32 @@ class Backend:
             EngineUnreachable: only an engine can answer.
             WfkitError: why there is no answer.
         """
+        try:
+            return await self._ask_engine(request)
+        except EngineUnreachable:
+            if request.acts or self._engine is not None:
+                raise
+        return await asyncio.to_thread(_read, self.store, request)
+
+    async def read_facts(self) -> None:
+        """Read again what the engine says of itself: by now its disk may be full, or have room again.
+
+        Raises:
+            WfkitError: why there is no answer.
+        """
+        before = self.facts
+        if before is not None:
+            facts = await self._ask_engine(GetEngine())
+            if self.facts is before:
+                self.facts = facts
+
+    async def _ask_engine(self, request: Request[A]) -> A:
         number = next(self._numbers)
         self._asked[number] = time.monotonic()
         try:
             return await _apart(self._client().ask(request))
-        except EngineUnreachable:
-            if request.acts or self._engine is not None:
-                raise
         finally:
             del self._asked[number]
-        return await asyncio.to_thread(_read, self.store, request)
 
     async def news(self) -> AsyncIterator[News]:
         """Yield without end what an engine makes known, and when it is there and gone."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -33,10 +36,24 @@ Line: TypeAlias = Sequence[Piece]
 _NAME = re.compile(r' *"(?:[^"\\]|\\.)*"(?=: )')
 """The name of a member in JSON that has a line of its own."""
 
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_ROOM_MIN = 16
+"""Where there is less room than this, so deep inside, each value has a line of its own."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters of no width."""
+
 
 def strip_of(line: Line, width: int, base: Style) -> Strip:
-    """Return a line of exactly `width` cells."""
-    segments = [Segment(text, base + Style.parse(style)) for text, style in line]
+    """Return a line of exactly `width` cells; what would move the cursor in it is written out.
+
+    Pieces of one style become one segment, since a terminal is told the style of each.
+    """
+    whole = [*line, Piece(" " * (width - cells(line)))]
+    segments = [
+        Segment("".join(visible(text) for text, _ in pieces), base + Style.parse(style))
+        for style, pieces in groupby(whole, key=attrgetter("style"))
+    ]
     return Strip(segments).crop_extend(0, width, base)
 
 
@@ -86,15 +103,46 @@ def fact_lines(facts: Sequence[Fact], width: int) -> Iterator[Line]:
             yield [Piece(f" {label:<{label_width}}", "dim"), Piece(text[1:], fact.colour or "")]
 
 
-def json_lines(value: msgspec.Raw, indent: str) -> Sequence[Line]:
-    """Return the lines of a JSON value."""
-    text = msgspec.json.format(bytes(value), indent=2).decode()
-    return [_member(indent, line) for line in text.splitlines()]
+def json_lines(value: msgspec.Raw, indent: str, width: int) -> Sequence[Line]:
+    """Return the lines of a JSON value. What fits in a line stands in one."""
+    return [_member(indent, line) for line in _json_lines(bytes(value), max(width - len(indent), 1))]
+
+
+def _json_lines(value: bytes, width: int, beside: int = 0) -> Iterator[str]:
+    """Yield the lines of a value, beside which so many cells are taken where it stands in one line."""
+    whole = msgspec.json.format(value, indent=0).decode()
+    if cell_len(whole) + beside <= width or whole[:1] not in ("{", "[") or len(whole) == 2:
+        yield whole
+        return
+    if width < _ROOM_MIN:
+        yield from msgspec.json.format(value, indent=2).decode().splitlines()
+        return
+    named = whole[0] == "{"
+    members: list[tuple[str, msgspec.Raw]] = (
+        [(f"{msgspec.json.encode(name).decode()}: ", item) for name, item in _OBJECT.decode(value).items()]
+        if named
+        else [("", item) for item in _ARRAY.decode(value)]
+    )
+    yield whole[0]
+    for number, (name, item) in enumerate(members, 1):
+        comma = "," if number < len(members) else ""
+        first, *rest = _json_lines(bytes(item), width - 2, cell_len(name + comma))
+        *lines, last = [f"  {name}{first}", *(f"  {line}" for line in rest)]
+        yield from lines
+        yield last + comma
+    yield "}" if named else "]"
 
 
 def _member(indent: str, line: str) -> Line:
     name = _NAME.match(line)
     return [Piece(indent + line)] if name is None else [Piece(indent + name[0], "cyan"), Piece(line[name.end() :])]
+
+
+class Harmless(LineFilter):
+    """Leaves out what a terminal would obey: texts of users reach it through widgets of Textual's own, too."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [segment if segment.control else Segment(_CONTROLS.sub("", segment.text), segment.style) for segment in segments]
 
 
 class Ascii(LineFilter):
@@ -115,7 +163,8 @@ def to_ascii(text: str) -> str:
 def _one(char: str) -> str:
     if char.isascii():
         return char
-    return _ASCII.get(char, "?" * cell_len(char))
+    letter = unicodedata.normalize("NFKD", char)[0]  # of one that has an accent, the letter below it
+    return _ASCII.get(char) or (letter if letter.isascii() and cell_len(char) == 1 else "?" * cell_len(char))
 
 
 def _table(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from wfkit.core.commands import (
     Command,
     CompleteRun,
     FailRun,
+    Failure,
     RegisterUndo,
     ReleaseUndos,
     RunStep,
@@ -44,6 +45,7 @@ from wfkit.core.entries import (
 )
 from wfkit.core.state import PendingChild, PendingStep, RunState
 from wfkit.replay.explain import error_text, spell
+from wfkit_tui import ids
 from wfkit_tui.drawing import Line, Piece, clock_time
 
 _UNTOLD = (CancelTimer, RegisterUndo, ReleaseUndos, SetState, StopAwaiting)
@@ -101,7 +103,7 @@ def _line(event: FeedEvent, name: str) -> Line:
         return ()
     return [
         Piece(f" {clock_time(event.entry.t)}  ", "dim"),
-        Piece(f"{event.id or 'published'}  ", "bold"),
+        Piece(f"{ids.shown(event.id) if event.id else 'published'}  ", "bold"),
         Piece(words, LOOKS[status].colour if status else ""),
         *caused,
     ]
@@ -116,11 +118,11 @@ def _entry(entry: Entry, name: str) -> tuple[str, str]:
             return f"{name} attempt {entry.attempt} started", ""
         case AttemptFailed():
             wait = spell(max(entry.due - entry.t, 0))
-            return f"✗ {name} attempt {entry.attempt}: {error_text(entry.error)}, again in {wait}", "retrying"
+            return f"✗ {name} attempt {entry.attempt}: {_first_line(entry.error)}, again in {wait}", "retrying"
         case StepCompleted():
             return f"✓ {name} {_short(entry.value)}", "completed"
         case StepFailed():
-            return f"✗ {name} failed: {error_text(entry.error)}", "failed"
+            return f"✗ {name} failed: {_first_line(entry.error)}", "failed"
         case TimerFired():
             return "timer fired", ""
         case SignalReceived():
@@ -150,7 +152,7 @@ def _caused(commands: tuple[Command, ...]) -> Iterator[Piece]:
             case CompleteRun():
                 yield Piece("  ✓ completed", "bold green")
             case FailRun():
-                yield Piece(f"  ✗ failed: {error_text(command.error)}", "bold red")
+                yield Piece(f"  ✗ failed: {_first_line(command.error)}", "bold red")
             case CancelRun():
                 yield Piece("  ⊘ cancelled", "bold yellow")
             case _ if not isinstance(command, _UNTOLD):
@@ -161,6 +163,10 @@ def _caused(commands: tuple[Command, ...]) -> Iterator[Piece]:
     if asked:
         more = f" and {len(asked) - 3:,} more" if len(asked) > 3 else ""
         yield Piece(f"  → {', '.join(asked[:3])}{more}", "dim")
+
+
+def _first_line(error: Failure | None) -> str:
+    return error_text(error).partition("\n")[0]
 
 
 def _short(value: msgspec.Raw) -> str:

@@ -27,14 +27,15 @@ SCREENS = [
 EVERYWHERE: Keys = [
     *(_hidden(key, f"go('{name}')", title) for key, name, title in SCREENS),
     Binding("question_mark", "help", "Help", key_display="?"),
-    Binding("exclamation_mark", "chaos", "Chaos: strike the engine", key_display="!", show=False),
+    Binding("q", "quit", "Quit"),
+    _hidden("ctrl+c,ctrl+q", "quit", "Quit"),
+    Binding("exclamation_mark", "chaos", "Chaos: inject a fault", key_display="!", show=False),
     _hidden("ctrl+p,colon", "command_palette", "Palette"),
-    _hidden("q", "quit", "Quit; the engine goes on"),
 ]
 
 FRAME: Keys = [
     _hidden("y", "copy_value", "Copy the value"),
-    _hidden("Y", "copy_command", "Copy the command that shows this"),
+    _hidden("Y", "copy_command", "Copy the equivalent command"),
     _hidden("z", "zoom", "Zoom the pane, and back"),
     _hidden("tab", "app.focus_next", "To the next pane"),
     _hidden("shift+tab", "app.focus_previous", "To the pane before"),
@@ -42,6 +43,18 @@ FRAME: Keys = [
 """Of every screen that is no dialog."""
 
 BACK: Keys = [Binding("escape", "back", "Back", key_display="Esc")]
+
+DIALOG: Keys = [
+    *BACK,
+    _hidden("down", "app.focus_next", "To the next field"),
+    _hidden("up", "app.focus_previous", "To the field before"),
+]
+
+LINE: Keys = [
+    Binding("enter", "submit", "Apply", key_display="Enter"),
+    Binding("escape", "screen.leave_line", "Leave", key_display="Esc"),
+]
+"""Of the line in which one writes what is looked for."""
 
 MOVES: Keys = [
     _hidden("down,j", "move(1)", "Down"),
@@ -70,9 +83,9 @@ RUNS: Keys = [
     Binding("s", "start", "Start"),
     Binding("e", "send", "Send"),
     Binding("c", "cancel", "Cancel"),
-    Binding("X", "terminate", "Terminate"),
+    _hidden("X", "terminate", "Terminate"),
     _hidden("o", "sort", "Sort by the next column"),
-    _hidden("F", "follow", "Follow: keep the first run selected"),
+    _hidden("F", "follow", "Follow: keep the newest run selected"),
     _hidden("space", "mark", "Mark for cancel and terminate"),
     _hidden("escape", "unmark", "Take the marks off, then the filter"),
 ]
@@ -97,11 +110,13 @@ REPORT: Keys = [
     _hidden("N", "finding(-1)", "Previous finding"),
 ]
 
+QUIT: Keys = [Binding("enter", "leave", "Quit", key_display="Enter"), _hidden("q,ctrl+c", "leave", "Quit")]
+
 CHAOS: Keys = [
     Binding("k", "strike('kill')", "Kill the worker"),
     Binding("h", "strike('delay')", "Hold the next result of a step"),
     Binding("d", "strike('dup')", "Deliver a signal again"),
-    Binding("j", "strike('jump')", "Put the clock forward"),
+    Binding("j", "strike('jump')", "Move the clock forward"),
 ]
 
 LOGS: Keys = [Binding("F", "follow", "Follow")]

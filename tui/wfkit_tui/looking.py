@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from wfkit.control.messages import FeedEvent, GetRun
+from wfkit.control.messages import FeedEvent, GetRun, RunPage
 from wfkit.errors import UnknownRun
 from wfkit_tui.widgets.glance import Glance
 
@@ -24,8 +24,8 @@ class Look:
     def __init__(self, screen: Frame, run: Callable[[], str | None]) -> None:
         self._screen = screen
         self._run = run
-        self._unfinished = False
-        self._list = screen.refresher(self._read, pause=0.5)
+        self._page: RunPage | None = None
+        self._list = screen.refresher(self._read, pause=1.0)
 
     def ask(self, *, hurry: bool = False) -> None:
         """Read the run again; with `hurry` at once, since another one is selected."""
@@ -39,8 +39,12 @@ class Look:
 
     def tick(self) -> None:
         """Draw what depends on the time again."""
-        if self._unfinished:
+        if self._page is not None and not self._page.run.finished:
             self._screen.query_one(Glance).repaint()
+
+    def page_of(self, run: str) -> RunPage | None:
+        """Return a run as it was read last, if that was this one."""
+        return self._page if self._page is not None and self._page.run.id == run else None
 
     async def _read(self) -> None:
         run, glance = self._run(), self._screen.query_one(Glance)
@@ -53,5 +57,5 @@ class Look:
             page = await self._screen.backend.ask(GetRun(run=run))
         except UnknownRun:
             return  # it was only just started
-        self._unfinished = not page.run.finished
+        self._page = page
         glance.show(page)

@@ -25,7 +25,7 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, OwnStore
 from wfkit.cli.output import note, with_near_paths
-from wfkit.cli.ui import GROUP
+from wfkit.cli.ui import GROUP, Theme
 from wfkit.control.address import succession
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def dev(
     ] = False,
     no_tui: Annotated[bool, typer.Option("--no-tui", help="Print lines instead of showing screens.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="Show no character that is not ASCII on the screens.")] = False,
+    theme: Theme = None,
     chaos: Annotated[
         str,
         typer.Option(
@@ -101,7 +102,7 @@ def dev(
         if screens is None:
             asyncio.run(_dev(supervisor, folder))
         else:
-            _dev_beside(partial(screens, ascii=ascii), supervisor, journal)
+            _dev_beside(partial(screens, ascii=ascii, theme=theme or ""), supervisor, journal)
 
 
 def _parse_profile(text: str, ephemeral: bool) -> Profile:
@@ -177,7 +178,7 @@ def _dev_beside(screens: Screens, make: Callable[[Callable[[News], None]], Super
         supervising.add_done_callback(lambda _: settled.set())
         try:
             settled.wait()
-            if not supervising.done() and (status := screens(store, None, theme="", news=shown)):
+            if not supervising.done() and (status := screens(store, None, news=shown)):
                 raise typer.Exit(status)
         finally:
             begun.wait()

@@ -103,7 +103,10 @@ def paint_first_line(text: str) -> str:
 def _judge(error: Exception) -> tuple[int, str]:
     match error:
         case WfkitError():
-            return next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), NO), error.render()
+            from wfkit.cli.output import with_near_paths  # of all errors, only ours has paths of the user's code in it
+
+            status = next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), NO)
+            return status, with_near_paths(error.render())
         case Refused():
             return error.status, _told(str(error), error.help)
         case OSError() if error.filename is None and sys.stdout.closed is False and _is_of_stdout(error):

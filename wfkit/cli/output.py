@@ -69,9 +69,10 @@ def rfc3339(us: int) -> str:
     return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def local(us: int) -> str:
-    """Return a time for people: where they are, to the second."""
-    return datetime.fromtimestamp(us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def local(us: int, present: int) -> str:
+    """Return a time for people: where they are, to the second; of another day, the day as well."""
+    then, today = (datetime.fromtimestamp(one / 1e6).astimezone() for one in (us, present))
+    return then.strftime("%H:%M:%S" if then.date() == today.date() else "%Y-%m-%d %H:%M:%S")
 
 
 def moment(us: int | None) -> str | None:
@@ -79,9 +80,9 @@ def moment(us: int | None) -> str | None:
     return None if us is None else rfc3339(us)
 
 
-def ago(us: int) -> str:
+def ago(us: int, present: int | None = None) -> str:
     """Return `3m ago` for a moment in the past, in whole units."""
-    seconds = (now() - us) // 1_000_000
+    seconds = ((now() if present is None else present) - us) // 1_000_000
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
         if seconds >= size:
             return f"{seconds // size}{unit} ago"
@@ -127,7 +128,11 @@ def near_place(where: str) -> str:
 
 def with_near_paths(text: str) -> str:
     """Return a text with the paths in it that lie below as they are written from here."""
-    return text.replace(f"{Path.cwd()}/", "")
+    try:
+        here = Path.cwd()
+    except OSError:  # it has been deleted
+        return text
+    return text.replace(f"{here}/", "")
 
 
 def visible(text: str) -> str:

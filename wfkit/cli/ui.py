@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import entry_points
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -17,16 +17,20 @@ from wfkit.control.address import named_socket
 
 app = make_app()
 
+_INSTEAD = "without one every screen is a command: wfkit runs --watch"
 GROUP = "wfkit.screens"
 """The entry point by which the screens are found: they are a package above this one, which nothing here imports."""
 
 
+Theme: TypeAlias = Annotated[
+    Literal["dark", "light"] | None,
+    typer.Option("--theme", metavar="T", help="dark or light, as the terminal is; otherwise guessed.", show_default=False),
+]
+
+
 @app.command(cls=PlainCommand)
 def ui(
-    theme: Annotated[
-        Literal["dark", "light"] | None,
-        typer.Option("--theme", metavar="T", help="dark or light, as the terminal is; otherwise guessed.", show_default=False),
-    ] = None,
+    theme: Theme = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="Show no character that is not ASCII.")] = False,
     store: Store = DEFAULT_STORE,
     engine: Engine = None,
@@ -36,8 +40,10 @@ def ui(
     Without an engine they show what the journal holds. ? shows the keys; q leaves, and the engine goes on. Every screen is
     also a command: Y copies it.
     """
-    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)) or os.environ.get("TERM") == "dumb":
-        raise UsageError("the screens need a terminal", "in a pipe every screen is a command: wfkit runs --watch")
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError("the screens need a terminal that can move the cursor, and TERM is dumb", _INSTEAD)
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        raise UsageError("the screens need a terminal", _INSTEAD)
     if engine is not None:
         named_socket(engine)
     (screens,) = entry_points(group=GROUP)

@@ -126,11 +126,15 @@ def _module_of(path: Path) -> tuple[str, Path]:
 
 
 def _told(app: str, exc: BaseException) -> AppError:
-    """Return the error of an import, with the user's own frames."""
+    """Return the error of an import: first the place and what is wrong there, then the user's own frames."""
     frames = [
-        f"    {code.co_filename}:{line} in {code.co_name}: {linecache.getline(code.co_filename, line).strip()}"
+        (f"{code.co_filename}:{line}", f"in {code.co_name}: {linecache.getline(code.co_filename, line).strip()}")
         for frame, line in traceback.walk_tb(exc.__traceback__)
         if not is_internal(code := frame.f_code) and "importlib" not in code.co_filename
     ]
     told = "".join(traceback.format_exception_only(exc)).strip()
-    return AppError("\n".join([f"{app} does not import: {told}", *frames[-4:]]))
+    if isinstance(exc, SyntaxError) and exc.filename is not None:
+        _, *source, last = told.split("\n")  # of which the first line is the place
+        return AppError("\n".join([f"{app} does not import: {exc.filename}:{exc.lineno} {last}", *source]))
+    at = f"{frames[-1][0]} " if frames else ""
+    return AppError("\n".join([f"{app} does not import: {at}{told}", *(f"    {place} {what}" for place, what in frames[-4:])]))

@@ -186,9 +186,7 @@ class _Reading:
             case CancelRequested():
                 self._add(Span("cancel", "timeout" if entry.timeout else entry.reason, t, t, "completed"), seq)
             case Blocked():
-                if self._blocked is not None and self._blocked.until is None:
-                    self._end(self._blocked, seq, t, "completed")  # other code, and it is blocked for another reason
-                self._blocked = self._add(Span("blocked", entry.code, t, None, "blocked", error=entry.cause), seq)
+                self._block(entry, seq)
             case Unblocked():
                 if self._blocked is not None:
                     self._end(self._blocked, seq, t, "completed")
@@ -207,6 +205,17 @@ class _Reading:
             span.attempts_max += 1  # the policy does not count it
         span.outcome, span.error, span.due = "retrying", entry.error, entry.due
         span.records.append(seq)
+
+    def _block(self, entry: Blocked, seq: int) -> None:
+        """Tell of other code on which the run is blocked; where it already was, by the same error, that goes on."""
+        blocked = self._blocked
+        if blocked is not None and blocked.until is None:
+            if blocked.name == entry.code:
+                blocked.error = entry.cause
+                blocked.records.append(seq)
+                return
+            self._end(blocked, seq, entry.t, "completed")
+        self._blocked = self._add(Span("blocked", entry.code, entry.t, None, "blocked", error=entry.cause), seq)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from wfkit.replay.explain import spell
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.dialogs.dialog import Dialog
+from wfkit_tui.drawing import counted
 
 _LATEST = 3
 """So many of the latest strikes are shown."""
@@ -35,7 +36,7 @@ class ChaosDialog(Dialog[None]):
     """
 
     def __init__(self, backend: Backend, facts: ChaosFacts, run: str) -> None:
-        super().__init__("Chaos: strike the engine now, and see it recover", "k h d j strike   Esc leave")
+        super().__init__("Chaos: inject a fault, and watch the engine recover", "k h d j inject   Esc close")
         self._backend = backend
         self._facts = facts
         self._run = run
@@ -45,12 +46,12 @@ class ChaosDialog(Dialog[None]):
         whose = f"the last signal of {self._run}" if self._run else "the last signal that has a dedupe id"
         told: dict[Fault, str] = {
             "kill": "k  Kill the worker: another one takes over, steps in flight run again",
-            "delay": "h  Hold the result of the step that ends next for 3s",
+            "delay": "h  Hold the next result of a step back for 3s",
             "dup": f"d  Deliver {whose} again: it counts once",
-            "jump": "j  Jump: put the clock 1h forward, and timers fire",
+            "jump": "j  Jump: move the clock 1h forward, so timers fire",
         }
         if not self._facts.jumps:
-            told["jump"] = "j  (Jump: the clock goes forward only with wfkit dev --ephemeral)"
+            told["jump"] = "j  (Jump: the clock can only be moved with wfkit dev --ephemeral)"
         for fault, text in told.items():
             yield Static(text, classes="label", markup=False)
             yield Static(f"$ {self._command(fault)}", classes="hint", markup=False)
@@ -83,7 +84,7 @@ class ChaosDialog(Dialog[None]):
 
     def _so_far(self) -> str:
         facts = self._facts
-        itself = f"by itself: {facts.profile}" if facts.profile else "nothing strikes by itself: wfkit dev --chaos rough"
+        itself = f"automatic: {facts.profile}" if facts.profile else "none are automatic: that is wfkit dev --chaos rough"
         ahead = f"; the clock is {spell(facts.ahead)} ahead" if facts.ahead else ""
-        count = f"{facts.strikes:,} strike{'s' if facts.strikes != 1 else ''} so far"
-        return "\n".join([f"{itself}; {count}{ahead}", *(f"⚡ {struck.text}" for struck in facts.struck[-_LATEST:])])
+        count = f"{counted(facts.strikes, 'fault')} so far"
+        return "\n".join([f"{count}; {itself}{ahead}", *(f"⚡ {struck.text}" for struck in facts.struck[-_LATEST:])])

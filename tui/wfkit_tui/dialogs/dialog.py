@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Dialog(ModalScreen[T | None]):
     """A box over the screen. Escape leaves it, and nothing has happened."""
 
-    BINDINGS = keys.BACK
+    BINDINGS = keys.DIALOG
 
     def __init__(self, title: str, hint: str) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class Dialog(ModalScreen[T | None]):
         field.display = bool(text)
 
 
-class Asking(Dialog[None]):
-    """A dialog that does something when Enter is pressed."""
+class Asking(Dialog[bool]):
+    """A dialog that does something when Enter is pressed; it returns True if that was done."""
 
     def command(self) -> str:
         """Return the command line that does the same."""
@@ -84,12 +84,12 @@ class Asking(Dialog[None]):
             self.run_worker(self._perform(self.act()))
 
     def show_command(self) -> None:
-        """Show the command line as it is now."""
+        """Show the command line as it is now, or what is missing for one."""
         try:
-            text = self.command()
+            text = f"$ {self.command()}"
         except ValueError as error:
             text = f"({error})"
-        self.query_one("#command", Static).update(f"$ {text}")
+        self.query_one("#command", Static).update(text)
 
     async def _perform(self, act: Awaitable[str]) -> None:
         try:
@@ -98,7 +98,7 @@ class Asking(Dialog[None]):
             help = getattr(error, "help", "")
             self.problem(f"{error}" + (f"\n{help}" if help else ""))
         else:
-            self.dismiss(None)
+            self.dismiss(True)
             self.app.notify(done, markup=False, timeout=3)
         finally:
             self._works = False

@@ -18,7 +18,7 @@ class HelpDialog(Dialog[None]):
     """The keys that work on the screen from which it was called, and on the pane that had the focus."""
 
     def __init__(self, active: Sequence[ActiveBinding]) -> None:
-        super().__init__("Keys", "Esc leave")
+        super().__init__("Keys", "Esc close")
         self._active = active
 
     def body(self) -> ComposeResult:

@@ -16,7 +16,7 @@ class PickDialog(Dialog[WorkflowFacts]):
     """A list of workflows."""
 
     def __init__(self, workflows: Sequence[WorkflowFacts]) -> None:
-        super().__init__("Start which workflow?", "Enter choose   Esc leave")
+        super().__init__("Start which workflow?", "Enter choose   Esc close")
         self._workflows = workflows
 
     def body(self) -> ComposeResult:

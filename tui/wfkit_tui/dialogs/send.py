@@ -30,7 +30,7 @@ class SendDialog(Asking):
 
     def __init__(self, backend: Backend, signal: str, run: RunState | None, types: Mapping[str, str]) -> None:
         title = "Publish a signal to whoever waits for it" if run is None else f"Send a signal to {run.id}"
-        super().__init__(title, f"Enter {'publish' if run is None else 'send'}   Tab next   Esc leave")
+        super().__init__(title, f"Enter {'publish' if run is None else 'send'}   Tab next   Esc close")
         self._backend = backend
         self._signal = signal
         self._run = run

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw
 from textual.app import ComposeResult
-from textual.widgets import Input, Label
+from textual.widgets import Input, Label, Static
 
 from wfkit.control.messages import StartRun, WorkflowFacts
+from wfkit.control.shapes import spell
 from wfkit_tui.backend import Backend
 from wfkit_tui.dialogs.dialog import Asking
 from wfkit_tui.dialogs.values import as_json, as_written
@@ -25,8 +26,10 @@ class StartDialog(Asking):
         last: the arguments of its last run, as a JSON array: the fields begin with them.
     """
 
+    DEFAULT_CSS = "StartDialog .hint { text-style: dim; padding: 0 1; }"
+
     def __init__(self, backend: Backend, workflow: WorkflowFacts, last: Raw | None) -> None:
-        super().__init__(f"Start {workflow.name}", "Enter start   Tab next   Esc leave")
+        super().__init__(f"Start {workflow.name}", "Enter start   Tab next   Esc close")
         self._backend = backend
         self._workflow = workflow
         self._last: Sequence[Raw] = () if last is None else msgspec.json.decode(last, type=list[Raw])
@@ -36,6 +39,8 @@ class StartDialog(Asking):
             yield Label(f"{parameter.name}: {parameter.type}" + ("" if parameter.required else ", optional"), markup=False)
             value = as_written(self._last[place], parameter.type) if place < len(self._last) else ""
             yield Input(value, id=f"value-{place}", classes="value", compact=True)
+        for one in self._workflow.types:
+            yield Static(f"{one.name}: {spell(one.fields)}", classes="hint", markup=False)
         yield Label("id of the run, optional:")
         yield Input(id="run-id", compact=True)
         yield self.command_line()

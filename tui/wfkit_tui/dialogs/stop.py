@@ -16,7 +16,7 @@ from wfkit_tui.backend import Backend
 from wfkit_tui.dialogs.dialog import Asking
 
 _MEANS = {
-    "cancel": "CancelledError is raised in each once; its cleanup and its compensations run for real, to their end.",
+    "cancel": "The run gets CancelledError once; its cleanup and compensations run.",
     "terminate": "It stops at once, without cleanup: what was done stays done, and no compensation runs.",
 }
 SHOWN_MAX = 6
@@ -27,7 +27,7 @@ class StopDialog(Asking):
 
     def __init__(self, backend: Backend, verb: Literal["cancel", "terminate"], runs: Sequence[str]) -> None:
         what = runs[0] if len(runs) == 1 else f"{len(runs):,} runs"
-        super().__init__(f"{verb.title()} {what}?", f"Enter {verb}   Esc leave")
+        super().__init__(f"{verb.title()} {what}?", f"Enter {verb}   Esc close")
         self._backend = backend
         self._verb = verb
         self._runs = runs

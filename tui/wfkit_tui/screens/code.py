@@ -13,6 +13,8 @@ from wfkit.core.commands import CancelRun, CompleteRun, FailRun
 from wfkit.core.entries import Blocked, RunStarted, RunTerminated, Unblocked
 from wfkit.core.state import RunState
 from wfkit.replay.explain import now_at
+from wfkit_tui import ids
+from wfkit_tui.backend import Backend
 from wfkit_tui.screens.detail import DetailScreen
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.widgets.bar import Rule
@@ -22,8 +24,11 @@ from wfkit_tui.widgets.table import Table
 class CodeScreen(Frame):
     """Definitions with file and line, and the runs that cannot go on with them."""
 
-    CSS_PATH = "code.tcss"
     tab = "code"
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
+        self._id_length = ids.LENGTH_MIN
 
     def body(self) -> ComposeResult:
         yield Rule(id="code-title")
@@ -57,7 +62,9 @@ class CodeScreen(Frame):
         app = near(found.app) if found.app else "no engine runs"
         self.query_one("#code-title", Rule).title(app)
         self.query_one("#code", Table).show([row._replace(where=near(row.where)) for row in rows_of(found)])
-        self.query_one("#blocked", Table).show([run for version in found.versions for run in version.blocked])
+        blocked = [run for version in found.versions for run in version.blocked]
+        self._id_length = ids.length_of(run.id for run in blocked)
+        self.query_one("#blocked", Table).show(blocked)
 
     def on_table_opened(self, event: Table.Opened) -> None:
         """A blocked run leads to the run; a definition to the runs that it concerns."""
@@ -70,7 +77,7 @@ class CodeScreen(Frame):
     def _blocked(self) -> list[Column[RunState]]:
         clock = self.backend.clock
         return [
-            Column("RUN", lambda run: run.id),
+            Column("RUN", lambda run: ids.shown(run.id, self._id_length)),
             Column("WORKFLOW", lambda run: run.workflow, cut=True, rank=1),
             Column("VERSION", lambda run: run.code, rank=2),
             Column("WHY", lambda run: now_at(run, clock()), colour=lambda _: "red", cut=True),

@@ -16,18 +16,18 @@ from textual.widget import Widget
 from wfkit.cli.facts import Fact
 from wfkit.cli.runs.bars import name_of
 from wfkit.cli.runs.get import facts_of
-from wfkit.cli.runs.history import ALL, CROWD, compact, record_members
+from wfkit.cli.runs.history import ALL, compact, record_members
 from wfkit.cli.runs.reading import lasted
 from wfkit.cli.runs.records import Row, rows_of
 from wfkit.cli.runs.why import about
 from wfkit.control.messages import FeedEvent, GetRun, RunPage
 from wfkit.replay.explain import explain, now_at, spell
-from wfkit.replay.timeline import Span, fold, spans
+from wfkit.replay.timeline import Span
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.disagreement import blocked_lines
 from wfkit_tui.drawing import Line, Piece, cells, counted, fact_lines, fitted, json_lines, status
-from wfkit_tui.parts import record_lines, span_lines
+from wfkit_tui.parts import record_lines, span_lines, told
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.screens.logs import LogsScreen
 from wfkit_tui.widgets.bar import Bar, Rule
@@ -39,8 +39,8 @@ VIEWS = ("timeline", "compact", "all", "json")
 VIEW_TITLES = {"timeline": "timeline", "compact": "compact", "all": "all entries", "json": "JSON"}
 _ELSEWHERE = ("result", "more")
 """Facts that name a command for what stands here anyway."""
-_BEFORE = ("result", "error", "raised at")
-"""Facts about the whole run that were told with its end."""
+_BEFORE = ("run", "generation", "workflow", "status", "now at", "took", "so far", "input", "result", "error", "raised at")
+"""Facts about the whole run that stand in the title, beside the run's own span, or with its end."""
 _FAILED_ENTRIES = ("StepFailed", "AttemptFailed", "Blocked", "→ FailRun")
 
 
@@ -50,26 +50,30 @@ class DetailScreen(Frame):
     Args:
         backend: answers.
         run: the run's id.
+        page: what is known of it already, to be shown at once.
     """
 
-    CSS_PATH = "detail.tcss"
     BINDINGS = keys.DETAIL
     tab = "runs"
 
-    def __init__(self, backend: Backend, run: str) -> None:
+    def __init__(self, backend: Backend, run: str, page: RunPage | None = None) -> None:
         super().__init__(backend)
         self._run_id = run
-        self._page: RunPage | None = None
+        self._page = page
         self._view = "timeline"
+        self.add_class("-folded")
+
+    def heading(self) -> ComposeResult:
+        yield Bar(id="title")
 
     def body(self) -> ComposeResult:
         clock = self.backend.clock
-        yield Bar(id="title")
+        columns = [column for column in compact(self._began, clock) if column.only != "pipe"]
         yield Page(id="blocked")
         with Container(id="columns"):
             with Container(id="views"):
                 yield Timeline(clock, id="timeline")
-                yield Table[Span](compact(0, 0), _span_key, id="compact")
+                yield Table[Span](columns, _span_key, id="compact")
                 yield Table[Row](ALL, _row_key, id="all")
                 yield Page(id="json")
                 yield Rule(id="entries-title")
@@ -86,6 +90,8 @@ class DetailScreen(Frame):
         self._history = self.refresher(self._read, pause=0.5)
         self.query_one("#run-title", Rule).title("the run")
         self._show_view()
+        if self._page is not None:
+            self._draw_all()
 
     # -- what the frame asks -------------------------------------------------------------------------------------------
 
@@ -101,8 +107,8 @@ class DetailScreen(Frame):
 
     def tick(self) -> None:
         if self._page is not None and not self._page.run.finished:
-            if self._view == "timeline":
-                self.query_one(Timeline).refresh()
+            if self._view in ("timeline", "compact"):
+                self.query_one(f"#{self._view}", Table).repaint()
             self._draw_title()
             self._draw_part(top=False)
             self._draw_run()
@@ -118,11 +124,12 @@ class DetailScreen(Frame):
             return f"wfkit runs history {self._run_id} --view all --json"
         return f"wfkit runs history {self._run_id}" + (f" --view {self._view}" if self._view != "timeline" else "")
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what works: nothing changes without an engine, and nothing of a run that has ended."""
-        if action not in acting.ACTIONS:
-            return True
-        return self.backend.live and self._page is not None and not self._page.run.finished
+    def why_not(self, action: str) -> str:
+        """Return why an action does nothing now."""
+        if self._page is None:
+            return "the run is not read yet"
+        ended = action in acting.ACTIONS and self._page.run.finished
+        return "it has ended already" if ended else super().why_not(action)
 
     # -- reading and painting ------------------------------------------------------------------------------------------
 
@@ -139,13 +146,10 @@ class DetailScreen(Frame):
     def _draw_all(self) -> None:
         page = self._page
         assert page is not None
-        started = page.records[0].entry.t
-        told = fold(spans(page.records), CROWD)
-        self.query_one(Timeline).show(told)
-        table = self.query_one("#compact", Table)
-        table.columns = [column for column in compact(started, self.backend.clock()) if column.only != "pipe"]
-        table.show(told)
-        rows = rows_of(page.records, 0, started)
+        spans = told(page)
+        self.query_one(Timeline).show(spans)
+        self.query_one("#compact", Table).show(spans)
+        rows = rows_of(page.records, 0, self._began())
         for id in ("all", "entries"):
             self.query_one(f"#{id}", Table).show(rows)
         self.query_one("#entries-title", Rule).title(counted(len(page.records), "entry", "entries"), "of the span above")
@@ -154,13 +158,16 @@ class DetailScreen(Frame):
         self._draw_part()
         self._draw_run()
 
+    def _began(self) -> int:
+        return self._page.records[0].entry.t if self._page is not None else 0
+
     def _draw_title(self) -> None:
         page = self._page
         if page is None:
             return
         run, present = page.run, self.backend.clock()
         generation = f" generation {run.generation}" if run.generation > 1 else ""
-        at = now_at(run, present)
+        at = now_at(run, present) if run.blocked is None else ""  # what blocks it has a place of its own
         left = [
             Piece(" ‹ ", "dim"),
             Piece(f"{run.id}{generation}", "bold"),
@@ -181,8 +188,7 @@ class DetailScreen(Frame):
         if isinstance(selected, Span):
             name, write = name_of(selected), partial(span_lines, page.records, selected, self.backend.clock())
         else:
-            lines = record_lines(page.records[selected.seq - 1])
-            name, write = f"#{selected.seq} {selected.what}", lambda _width: lines
+            name, write = f"#{selected.seq} {selected.what}", partial(record_lines, page.records[selected.seq - 1])
         self.query_one("#part-title", Rule).title(name)
         self.query_one("#part", Page).show(write, top=top)
 
@@ -205,7 +211,7 @@ class DetailScreen(Frame):
             for facts in why:
                 lines += [*fact_lines(facts, width), []] if any(fact.text for fact in facts) else []
             if page.result is not UNSET:
-                lines += [[Piece(" result", "dim")], *json_lines(page.result, "   "), []]
+                lines += [[Piece(" result", "dim")], *json_lines(page.result, "   ", width), []]
             return lines + list(fact_lines(whole, width))
 
         self.query_one("#run", Page).show(write)
@@ -214,8 +220,9 @@ class DetailScreen(Frame):
         """Tell what blocks the run across the whole width, so that recorded and requested stand side by side."""
         page = self.query_one("#blocked", Page)
         page.display = bool(facts)
-        page.styles.height = len(list(blocked_lines(facts, self.size.width)))
-        page.show(lambda width: list(blocked_lines(facts, width)))
+        if facts:
+            page.styles.height = len(list(blocked_lines(facts, self.size.width)))
+            page.show(lambda width: list(blocked_lines(facts, width)))
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
@@ -263,7 +270,7 @@ class DetailScreen(Frame):
         if further:
             table.select(min(further, key=lambda place: abs(place - table.cursor)))
         else:
-            self.notify("no failure further on" if step > 0 else "no failure before this", timeout=2)
+            self.notify("no more failures below" if step > 0 else "no failures above", timeout=2)
 
     def action_follow(self) -> None:
         """Go to the end, which is where new entries come."""
@@ -294,6 +301,7 @@ class DetailScreen(Frame):
             widget.display = view == self._view
             shown = widget if view == self._view else shown
         self.set_class(self._view in ("timeline", "compact"), "-folded")
+        self.set_class(self._view == "json", "-json")
         if shown is not None:
             shown.focus()
 
@@ -324,5 +332,4 @@ def _is_failure(row: Span | Row) -> bool:
 
 def _json_writer(page: RunPage) -> Callable[[int], list[Line]]:
     records = msgspec.Raw(msgspec.json.encode(list(record_members(page.records, 0))))
-    lines = list(json_lines(records, " "))
-    return lambda _width: lines
+    return lambda width: list(json_lines(records, " ", width))

@@ -6,6 +6,7 @@ from textual.widgets import Input
 
 from wfkit_tui import keys
 from wfkit_tui.screens.frame import Frame
+from wfkit_tui.widgets.field import FilterField
 from wfkit_tui.widgets.listing import Listing
 
 
@@ -23,9 +24,9 @@ class FindingFrame(Frame):
     def _field(self) -> Input:
         return self.query_one("#find", Input)
 
-    def field(self) -> Input:
+    def field(self) -> FilterField:
         """Return the line; part of the body."""
-        return Input(id="find", placeholder=self.PLACEHOLDER, compact=True)
+        return FilterField(self.PLACEHOLDER, id="find")
 
     def find(self, text: str) -> None:
         """Show only what contains these words."""
@@ -37,10 +38,14 @@ class FindingFrame(Frame):
         self.set_focus(self._field)
 
     def action_unfilter(self) -> None:
-        """Take the words back; a screen that was opened from another one, and shows all, is left."""
-        if not self._field.has_class("-shown"):
+        """Take the words back; a zoomed pane, and a screen that was opened from another one and shows all, is left."""
+        if self.maximized is not None or not self._field.has_class("-shown"):
             self.action_back()
-            return
+        else:
+            self.action_leave_line()
+
+    def action_leave_line(self) -> None:
+        """Take the words back, and leave their line."""
         self._field.value = ""
         self._leave_field()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from textual import events
 from textual._styles_cache import StylesCache
 from textual.app import ComposeResult
-from textual.containers import Center, Middle
+from textual.containers import Center, Middle, Vertical
 from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Input, Static
@@ -19,11 +19,11 @@ from wfkit.cli.statuses import LOOKS, word
 from wfkit.control.messages import FeedEvent
 from wfkit.errors import WfkitError
 from wfkit.replay.explain import spell
-from wfkit_tui import keys
+from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece, counted
 from wfkit_tui.refresher import Refresher
-from wfkit_tui.widgets.bar import Bar
+from wfkit_tui.widgets.bar import Banner, Bar
 from wfkit_tui.widgets.footer import Footer
 from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.tabs import Tabs
@@ -45,6 +45,8 @@ class Frame(Screen[None]):
     """
 
     BINDINGS = keys.FRAME
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, #bigger, Footer"
+    ESCAPE_TO_MINIMIZE = False  # each kind of screen does it, and draws its bars anew
     tab = ""
     """The name of the tab that is lit."""
 
@@ -54,6 +56,10 @@ class Frame(Screen[None]):
         self._problem: WfkitError | None = None
 
     # -- what a kind of screen says for itself -------------------------------------------------------------------------
+
+    def heading(self) -> ComposeResult:
+        """Yield what stands below the bars, and stays when a pane is zoomed."""
+        yield from ()
 
     def body(self) -> ComposeResult:
         """Yield what stands between the bars."""
@@ -91,13 +97,16 @@ class Frame(Screen[None]):
         return cast("WfkitApp", self.app)
 
     def compose(self) -> ComposeResult:
-        yield Bar(id="header")
-        yield Tabs(id="tabs")
-        yield Bar(id="trouble")
+        self.add_class(*self.ui.size_classes(), update=False)  # Textual would lay the screen out first, and then once more
+        with Vertical(id="top"):
+            yield Bar(id="header")
+            yield Tabs(id="tabs")
+            yield Banner(id="trouble")
+            yield from self.heading()
         yield from self.body()
         yield Footer()
         with Middle(id="bigger"), Center():
-            yield Static(f"make me bigger: {COLUMNS_MIN}x{ROWS_MIN} at least", id="bigger-text")
+            yield Static(f"terminal too small: it needs {COLUMNS_MIN}x{ROWS_MIN}", id="bigger-text")
 
     def on_mount(self) -> None:
         self.ui.news.subscribe(self, self.happened)
@@ -114,7 +123,8 @@ class Frame(Screen[None]):
         # Its keys are the painted lines of the last thousand widgets, whether or not these are still shown.
         StylesCache.get_inner_outer.cache_clear()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        event.refresh_styles = False  # they do not depend on which screen was seen meanwhile
         self.draw_frame()
         self.reload()
 
@@ -134,15 +144,16 @@ class Frame(Screen[None]):
     def draw_frame(self) -> None:
         """Draw header, tabs and trouble as they are now."""
         try:
-            header, tabs, trouble = (self.query_one(f"#{name}", Bar) for name in ("header", "tabs", "trouble"))
+            header, tabs = (self.query_one(f"#{name}", Bar) for name in ("header", "tabs"))
+            trouble = self.query_one("#trouble", Banner)
         except NoMatches:
             return
         wide = self.size.width >= COLUMNS_MIN + 40
         header.show(*self._header(wide))
-        tabs.show(list(self._tabs(wide)), self.about())
+        zoomed = [Piece(" zoomed, z leaves ", "bold")] if self.maximized is not None else []
+        tabs.show(list(self._tabs(wide)), [*zoomed, *self.about()])
         told, colour = self._trouble()
-        trouble.display = bool(told)
-        trouble.show([Piece(f" {told}".ljust(self.size.width), f"bold reverse {colour}")])
+        trouble.show(told, f"bold reverse {colour}")
 
     def _standing(self) -> None:
         self.draw_frame()
@@ -188,7 +199,7 @@ class Frame(Screen[None]):
         chaos = self.ui.chaos
         if chaos is not None and chaos.strikes:
             yield Piece("   ⚡", "bold magenta")
-            yield Piece(f" {counted(chaos.strikes, 'strike') if wide else f'{chaos.strikes:,}'}")
+            yield Piece(f" {counted(chaos.strikes, 'fault') if wide else f'{chaos.strikes:,}'}")
             if chaos.ahead:
                 yield Piece(f"   clock +{spell(chaos.ahead)}" if wide else f" +{spell(chaos.ahead)}", "magenta")
 
@@ -203,7 +214,7 @@ class Frame(Screen[None]):
             return f"✗ {code.down}", "red"
         if code is not None and code.refused:
             held = f"still running v{code.version}" if facts is not None else "nothing runs"
-            return f"▲ {held}; fix and save: {code.refused}", "yellow"
+            return f"▲ {code.refused}; {held}", "yellow"
         silent = self.backend.silent_seconds
         if facts is not None and silent > SILENT_SECONDS:
             why = f": {code.last_error}" if code is not None and code.last_error else ": something computes without end"
@@ -215,12 +226,26 @@ class Frame(Screen[None]):
             help = f"  ({facts.trouble.help})" if facts.trouble.help else ""
             return f"✗ {facts.trouble.message}{help}", "red"
         if facts is None and self.backend.trouble and code is None:
-            return "no engine: this is what the journal holds. wfkit dev or wfkit serve runs one", "yellow"
+            return "no engine: this is what the journal holds. To run one: wfkit dev, wfkit serve", "yellow"
         return "", ""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let a slash be a letter in the line that it leads to."""
-        return action != "filter" or not isinstance(self.focused, Input)
+        """Offer what works now. What does not is None, so that its key says why; a slash is a letter in a line."""
+        if action == "filter":
+            return not isinstance(self.focused, Input)
+        return None if action in acting.ACTIONS and self.why_not(action) else True
+
+    def why_not(self, action: str) -> str:
+        """Return why an action does nothing now; empty if it does something."""
+        return "" if self.backend.live else "no engine runs: wfkit dev or wfkit serve starts one"
+
+    def on_key(self, event: events.Key) -> None:
+        """Say why a key does nothing that works at other times."""
+        offered = self.active_bindings.get(event.key)
+        if offered is None or offered.enabled:
+            return
+        why = self.why_not(offered.binding.action) or "this engine takes no faults: that of wfkit dev does"
+        self.notify(why, severity="warning", timeout=3)
 
     # -- keys of all screens -------------------------------------------------------------------------------------------
 
@@ -228,27 +253,33 @@ class Frame(Screen[None]):
         self.copy(self.focused.text if isinstance(self.focused, Page) else self.value())
 
     def action_copy_command(self) -> None:
-        self.copy(self.backend.command(self.command()))
+        if command := self.command():
+            self.copy(self.backend.command(command))
+        else:
+            self.notify("no command shows this", severity="warning", timeout=2)
 
     def action_zoom(self) -> None:
         if self.maximized is not None:
             self.minimize()
         elif self.focused is not None:
             self.maximize(self.focused, container=False)
+        self.draw_frame()
 
     def action_back(self) -> None:
         """Leave a zoomed pane, or a screen that was opened from another one."""
         if self.maximized is not None:
-            self.minimize()
+            self.action_zoom()
         elif len(self.app.screen_stack) > 1:
             self.dismiss(None)
 
     def copy(self, text: str) -> None:
         """Put a text on the clipboard of the terminal, and say so."""
-        if text:
-            self.app.copy_to_clipboard(text)
-            first, *more = text.split("\n")
-            self.notify(first + (" ..." if more else ""), title="copied", timeout=2, markup=False)
+        if not text:
+            self.notify("there is nothing to copy here", severity="warning", timeout=2)
+            return
+        self.app.copy_to_clipboard(text)
+        first, *more = text.split("\n")
+        self.notify(f"copied: {first}" + (" ..." if more else ""), timeout=2, markup=False)
 
 
 def _short(path: Path) -> str:

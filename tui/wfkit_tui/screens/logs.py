@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,17 +10,22 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from textual.app import ComposeResult
 
-from wfkit.cli.output import with_near_paths
+from wfkit.cli.output import visible, with_near_paths
 from wfkit.control.messages import GetLogs, LogLine
 from wfkit_tui import keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.drawing import Line, Piece, clock_time
 from wfkit_tui.screens.finding import FindingFrame
+from wfkit_tui.supervision import TOLD
 from wfkit_tui.widgets.bar import Rule
 from wfkit_tui.widgets.page import Page
 
 KEPT = 5_000
 """As many as the engine keeps."""
+_SGR = re.compile(r"\x1b\[[0-9;:]*m")
+"""What chooses colours on a terminal."""
+_TELL_RUNS = ("wfkit.engine", "wfkit.chaos")
+"""Loggers whose texts say themselves which run they are about."""
 _HEAD = 20
 """Cells before the text: the time and the level."""
 _COLOURS = {
@@ -42,7 +48,6 @@ class LogsScreen(FindingFrame):
         run: the run's id; empty for all that there is.
     """
 
-    CSS_PATH = "logs.tcss"
     BINDINGS = keys.LOGS
     PLACEHOLDER = "words that a line contains: a run, a level, a text"
     tab = "logs"
@@ -53,6 +58,8 @@ class LogsScreen(FindingFrame):
         self._pid: int | None = None
         self._after = 0
         self._records: deque[LogLine] = deque(maxlen=KEPT)
+        self._again: set[LogLine] = set()
+        """Those that say what another one says."""
 
     def body(self) -> ComposeResult:
         yield self.field()
@@ -113,16 +120,12 @@ class LogsScreen(FindingFrame):
     def _add(self, lines: Sequence[LogLine]) -> None:
         self._records.extend(lines)
         self._records = deque(sorted(self._records, key=lambda line: line.t), maxlen=KEPT)
+        self._again = _told_again(self._records)
         self._draw()
 
     def _draw(self) -> None:
         words = self.sought.casefold().split()
-        logged = {line for one in self._records if one.logger for line in _printed(one)}
-        shown = [
-            one
-            for one in self._records
-            if all(word in _text(one) for word in words) and not (one.level == "stderr" and one.text in logged)
-        ]
+        shown = [one for one in self._records if one not in self._again and all(word in _text(one) for word in words)]
         if not shown:
             if words:
                 nothing = f"no line contains: {self.sought}"
@@ -135,20 +138,35 @@ class LogsScreen(FindingFrame):
             self._page.show(lambda width: [line for one in shown for line in _drawn(one, width)])
 
 
+def _told_again(lines: Sequence[LogLine]) -> set[LogLine]:
+    """Return the lines that say what another one says: a worker prints what it logs, and logs what the supervisor tells."""
+    if all(one.number != TOLD for one in lines):
+        return set()
+    logged = {text for one in lines if one.number != TOLD for text in _printed(one)}
+    blocked = {word for one in lines if one.level == "blocked" for word in re.split(r"[\s,]+", one.text)}
+    return {
+        one
+        for one in lines
+        if (one.number == TOLD and logged.intersection(_printed(one)))
+        or (one.number != TOLD and one.run in blocked and one.text.startswith(f"run {one.run} is blocked"))
+    }
+
+
 def _text(line: LogLine) -> str:
     return f"{line.level} {line.run or ''} {line.step or line.logger} {line.text}".casefold()
 
 
 def _printed(line: LogLine) -> list[str]:
     """Return the lines that a worker of `wfkit dev` prints of what it logs, as they are told."""
-    return with_near_paths(f"{line.level} {line.logger}: {line.text}").splitlines()
+    text = with_near_paths(line.text)
+    return (f"{line.level} {line.logger}: {text}" if line.logger else text).splitlines()
 
 
 def _drawn(line: LogLine, width: int) -> Iterator[Line]:
     """Yield the lines that show a record; what is too long goes on in the next one."""
-    of = " ".join(filter(None, (line.run, line.step))) or line.logger
-    told = f"{of}  {line.text}" if of else line.text
-    rows = [row for text in told.splitlines() or [""] for row in _wrapped(text, max(width - _HEAD, 1))]
+    of = line.logger if line.logger in _TELL_RUNS else " ".join(filter(None, (line.run, line.step))) or line.logger
+    told = with_near_paths(f"{of}  {line.text}" if of else line.text)
+    rows = [row for text in told.splitlines() or [""] for row in _wrapped(_plain(text), max(width - _HEAD, 1))]
     for number, row in enumerate(rows):
         if number:
             yield [Piece(" " * _HEAD + row)]
@@ -160,6 +178,11 @@ def _drawn(line: LogLine, width: int) -> Iterator[Line]:
             *([Piece(name, "bold")] if name else []),
             Piece(row[len(name) :]),
         ]
+
+
+def _plain(text: str) -> str:
+    """Return a line without its colours; what else would move the cursor is written out."""
+    return visible(_SGR.sub("", text).expandtabs())
 
 
 def _wrapped(text: str, width: int) -> list[str]:

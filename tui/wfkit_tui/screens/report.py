@@ -20,8 +20,10 @@ from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.table import Table
 
 CELL = 12
-_CORNER = "fault \\ at"
-_MORE = "+99 ✓"
+_CORNER = "fault at"
+_MORE = "99 more ✓"
+_ENDS = {"CompleteRun": "completion", "FailRun": "failure", "CancelRun": "cancel"}
+"""What a journal calls the ends of a run, in plain words."""
 _SIGNS = {"error": ("✗", "red"), "warning": ("▲", "yellow"), "info": ("·", "")}
 _UNKNOWN = ("?", "")
 
@@ -29,7 +31,6 @@ _UNKNOWN = ("?", "")
 class ReportScreen(Frame):
     """A report. The cells of the selected finding stand in brackets."""
 
-    CSS_PATH = "simulations.tcss"
     BINDINGS = keys.REPORT
     tab = "simulations"
 
@@ -38,8 +39,10 @@ class ReportScreen(Frame):
         self._report = report
         self._matrix = matrix_of(report)
 
-    def body(self) -> ComposeResult:
+    def heading(self) -> ComposeResult:
         yield Bar(id="title")
+
+    def body(self) -> ComposeResult:
         with Container(id="columns"):
             with Vertical(id="left"):
                 yield Page(id="matrix")
@@ -76,7 +79,10 @@ class ReportScreen(Frame):
         return f"wfkit verify --replay {shlex.quote(finding.file)}"
 
     def action_copy_command(self) -> None:
-        self.copy(self.command())
+        if command := self.command():
+            self.copy(command)  # the failure's path says where it is
+        else:
+            self.notify("no finding is selected that can be replayed", severity="warning", timeout=2)
 
     def action_finding(self, step: int) -> None:
         self.table.select(self.table.cursor + step)
@@ -91,9 +97,7 @@ class ReportScreen(Frame):
         finding = self.table.selected
         self.query_one("#matrix", Page).show(lambda width: list(_matrix_lines(self._matrix, finding, width)))
         self.query_one("#matrix").styles.height = 1 + len(self._matrix.kinds) if self._matrix.kinds else 0
-        title = (
-            f"finding {self.table.cursor + 1} of {len(self._report.findings)}" if finding is not None else "what was looked at"
-        )
+        title = f"finding {self.table.cursor + 1} of {len(self._report.findings)}" if finding is not None else "what was tried"
         self.query_one("#story-title", Rule).title(title, "n next" if len(self._report.findings) > 1 else "")
         told = [*(story_lines(finding) if finding is not None else ()), *coverage_lines(self._report)]
         self.query_one("#story", Page).show(lambda width: list(wrapped(told, width)), top=True)
@@ -107,13 +111,14 @@ def _matrix_lines(matrix: Matrix, selected: Finding | None, width: int) -> Itera
     if not matrix.kinds:
         return
     named = max(len(_CORNER), *map(len, matrix.kinds))
-    labels = _fitting(matrix, max((width - named - 3 - len(_MORE)) // CELL, 1))
+    room = width - named - 3
+    labels = _fitting(matrix, max((room - (len(_MORE) if len(matrix.labels) * CELL > room else 0)) // CELL, 1))
     here = selected.cells if selected is not None else []
     more = len(matrix.labels) - len(labels)
     yield [
         Piece(f" {_CORNER:<{named}}  ", "dim"),
-        *(Piece(fitted(f" {label}", CELL - 1) + " ", "bold") for label in labels),
-        Piece(f"+{more} ✓" if more else "", "dim"),
+        *(Piece(fitted(f" {_ENDS.get(label, label)}", CELL - 1) + " ", "bold") for label in labels),
+        Piece(f"{more} more ✓" if more else "", "dim"),
     ]
     failed = {struck.kind for struck in matrix.cells.values() if struck.failed}
     for kind in sorted(matrix.kinds, key=lambda kind: kind not in failed):

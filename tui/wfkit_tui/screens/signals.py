@@ -17,8 +17,9 @@ from wfkit.core.commands import AwaitSignal, StopAwaiting, Subscribe
 from wfkit.core.entries import SignalPublished, SignalReceived
 from wfkit.errors import WfkitError
 from wfkit.replay.explain import spell
-from wfkit_tui import acting, keys
-from wfkit_tui.drawing import Piece, json_lines, moment
+from wfkit_tui import acting, ids, keys
+from wfkit_tui.backend import Backend
+from wfkit_tui.drawing import Line, json_lines, moment
 from wfkit_tui.looking import Look
 from wfkit_tui.screens.detail import DetailScreen
 from wfkit_tui.screens.finding import FindingFrame
@@ -34,7 +35,6 @@ LIMIT = 200
 class SignalsScreen(FindingFrame):
     """Waits above, the longest first; arrivals below, the latest first. Where there is room, what they carry stands beside."""
 
-    CSS_PATH = "signals.tcss"
     BINDINGS = keys.SIGNALS
     tab = "signals"
 
@@ -51,8 +51,12 @@ class SignalsScreen(FindingFrame):
                 yield Page(id="payload")
                 yield Glance(self.backend.clock)
 
-    def on_mount(self) -> None:
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
         self._meant: Widget | None = None
+        self._id_length = ids.LENGTH_MIN
+
+    def on_mount(self) -> None:
         self._list = self.refresher(self._read)
         self._look = Look(self, lambda: self._selected.run if self._selected is not None else None)
         self.waits.focus()
@@ -90,8 +94,8 @@ class SignalsScreen(FindingFrame):
     def draw_frame(self) -> None:
         super().draw_frame()
         if self.is_mounted:
-            self.query_one("#waits-title", Rule).title("who waits", self.waits.told("wait", "waits"))
-            self.query_one("#seen-title", Rule).title("what came", self.seen.told("signal", "signals"))
+            self.query_one("#waits-title", Rule).title("waiting for", self.waits.told("wait", "waits"))
+            self.query_one("#seen-title", Rule).title("received", self.seen.told("signal", "signals"))
 
     def value(self) -> str:
         row = self._selected
@@ -102,12 +106,9 @@ class SignalsScreen(FindingFrame):
     def command(self) -> str:
         return "wfkit signals" + (" --waits" if self.focused is self.waits else "")
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what works: nothing is sent without an engine."""
-        return super().check_action(action, parameters) and (self.backend.live or action not in acting.ACTIONS)
-
     async def _read(self) -> None:
         found = await self.backend.ask(ListSignals(limit=LIMIT))
+        self._id_length = ids.length_of([one.run for one in found.awaited] + [one.run or "" for one in found.signals])
         self.waits.fill(found.awaited)
         self.seen.fill(found.signals)
         self._draw_payload()
@@ -116,12 +117,16 @@ class SignalsScreen(FindingFrame):
 
     def _draw_payload(self) -> None:
         row = self._selected
-        asks = isinstance(row, SignalAwaited)
         value = UNSET if row is None else row.where if isinstance(row, SignalAwaited) else row.payload
-        lines = json_lines(value, " ") if value is not UNSET else [[Piece(" any" if asks else "", "dim")]]
-        name = row.name if row is not None else "no signal"
-        self.query_one("#payload-title", Rule).title(f"{name} {'with these fields' if asks else ''}".strip())
-        self.query_one("#payload", Page).show(lambda _width: lines, top=True)
+        title = "no signal" if row is None else row.name
+        if isinstance(row, SignalAwaited):
+            title += "" if value is UNSET else ", if it has these fields"
+        self.query_one("#payload-title", Rule).title(title)
+
+        def write(width: int) -> list[Line]:
+            return list(json_lines(value, " ", width)) if value is not UNSET else []
+
+        self.query_one("#payload", Page).show(write, top=True)
 
     def on_table_selected(self, event: Table.Selected) -> None:
         self._draw_payload()
@@ -135,7 +140,7 @@ class SignalsScreen(FindingFrame):
     def on_table_opened(self, event: Table.Opened) -> None:
         row = event.table.selected
         if row is not None and row.run is not None:
-            self.app.push_screen(DetailScreen(self.backend, row.run))
+            self.app.push_screen(DetailScreen(self.backend, row.run, self._look.page_of(row.run)))
 
     def action_send(self) -> None:
         row = self._selected
@@ -157,7 +162,7 @@ class SignalsScreen(FindingFrame):
     def _waits(self) -> list[Column[SignalAwaited]]:
         return [
             Column("SIGNAL", lambda wait: wait.name + (" (subscribed)" if wait.subscription else "")),
-            Column("RUN", lambda wait: wait.run),
+            Column("RUN", lambda wait: ids.shown(wait.run, self._id_length), lambda wait: wait.run),
             Column("WORKFLOW", lambda wait: wait.workflow, cut=True, rank=2),
             Column("FOR", lambda wait: spell(self.backend.clock() - wait.since), right=True),
             Column("WHERE", lambda wait: json_text(wait.where), cut=True, rank=1),
@@ -167,7 +172,7 @@ class SignalsScreen(FindingFrame):
         return [
             Column("AT", lambda signal: moment(signal.t, self.backend.clock()), right=True),
             Column("SIGNAL", lambda signal: signal.name),
-            Column("TO", receiver),
+            Column("TO", lambda signal: ids.shown(receiver(signal), self._id_length), receiver),
             Column("PAYLOAD", lambda signal: json_text(signal.payload), cut=True),
             Column("DEDUPE", lambda signal: signal.dedupe or "", cut=True, rank=2),
         ]

@@ -36,7 +36,6 @@ class Row(NamedTuple):
 class SimulationsScreen(FindingFrame):
     """The reports of `.wfkit/reports`, the newest first."""
 
-    CSS_PATH = "simulations.tcss"
     tab = "simulations"
 
     def body(self) -> ComposeResult:

@@ -10,11 +10,11 @@ def set_lines(view: ScrollView, lines: int) -> None:
     """Say how many lines there are to scroll through.
 
     Setting `virtual_size` lays out the whole screen anew, which sends all of it. That is needed only where the scrollbar
-    comes or goes; otherwise the scrollbar alone is told.
+    comes or goes; otherwise the scrollbar alone is told. A view that is not seen is laid out anyway before it is.
     """
     size = Size(view.size.width, lines)
     height = view.size.height
-    if height == 0 or (view.virtual_size.height > height) is not (lines > height):
+    if height and (view.virtual_size.height > height) is not (lines > height):
         view.virtual_size = size
         return
     view.set_reactive(ScrollView.virtual_size, size)

@@ -35,7 +35,7 @@ class Footer(Bar):
         room = self.size.width - cells(line) - cells(palette)
         if room > 0:
             line += [Piece(" " * room), *palette]
-        return strip_of(line, self.size.width, self.rich_style)
+        return strip_of(line, self.size.width, self.base)
 
     def on_click(self, event: events.Click) -> None:
         """Press the key that was clicked."""

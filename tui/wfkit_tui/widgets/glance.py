@@ -8,10 +8,9 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from wfkit.cli.runs.get import facts_of
-from wfkit.cli.runs.history import CROWD
 from wfkit.control.messages import RunPage
-from wfkit.replay.timeline import fold, spans
 from wfkit_tui.drawing import fact_lines
+from wfkit_tui.parts import told
 from wfkit_tui.widgets.bar import Rule
 from wfkit_tui.widgets.page import Page
 from wfkit_tui.widgets.timeline import Timeline
@@ -51,7 +50,7 @@ class Glance(Vertical):
             facts.show(lambda _width: ())
             return
         title.title(f"{page.run.id} {page.run.workflow}", "Enter opens it")
-        timeline.show(fold(spans(page.records), CROWD))
+        timeline.show(told(page))
         facts.show(lambda width: list(fact_lines(facts_of(page, self._clock()), width)))
 
     def repaint(self) -> None:

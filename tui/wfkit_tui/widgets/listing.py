@@ -75,4 +75,4 @@ class Listing(Table[T]):
         self.show(rows, empty=f"nothing contains: {self._sought}" if words and self.all else self._nothing)
 
     def _text(self, row: T) -> str:
-        return " ".join(column.shown(row) for column in self.columns).casefold()
+        return " ".join((column.piped or column.shown)(row) for column in self.columns).casefold()

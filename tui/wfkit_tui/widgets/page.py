@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from wfkit_tui import keys
 from wfkit_tui.drawing import Line, strip_of
+from wfkit_tui.widgets.drawn import Drawn
 from wfkit_tui.widgets.extent import set_lines
 
 
-class Page(ScrollView, can_focus=True, inherit_bindings=False):
+class Page(ScrollView, Drawn, can_focus=True, inherit_bindings=False):
     """Lines, drawn as they come into sight.
 
     Args:
@@ -64,8 +66,7 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         place = y + self.scroll_offset.y
-        line = self._lines[place] if place < len(self._lines) else ()
-        return strip_of(line, self.size.width, self.rich_style)
+        return strip_of(_line_at(self._lines, place), self.size.width, self.base)
 
     def on_resize(self) -> None:
         if self.size.width != self._width:
@@ -77,8 +78,18 @@ class Page(ScrollView, can_focus=True, inherit_bindings=False):
         self._width = self.size.width
         if self._width == 0:
             return
+        before, top = self._lines, self.scroll_offset.y
         self._lines = self._write(self._width - self.styles.scrollbar_size_vertical)
         set_lines(self, len(self._lines))
         if self.follow:
             self.action_last()
-        self.refresh()
+        if self.scroll_offset.y != top:
+            return  # all of it is painted, since it was scrolled
+        seen = range(top, top + self.size.height)
+        changed = [y - top for y in seen if _line_at(before, y) != _line_at(self._lines, y)]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+
+def _line_at(lines: Sequence[Line], y: int) -> Line:
+    return lines[y] if y < len(lines) else ()

@@ -6,16 +6,16 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from rich.cells import cell_len
-from rich.style import Style
 from textual import events
 from textual.geometry import Region
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from wfkit.cli.output import Column, fit, visible
+from wfkit.cli.output import Column, cut_in_front, fit, visible
 from wfkit_tui import keys
 from wfkit_tui.drawing import Line, Piece, cells, fitted, strip_of
+from wfkit_tui.widgets.drawn import Drawn
 from wfkit_tui.widgets.extent import move_thumb, set_lines
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ MEASURED_MAX = 200
 MARKER_CELLS = 2
 
 
-class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
+class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=False):
     """Rows under titles. One row is selected, and stays so when rows come and go.
 
     Args:
@@ -61,6 +61,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._widths: tuple[int, dict[str, int]] | None = None
         """Of the columns that are shown, and the width of the table that they are for."""
         self._natural: dict[str, int] = {}
+        self._filled: set[str] = set()
+        """Titles of the columns in which a row had something to say: any other only takes room."""
         self._empty = empty
         self._drawn: dict[int, Strip] = {}
         """The lines as they were painted last."""
@@ -70,6 +72,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """Keys of rows that are marked."""
         self.follow = False
         """The first row stays selected when others come before it."""
+        self.sorted_by: tuple[str, bool] | None = None
+        """The title of the column that decides the order, and whether its largest value comes first."""
 
     # -- what others use ------------------------------------------------------------------------------------------------
 
@@ -77,8 +81,19 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def selected(self) -> T | None:
         return self.rows[self.cursor] if self.rows else None
 
+    def set_columns(self, columns: Sequence[Column[T]], sorted_by: tuple[str, bool]) -> None:
+        """Show other columns."""
+        self.columns, self.sorted_by = columns, sorted_by
+        self._natural.clear()
+        self._filled.clear()
+        self._widths = None
+        self._refresh_changed()
+
     def show(self, rows: Sequence[T], *, empty: str | None = None) -> None:
-        """Show these rows. What was selected stays selected, on the same line of the screen if possible."""
+        """Show these rows. What was selected stays selected.
+
+        Where the first row is in sight, rows that come before it are seen too; otherwise the selected row stays on its line.
+        """
         before = self.selected
         offset = self.cursor - self.scroll_offset.y
         self.rows = rows
@@ -89,7 +104,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         set_lines(self, len(rows) + 1)
         self.cursor = 0 if self.follow else self._place(before)
         top = self.scroll_offset.y
-        if not self.follow and before is not None and rows:
+        if not self.follow and before is not None and rows and top:
             self.scroll_to(y=self.cursor - offset, animate=False, force=True, immediate=True)
         self._reveal()
         if self.scroll_offset.y == top:  # otherwise it was done when that changed
@@ -120,14 +135,20 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def titles(self, width: int) -> Line:
         """Return the line above the rows."""
         kept = self._kept(width)
-        return [Piece("  ".join(fitted(column.title, size, right=column.right) for column, size in kept), "bold")]
+        return [Piece("  ".join(fitted(self._title(column), size, right=column.right) for column, size in kept), "bold")]
 
     def line(self, row: T, width: int) -> Line:
         """Return a row as a line."""
         pieces = []
         for column, size in self._kept(width):
             colour = column.colour(row) if column.colour is not None else None
-            pieces += [Piece(fitted(column.shown(row), size, right=column.right), colour or ""), Piece(" " * GAP)]
+            text = column.shown(row)
+            if len(text) > size and not column.cut:  # a time has grown since it was measured
+                self._measure([row])
+                if self._widths is None:
+                    self.refresh()
+            text = cut_in_front(text, size, column)
+            pieces += [Piece(fitted(text, size, right=column.right), colour or ""), Piece(" " * GAP)]
         return pieces
 
     def lit(self, line: Line) -> Line:
@@ -169,7 +190,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     # -- drawing --------------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        strip = self._drawn[y] = self._draw(y, self.rich_style)
+        strip = self._drawn[y] = self._draw(y)
         return strip
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -182,13 +203,12 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def _refresh_changed(self) -> None:
         """Paint the lines that are not as they were painted last: over ssh each of them counts."""
         self._measure(self._seen())
-        base = self.rich_style  # once, since Textual puts it together anew each time
-        lines = [y for y in range(self.size.height) if self._drawn.get(y) != self._draw(y, base)]
+        lines = [y for y in range(self.size.height) if self._drawn.get(y) != self._draw(y)]
         if lines:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in lines))
 
-    def _draw(self, y: int, base: Style) -> Strip:
-        width = self.size.width
+    def _draw(self, y: int) -> Strip:
+        width, base = self.size.width, self.base
         room = width - MARKER_CELLS - self.styles.scrollbar_size_vertical
         if y == 0:
             return strip_of([Piece(" " * MARKER_CELLS), *self.titles(room)], width, base)
@@ -196,8 +216,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         if place >= len(self.rows):
             return strip_of([Piece("  " + self._empty if y == 2 and not self.rows else "", "dim")], width, base)
         row = self.rows[place]
-        mark = ">" if place == self.cursor else " "
-        line = [Piece(mark + ("*" if self._key(row) in self.marked else " "), "bold"), *self.line(row, room)]
+        mark = (">" if place == self.cursor else " ") + ("*" if self._key(row) in self.marked else " ")
+        line = [Piece(mark, "bold" if mark.strip() else ""), *self.line(row, room)]
         if place != self.cursor:
             return strip_of(line, width, base)
         if self.has_focus:
@@ -250,15 +270,22 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def _measure(self, rows: Sequence[T]) -> None:
         """Widen the columns as these rows need it."""
         for column in self.columns:
-            known = self._natural.get(column.title, len(column.title))
+            known = self._natural.get(column.title, len(self._title(column)))
             needed = max((cell_len(visible(column.shown(row))) for row in rows), default=0)
             self._natural[column.title] = max(known, needed)
-            if needed > known:
+            if needed > known or (needed and column.title not in self._filled):
+                self._filled.add(column.title)
                 self._widths = None
+
+    def _title(self, column: Column[T]) -> str:
+        if self.sorted_by is None or column.title != self.sorted_by[0]:
+            return column.title
+        return f"{column.title} {'▼' if self.sorted_by[1] else '▲'}"
 
     def _kept(self, width: int) -> list[tuple[Column[T], int]]:
         if self._widths is None or self._widths[0] != width:
-            natural = {column.title: self._natural.get(column.title, len(column.title)) for column in self.columns}
-            self._widths = width, fit(self.columns, natural, width)
+            natural = {column.title: self._natural.get(column.title, len(self._title(column))) for column in self.columns}
+            told = [column for column in self.columns if not (self.rows and column.rank) or column.title in self._filled]
+            self._widths = width, fit(told, natural, width)
         widths = self._widths[1]
         return [(column, widths[column.title]) for column in self.columns if column.title in widths]

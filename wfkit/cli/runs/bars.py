@@ -53,7 +53,7 @@ def draw(told: Sequence[Span], present: int) -> None:
 
 
 def bar(span: Span, began: int, ended: int, present: int, cells: int) -> str:
-    """Return a span as a bar between two moments, on so many cells; failed attempts are marked in it."""
+    """Return a span as a bar between two moments, on so many cells: failed attempts are marked, and waiting is paler."""
     scale = cells / (ended - began)
     start = min((span.since - began) * scale, cells - 1)
     end = min(max((span.until or present) - began, 0) * scale, cells)
@@ -61,13 +61,14 @@ def bar(span: Span, began: int, ended: int, present: int, cells: int) -> str:
         return " " * int(start) + "·"
     first = int(start)
     full, rest = divmod(max(round((end - first) * 8), 1), 8)
-    fill = "░" if span.kind in _WAITING or span.outcome == "waiting" else "█"
+    fill = "░" if span.kind in _WAITING else "█"
     drawn = list(" " * first + fill * full + (_EIGHTHS[rest] if rest and fill == "█" else fill if rest else ""))
     for tried in span.attempts:
         place = min(int((tried.failed - began) * scale), len(drawn) - 1)
         drawn[place] = "✗"
-        if tried is span.attempts[-1] and span.outcome == "retrying":
-            drawn[place + 1 :] = "░" * (len(drawn) - place - 1)
+        waits = tried is span.attempts[-1] and span.outcome == "retrying"
+        again = len(drawn) if waits else place if tried.due is None else min(int((tried.due - began) * scale), len(drawn))
+        drawn[place + 1 : again] = "░" * (again - place - 1)
     return "".join(drawn)[:cells]
 
 

@@ -11,7 +11,7 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import ask
 from wfkit.cli.facts import Fact, show_facts
 from wfkit.cli.options import DEFAULT_STORE, Engine, Generation, Json, RunName, Store
-from wfkit.cli.output import ago, moment, now, rfc3339, show_json
+from wfkit.cli.output import ago, moment, now, rfc3339, show_json, with_near_paths
 from wfkit.cli.runs.reading import lasted, run_members
 from wfkit.cli.statuses import colour, shown, word
 from wfkit.control.messages import GetRun, RunPage
@@ -66,10 +66,10 @@ def facts_of(found: RunPage, present: int) -> list[Fact]:
         Fact("status", shown(state.detail), word(state.detail), colour(state.detail)),
         Fact("now at", "" if state.finished else now_at(state, present)),
         Fact("error", error_text(state.error), colour="red"),
-        Fact("raised at", state.error.line if state.error is not None and state.error.line is not None else ""),
+        _raised(state.error.line if state.error is not None else None),
         Fact("not undone", "; ".join(state.saga_failures), colour="red"),
         Fact("dangling", ", ".join(f"#{n}" for n in state.dangling)),
-        Fact("started", ago(state.started), rfc3339(state.started)),
+        Fact("started", ago(state.started, present), rfc3339(state.started)),
         Fact("took" if state.finished else "so far", spell(lasted(state, present)), f"{lasted(state, present) / 1e6:.3f}"),
         Fact(
             "times out",
@@ -88,6 +88,10 @@ def facts_of(found: RunPage, present: int) -> list[Fact]:
         Fact("code", f"{started.code}, Python {started.python}"),
     ]
     return facts
+
+
+def _raised(line: str | None) -> Fact:
+    return Fact("raised at", with_near_paths(line or ""), line)
 
 
 def _fact(label: str, value: Raw, run: str) -> Fact:

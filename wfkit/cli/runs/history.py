@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -84,7 +84,7 @@ def history(
     elif view == "timeline" and on_terminal():
         draw(fold(told, CROWD), present)
     else:
-        show_table(fold(told, CROWD) if on_terminal() else told, compact(told[0].since, present))
+        show_table(fold(told, CROWD) if on_terminal() else told, compact(lambda: told[0].since, lambda: present))
 
 
 def _follow(run: str, generation: int | None, store: Path, engine: Path | None, *, as_lines: bool) -> None:
@@ -109,16 +109,22 @@ def _follow(run: str, generation: int | None, store: Path, engine: Path | None, 
 # -- spans ---------------------------------------------------------------------------------------------------------------
 
 
-def compact(started: int, present: int) -> list[Column[Span]]:
+def compact(began: Callable[[], int], clock: Callable[[], int]) -> list[Column[Span]]:
+    """Return the columns of spans.
+
+    Args:
+        began: returns when the run began, microseconds UTC.
+        clock: returns the present.
+    """
     return [
-        Column("AT", lambda span: f"+{spell(span.since - started)}", right=True, rank=2, only="terminal"),
+        Column("AT", lambda span: f"+{spell(span.since - began())}", right=True, rank=2, only="terminal"),
         Column("WHAT", lambda span: span.kind),
         Column("NAME", lambda span: ("  " if span.compensation else "") + span.name, lambda span: span.name, cut=True),
         Column("STATUS", lambda span: shown(span.outcome), lambda span: word(span.outcome), lambda span: colour(span.outcome)),
         Column("TRY", tries, right=True, rank=3),
         Column(
             "TIME",
-            lambda span: "" if span.until == span.since else spell((span.until or present) - span.since),
+            lambda span: "" if span.until == span.since else spell((span.until or clock()) - span.since),
             right=True,
             rank=1,
             only="terminal",

@@ -11,7 +11,7 @@ from wfkit.cli.commands import PlainCommand, make_app
 from wfkit.cli.engine import act
 from wfkit.cli.failures import UsageError
 from wfkit.cli.options import DEFAULT_STORE, Engine, Json, NdJson, RunName, Store
-from wfkit.cli.output import local, moment, note, on_terminal, rfc3339, show_json, show_lines, visible
+from wfkit.cli.output import local, moment, note, now, on_terminal, rfc3339, show_json, show_lines, visible
 from wfkit.control.messages import FindRun, GetEngine, GetLogs, LogLine
 
 app = make_app()
@@ -60,7 +60,7 @@ def logs(
 def _print(lines: list[LogLine]) -> None:
     for line in lines:
         if on_terminal():
-            print(f"{local(line.t)[11:]}  {line.level:<7}  {visible(line.text)}" + (f"  ({line.step})" if line.step else ""))
+            print(f"{local(line.t, now())}  {line.level:<7}  {visible(line.text)}" + (f"  ({line.step})" if line.step else ""))
         else:
             print("\t".join([rfc3339(line.t), line.level, line.step or "", visible(line.text)]), flush=True)
 

@@ -161,7 +161,7 @@ def _table(found: list[RunState], present: int) -> list[Column[RunState]]:
             rank=2,
         ),
         Column("TRY", tries, right=True, rank=4),
-        Column("STARTED", lambda state: ago(state.started), lambda state: rfc3339(state.started), right=True, rank=1),
+        Column("STARTED", lambda state: ago(state.started, present), lambda state: rfc3339(state.started), right=True, rank=1),
         Column("NOW AT", lambda state: now_at(state, present), cut=True),
         Column("GEN", lambda state: str(state.generation), right=True, rank=5),
     ]

@@ -90,9 +90,9 @@ def _code(app: str, name: str) -> tuple[Workflow[..., Any] | None, str, str]:
 def _page(told: Explanation, children: Mapping[str, RunState], store: Path, width: int) -> Iterator[str]:
     state, present = told.state, now()
     since = (
-        f"took {spell(lasted(state, present))}, ended {ago(state.updated)}"
+        f"took {spell(lasted(state, present))}, ended {ago(state.updated, present)}"
         if state.finished
-        else f"started {ago(state.started)}"
+        else f"started {ago(state.started, present)}"
     )
     yield f"{paint(shown(state.detail), colour(state.detail), stream=sys.stdout)}  {state.id}  {state.workflow}  {since}"
     for facts in about(told, children, store, present):
@@ -103,7 +103,7 @@ def _page(told: Explanation, children: Mapping[str, RunState], store: Path, widt
 def about(told: Explanation, children: Mapping[str, RunState], store: Path, present: int) -> Iterator[list[Fact]]:
     state = told.state
     if state.blocked is not None:
-        yield _blocked_facts(told)
+        yield _blocked_facts(told, present)
     elif told.problem is not None:
         yield _problem_facts("the code now", told.problem.code, str(told.problem), told.problem.help)
     if state.finished:
@@ -113,13 +113,13 @@ def about(told: Explanation, children: Mapping[str, RunState], store: Path, pres
     for reason in told.reasons:
         yield _reason_facts(reason, children, store, present)
     if told.unread:
-        yield [Fact("not asked for", f"signal {_unread_text(signal)}") for signal in told.unread]
+        yield [Fact("not asked for", f"signal {_unread_text(signal, present)}") for signal in told.unread]
 
 
-def _blocked_facts(told: Explanation) -> list[Fact]:
+def _blocked_facts(told: Explanation, present: int) -> list[Fact]:
     state = told.state
     assert state.blocked is not None
-    since = Fact("since", f"{ago(state.blocked.t)} ({local(state.blocked.t)}), at entry {state.blocked.at}")
+    since = Fact("since", f"{_when(state.blocked.t, present)}, at entry {state.blocked.at}")
     if told.problem is not None and told.problem.code == state.blocked.code:
         # The same trouble, found again just now: its help is made for this code.
         return [since, *_problem_facts("blocked", told.problem.code, str(told.problem), told.problem.help)]
@@ -160,8 +160,8 @@ def _end_facts(told: Explanation, store: Path) -> list[Fact]:
 
 
 def _reason_facts(reason: Reason, children: Mapping[str, RunState], store: Path, present: int) -> list[Fact]:
-    waits = Fact("since", f"{ago(reason.since)} ({local(reason.since)})")
-    due = [] if reason.due is None else [Fact("due", f"{until(reason.due, present)} ({local(reason.due)})")]
+    waits = Fact("since", _when(reason.since, present))
+    due = [] if reason.due is None else [Fact("due", f"{until(reason.due, present)} ({local(reason.due, present)})")]
     facts: list[Fact]
     match reason.kind:
         case "step":
@@ -170,14 +170,14 @@ def _reason_facts(reason: Reason, children: Mapping[str, RunState], store: Path,
             verb = "signal" if reason.kind == "signal" else "published"
             where = "" if reason.where is UNSET else f" with {_json(reason.where)}"
             facts = [Fact("waits for" if verb == "signal" else "buffers", f"{verb} {reason.name}{where}"), waits]
-            facts += [Fact("no match", _unread_text(signal)) for signal in reason.unmatched]
+            facts += [Fact("no match", _unread_text(signal, present)) for signal in reason.unmatched]
         case "timer":
             facts = [Fact("waits for", f"timer of {reason.name}"), waits, *due]
         case "child":
             facts = [Fact("waits for", f"child {reason.name}"), waits, *_child_facts(children.get(reason.name), store, present)]
         case "inbox":
             told = f"{'event is' if reason.name == '1' else 'events are'} waiting until the run goes on"
-            facts = [Fact("inbox", f"{reason.name} {told}"), waits]
+            facts = [Fact("inbox", f"{reason.name} {told}")]
         case "timeout":
             facts = [Fact("times out", f"after {reason.name}: it is cancelled then, and its compensations run"), *due]
     return [*facts, *_line_facts("line", reason.line)]
@@ -197,7 +197,7 @@ def _step_facts(reason: Reason, since: Fact, present: int) -> list[Fact]:
     if reason.cancelled:
         facts.append(Fact("", "it is being cancelled, and its end is awaited"))
     if reason.due is not None:
-        facts.append(Fact("next retry", f"{until(reason.due, present)} ({local(reason.due)})"))
+        facts.append(Fact("next retry", f"{until(reason.due, present)} ({local(reason.due, present)})"))
     else:
         facts.append(Fact("in flight", "if the engine stops meanwhile, it runs again with the same idempotency key"))
     if reason.error is not None:
@@ -227,9 +227,13 @@ def _line_facts(label: str, line: str | None) -> list[Fact]:
     return [Fact(label, f"{shown_path}:{number} in {function}"), Fact("", f"  {source}" if source else "")]
 
 
-def _unread_text(signal: Unread) -> str:
+def _when(us: int, present: int) -> str:
+    return f"{ago(us, present)} ({local(us, present)})"
+
+
+def _unread_text(signal: Unread, present: int) -> str:
     differs = f": {signal.differs}" if signal.differs else ""
-    return f"{signal.name} {_json(signal.payload)}, arrived {ago(signal.arrived)}{differs}"
+    return f"{signal.name} {_json(signal.payload)}, arrived {ago(signal.arrived, present)}{differs}"
 
 
 def _json(value: Any) -> str:
