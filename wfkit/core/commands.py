@@ -167,6 +167,13 @@ class ReleaseUndos(_Command, frozen=True):
     """The number of the `RunStep` that each would undo; None for one that was registered by hand. Older histories have none."""
 
 
+class FailSaga(_Command, frozen=True):
+    """An exception has left a saga before its pivot: its compensations follow. As little compared as `RegisterUndo`."""
+
+    since: int
+    """The number of the first command of its block."""
+
+
 class CompleteRun(_Command, frozen=True):
     value: Raw
     dangling: tuple[int, ...] = ()
@@ -192,6 +199,6 @@ class CancelRun(_Command, frozen=True):
 
 Opening: TypeAlias = RunStep | StartTimer | AwaitSignal | Subscribe | SendSignal | PublishSignal | StartChild
 Closing: TypeAlias = CancelStep | CancelTimer | StopAwaiting | CancelChild
-Informational: TypeAlias = SetState | RegisterUndo | ReleaseUndos
+Informational: TypeAlias = SetState | RegisterUndo | ReleaseUndos | FailSaga
 Ending: TypeAlias = CompleteRun | FailRun | CancelRun
 Command: TypeAlias = Opening | Closing | Informational | Ending

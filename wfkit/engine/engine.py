@@ -24,6 +24,7 @@ from wfkit.core.commands import (
     CancelTimer,
     CompleteRun,
     FailRun,
+    FailSaga,
     Failure,
     PublishSignal,
     RegisterUndo,
@@ -300,7 +301,7 @@ class Engine(Client):
                         self._scheduler.spawn(self.take_up(command.id))
                 case AwaitSignal() | Subscribe() | StopAwaiting() | SendSignal() | PublishSignal() | CancelChild():
                     pass  # the mailbox has carried these already, in the same commit
-                case SetState() | RegisterUndo() | ReleaseUndos():
+                case SetState() | RegisterUndo() | ReleaseUndos() | FailSaga():
                     pass
                 case _:
                     assert_never(command)

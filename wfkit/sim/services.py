@@ -88,8 +88,8 @@ class Surroundings(Protocol):
         """One idempotency key came with two different things."""
         ...
 
-    def changed(self, service: FakeService) -> None:
-        """The state of a service has changed."""
+    def changed(self, service: FakeService, by: str, before: Mapping[str, Any]) -> None:
+        """The state of a service may have changed by a call. `before` is what it was; nobody writes to that."""
         ...
 
     def hold(self, pause: Pause) -> None:
@@ -214,14 +214,16 @@ class FakeService:
                 if host is not None:
                     host.happened(effect, again=True)
                 return copy.deepcopy(answer)
+        before = copy.deepcopy(self.state) if self._handlers else self.state
         try:
             answer = self._answer(name, key, payload)
         except BaseException:
+            self.state = before
             if host is not None:
                 host.came_to_nothing(effect)
             raise
         if host is not None and self._handlers:
-            host.changed(self)
+            host.changed(self, name, before)
         if answer is NO_EFFECT:
             if host is not None:
                 host.came_to_nothing(effect)
@@ -238,14 +240,9 @@ class FakeService:
         if handler is None:
             self._counts[name] = self._counts.get(name, 0) + 1
             return f"{name}-{self._counts[name]}"
-        before = copy.deepcopy(self.state)
         if "idempotency_key" in inspect.signature(handler).parameters:
             payload = {**payload, "idempotency_key": key}
-        try:
-            return handler(self.state, **payload)
-        except BaseException:
-            self.state = before
-            raise
+        return handler(self.state, **payload)
 
 
 class Mailbox(FakeService):
@@ -309,10 +306,10 @@ class KeyValue(FakeService):
             yield from host.reach(self, "put", key)
         wanted, value = decide(self.state.get(key))
         if wanted:
-            self.state[key] = copy.deepcopy(value)
+            before, self.state[key] = dict(self.state), copy.deepcopy(value)
+            if host is not None:
+                host.changed(self, key, before)
         if host is not None:
-            if wanted:
-                host.changed(self)
             yield from host.reach(self, "put.after", key)
         return wanted
 

@@ -308,6 +308,7 @@ class Simulation:
             reads=self._attempts.reads,
             asides=self._attempts.asides,
             steps=self._attempts.definitions,
+            changes=self._attempts.changes,
             lives=self.lives,
             ended=self.loop.now,
             stopped=self._stopped(),

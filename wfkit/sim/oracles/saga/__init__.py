@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wfkit.sim.findings import Violation
+from wfkit.sim.oracles.saga.amounts import undone_by_half, undone_more_than_once
 from wfkit.sim.oracles.saga.completed import must_be_complete, undone_in_vain
 from wfkit.sim.oracles.saga.deeds import Deeds
 from wfkit.sim.oracles.saga.gave_up import left_by_inner_saga, left_without_undo, must_be_undone, undone_forward
-from wfkit.sim.oracles.saga.undone_twice import undone_more_than_once
 from wfkit.sim.oracles.schedule import Schedule
 
 _GIVES_UP = ("failed", "cancelled", "timed_out")
@@ -24,6 +24,7 @@ def saga(schedule: Schedule) -> Iterator[Violation]:
         if not deeds.has_undos(trail):
             continue
         yield from undone_more_than_once(deeds, trail)
+        yield from undone_by_half(deeds, trail)
         if trail.status == "completed":
             yield from undone_in_vain(deeds, trail)
         if trail.status in _GIVES_UP:

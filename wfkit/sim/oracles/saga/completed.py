@@ -1,4 +1,4 @@
-"""Runs that completed: what they did without faults is done, or undone and told."""
+"""Runs that completed: what they do without faults is done, or undone and told."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.saga.causes import why_left
-from wfkit.sim.oracles.saga.deeds import Deed, Deeds
+from wfkit.sim.oracles.saga.deeds import Deeds
+from wfkit.sim.oracles.saga.pairing import Deed
 from wfkit.sim.oracles.words import listed
 from wfkit.sim.reference import Reference, Told
 from wfkit.sim.trails import Trail, Trails
 
 
 def must_be_complete(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
+    """A run that completes after a failure has done all that can be undone, or has dealt with the failure."""
     base = deeds.reference.trails.newest(trail.id)
     if base is None or base.status != "completed":
         return
@@ -21,18 +23,17 @@ def must_be_complete(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     if not any(map(deeds.has_undos, own)):
         return
     usual = deeds.usual
-    kept = [done for done in deeds.forward(*own) if not deeds.is_undone(done, done.trail) and not deeds.is_residue(done)]
-    kept = [done for done in kept if done.trail is trail or not deeds.is_undone(done, trail)]
+    kept = [deed for deed in deeds.forward(*own) if not deeds.is_undone_within(deed, trail) and not deeds.is_residue(deed)]
     done_there = usual.forward(*_answered_for(deeds.reference.trails, base, deeds.completed))
-    expected = [done for done in done_there if usual.can_be_undone(done.trail, done.n)]
-    expected = [done for done in expected if not usual.is_undone(done, done.trail) and not usual.is_undone(done, base)]
+    undoable = (deed for deed in done_there if usual.can_be_undone(deed.trail, deed.n))
+    expected = [deed for deed in undoable if not usual.is_undone_within(deed, base)]
     here, there = _told(deeds.reference, kept), _told(deeds.reference, done_there)
     missing = _told(deeds.reference, expected) - here
     if not missing or here - there:
         return  # complete, or another way was taken
     has_same_result = _result(deeds.reference, trail) == _result(deeds.reference, base)
     undid = any(map(deeds.has_undone, own))
-    held = [done for done in kept if deeds.can_be_undone(done.trail, done.n)]
+    held = [deed for deed in kept if deeds.can_be_undone(deed.trail, deed.n)]
     if has_same_result:
         if undid and _result(deeds.reference, trail) == "null":
             return  # it tells nothing, and has dealt with the failure
@@ -42,7 +43,7 @@ def must_be_complete(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
             return
     never = listed(told[1] for told in missing)
     about = held[0] if held else expected[0]._replace(trail=trail)
-    stays = f", and {listed(done.name for done in held)} was kept" if held else ""
+    stays = f", and {listed(deed.name for deed in held)} was kept" if held else ""
     cause = "cancel" if deeds.schedule.was_cancelled and trail.cancel is not None else "failure"
     yield deeds.tell(
         about,
@@ -50,7 +51,7 @@ def must_be_complete(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
         f"{trail.workflow} completed after a {cause}, but {never} did not happen{stays}",
         [
             *(f"fault-free: {told[1]} {told[2]} x{count}" for told, count in list(missing.items())[:4]),
-            *(f"kept: {done.name} {done.effects[0].text}" for done in held[:4]),
+            *(f"kept: {deed.name} {deed.effects[0].text}" for deed in held[:4]),
         ],
         f"the {cause} was swallowed: the run says that all is well"
         if has_same_result
@@ -69,8 +70,8 @@ def _answered_for(trails: Trails, trail: Trail, completed: frozenset[str]) -> li
     return found
 
 
-def _told(reference: Reference, dones: Sequence[Deed]) -> Counter[Told]:
-    return Counter(reference.told(effect) for done in dones for effect in done.effects)
+def _told(reference: Reference, deeds: Sequence[Deed]) -> Counter[Told]:
+    return Counter(reference.told(effect) for deed in deeds for effect in deed.effects)
 
 
 def _result(reference: Reference, trail: Trail) -> str:
@@ -81,18 +82,18 @@ def undone_in_vain(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     """A run may catch what leaves a saga, and complete. What that saga undid is undone all the same."""
     registered = {undo.of for _, undo in trail.undos}
     left = [
-        done
-        for done in deeds.forward(trail)
-        if done.n in registered
-        and not deeds.is_final(done)
-        and any(trail.ended_well(n) for n in deeds.undos_of(done, trail))
-        and not deeds.is_undone(done, trail)
+        deed
+        for deed in deeds.forward(trail)
+        if deed.n in registered
+        and not deeds.is_final(deed)
+        and any(undo.trail.ended_well(undo.n) for undo in deeds.undos_of(deed))
+        and not deeds.is_undone(deed)
     ]
     if left:
         yield deeds.tell(
             left[0],
             "error",
-            f"a saga of {trail.workflow} was undone, and {listed(done.name for done in left)} was not",
-            [*(f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}" for done in left[:4])],
+            f"a saga of {trail.workflow} was undone, and {listed(deed.name for deed in left)} was not",
+            deeds.left_behind(left),
             *why_left(deeds, trail, left[0]),
         )

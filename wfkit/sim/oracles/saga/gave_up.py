@@ -9,38 +9,33 @@ from wfkit.core.entries import StepFailed
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.saga.causes import undoing_of, why_left
 from wfkit.sim.oracles.saga.deeds import Deeds
+from wfkit.sim.oracles.saga.pairing import Deed
 from wfkit.sim.oracles.words import listed
 from wfkit.sim.services import OPAQUE
 from wfkit.sim.trails import Trail
 
 
 def must_be_undone(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
+    """What can be undone is undone, in the run itself and in the children that it has awaited."""
     if not deeds.compensates(trail):
         return
-    judged = [done for done in deeds.forward(trail) if deeds.can_be_undone(trail, done.n) and not deeds.is_final(done)]
-    left = [done for done in judged if not deeds.is_undone(done, trail)]
+    done = [deed for deed in deeds.forward(trail) if not deeds.is_final(deed)]
     if trail.unreleased or deeds.has_undone(trail):
-        children = [done for child in _completed_children(deeds, trail) for done in deeds.forward(child)]
-        left += [
-            done
-            for done in children
-            if deeds.can_be_undone(done.trail, done.n)
-            and not deeds.is_residue(done)
-            and not deeds.is_undone(done, done.trail)
-            and not deeds.is_undone(done, trail)
-        ]
+        children = (deed for child in _completed_children(deeds, trail) for deed in deeds.forward(child))
+        done += [deed for deed in children if not deeds.is_residue(deed)]
+    left = [deed for deed in done if deeds.can_be_undone(deed.trail, deed.n) and not deeds.is_undone(deed)]
     if not left:
         return
-    names = listed(done.name for done in left)
-    undoing = undoing_of(deeds, trail, left[0])
-    came = f"and {names} {'was' if len({d.name for d in left}) == 1 else 'were'} not undone"
+    names = listed(deed.name for deed in left)
+    undoing = undoing_of(deeds, left[0])
+    came = f"and {names} {'was' if len({deed.name for deed in left}) == 1 else 'were'} not undone"
     if undoing:
         came = f"while {undoing} was still under way"
     yield deeds.tell(
         left[0],
         "info" if _was_interrupted(deeds, trail) else "error",
         f"{trail.workflow} {_ended(trail)}, {came}",
-        [*(f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}" for done in left[:4])],
+        deeds.left_behind(left),
         *why_left(deeds, trail, left[0]),
     )
 
@@ -67,67 +62,101 @@ def _completed_children(deeds: Deeds, trail: Trail) -> Iterator[Trail]:
 
 def undone_forward(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     """What was done later, and because of what was done before, is undone first."""
-    undone = [(done, undos[0]) for done in deeds.forward(trail) if (undos := deeds.undos_of(done, trail))]
-    for earlier, undo_of_earlier in undone:
-        for later, undo_of_later in undone:
-            end = trail.ends.get(undo_of_earlier)
-            is_before = end is not None and trail.asked[later.n] < end[0] <= trail.asked[undo_of_later]
-            if trail.follows(later.n, earlier.n) and is_before:
-                first, second = trail.steps[undo_of_earlier].name, trail.steps[undo_of_later].name
-                yield deeds.tell(
-                    earlier,
-                    "error",
-                    f"{first} came before {second}, but {later.step.name} was done after {earlier.step.name}",
-                    [
-                        f"done: {earlier.step.name} (#{earlier.n}), then {later.step.name} (#{later.n})",
-                        f"undone: {first} (#{undo_of_earlier}), then {second} (#{undo_of_later})",
-                    ],
-                    "compensations run in the order in which things were done, not in reverse",
-                    "undo in reverse: for undo in reversed(undos); a saga does so by itself",
-                )
+    undone = []
+    for deed in deeds.forward(trail):
+        undos = [undo.n for undo in deeds.undos_of(deed) if undo.trail is trail]
+        if undos and deeds.can_be_undone(trail, deed.n):
+            undone.append((deed, undos))
+    for earlier, undos_of_earlier in undone:
+        ends = [trail.ends[n][0] for n in undos_of_earlier if n in trail.ends]
+        if len(ends) < len(undos_of_earlier):
+            continue  # one of them is under way
+        for later, undos_of_later in undone:
+            is_before = trail.asked[later.n] < max(ends) <= min(trail.asked[n] for n in undos_of_later)
+            if is_before and trail.follows(later.n, earlier.n):
+                yield _forward(deeds, earlier, undos_of_earlier[-1], later, undos_of_later[0])
                 return
 
 
+def _forward(deeds: Deeds, earlier: Deed, undo_of_earlier: int, later: Deed, undo_of_later: int) -> Violation:
+    trail = earlier.trail
+    first, second = trail.steps[undo_of_earlier].name, trail.steps[undo_of_later].name
+    is_by_saga = trail.steps[undo_of_earlier].compensation and trail.steps[undo_of_later].compensation
+    return deeds.tell(
+        earlier,
+        "error",
+        f"{first} came before {second}, but {later.step.name} was done after {earlier.step.name}",
+        [
+            f"done: {earlier.step.name} (#{earlier.n}), then {later.step.name} (#{later.n})",
+            f"undone: {first} (#{undo_of_earlier}), then {second} (#{undo_of_later})",
+        ],
+        f"a saga undoes in reverse of registering, and {second} was registered before {first}"
+        if is_by_saga
+        else "compensations run in the order in which things were done, not in reverse",
+        "register undos in the order in which things are done, or let s.do(step, ..., undo=...) register them"
+        if is_by_saga
+        else "undo in reverse: for undo in reversed(undos); a saga does so by itself",
+    )
+
+
 def left_without_undo(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
-    """What a saga did that nothing can undo stays when it gives up."""
-    undos = [n for n, step in trail.steps.items() if step.compensation]
-    registered = [seq for seq, undo in trail.undos if undo.of is not None]
-    if not undos or not registered or len(registered) < len(trail.undos):
+    """What a saga did that nothing undoes stays when it gives up."""
+    within = {n for commands in trail.failed_sagas for n in commands}
+    for deed in deeds.forward(trail):
+        if deed.n not in within or deeds.can_be_undone(trail, deed.n) or deeds.is_final(deed) or deed.services == {OPAQUE}:
+            continue
+        if any(undo.undo == deed.step.name for _, undo in trail.undos) or deeds.is_undone(deed):
+            continue
+        yield deeds.tell(
+            deed,
+            "warning",
+            f"{deed.name} stays although the saga around it was undone",
+            deeds.left_behind([deed]),
+            *_why_it_stays(deeds, deed),
+        )
         return
-    opened, left = min(registered), min(trail.asked[n] for n in undos)
-    for done in deeds.forward(trail):
-        asked = trail.asked[done.n]
-        is_within = opened <= asked < left and not any(seq <= asked for seq in trail.releases)
-        has_undo = any(undo.of == done.n or undo.undo == done.step.name for _, undo in trail.undos)  # or is one itself
-        if is_within and not has_undo and not deeds.is_residue(done) and done.effects[0].service != OPAQUE:
-            yield deeds.tell(
-                done,
-                "warning",
-                f"{done.name} stays although the saga around it was undone",
-                [f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}"],
-                f"{done.step.name} has no undo",
-                f"give it an undo, put s.pivot() before it, or say that it stays: expect=[residue({done.name!r}, 'reason')]",
-            )
-            return
+
+
+def _why_it_stays(deeds: Deeds, deed: Deed) -> tuple[str, str]:
+    in_vain = next((undo for undo in deeds.undos_of(deed) if deeds.was_in_vain(deed, undo)), None)
+    if in_vain is not None:
+        return deeds.told_of_vain(deed, in_vain), f"register {in_vain.step.name} with what {deed.step.name} is called with"
+    late = _registered_after(deeds, deed)
+    if late and not deed.trail.ended_well(deed.n):
+        return f"{deed.step.name} took effect but did not return, and {late} is registered after it", (
+            f"register it before: s.undo({late}, ...), or await s.do({deed.step.name}, ..., undo={late})"
+        )
+    return f"{deed.step.name} has no undo", (
+        f"give it an undo, put s.pivot() before it, or say that it stays: expect=[residue({deed.name!r}, 'reason')]"
+    )
+
+
+def _registered_after(deeds: Deeds, deed: Deed) -> str:
+    """Return the undo that the code registers by hand as soon as a step has ended well; empty if there is none."""
+    base = deeds.reference.trails.newest(deed.trail.id)
+    if base is None or deed.n not in base.ends:
+        return ""
+    end, _ = base.ends[deed.n]
+    return next((undo.undo for seq, undo in base.undos if seq == end and undo.of is None), "")
 
 
 def left_by_inner_saga(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     """What a saga within a saga did stays when the outer one gives up: the inner one was over by then."""
     undone = {n for _, undo in trail.undos if (n := undo.of) is not None and n not in trail.released}
     opened = {undo.of: seq for seq, undo in trail.undos}
-    for done in deeds.forward(trail):
-        over = trail.released.get(done.n)
-        if over is None or deeds.is_residue(done) or deeds.is_undone(done, trail):
+    for deed in deeds.forward(trail):
+        over = trail.released.get(deed.n)
+        if over is None or deeds.is_residue(deed) or deeds.is_undone(deed):
             continue
-        around = [n for n in undone if opened[n] < opened[done.n] and trail.follows(done.n, n)]
+        around = [n for n in undone if opened[n] < opened[deed.n] and trail.follows(deed.n, n)]
         if around:
             yield deeds.tell(
-                done,
+                deed,
                 "warning",
-                f"{done.name} stays although the saga around it was undone",
-                [f"left behind: {done.name} {done.effects[0].text}, done by {done.step.name}"],
+                f"{deed.name} stays although the saga around it was undone",
+                deeds.left_behind([deed]),
                 f"the saga within the saga was over when {trail.workflow} {_ended(trail)}: its undos were released",
-                f"use one saga for both, or say that it stays: expect=[residue({done.name!r}, 'reason')]",
+                f"use one saga for both, or say that it stays: expect=[residue({deed.name!r}, 'reason')]",
             )
             return
 
