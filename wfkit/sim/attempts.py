@@ -131,6 +131,7 @@ class Attempts:
         if key in self._declaring:
             self._declaring[key] = True
         if not again:
+            self._simulation.endless.changed()
             self.effects.append(effect)
             if self._simulation.durable is not None:
                 self._simulation.durable.happened(effect)
@@ -144,6 +145,7 @@ class Attempts:
     def changed(self, service: FakeService, by: str, before: Mapping[str, Any]) -> None:
         now = attempt.get()
         run, n = (now.info.run_id, now.n) if now is not None else ("", 0)
+        self._simulation.endless.changed()
         self.changes.append(Change(run, n, service.name, by, before))
         if self._simulation.durable is not None:
             self._simulation.durable.changed(service)

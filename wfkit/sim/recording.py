@@ -80,7 +80,7 @@ class Broken(NamedTuple):
 class Stopped(NamedTuple):
     """Why a schedule was cut short."""
 
-    by: Literal["records", "failures", "lives", "time"]
+    by: Literal["records", "failures", "circles", "lives", "time", "bounds"]
     told: str
     """In words, after `it does not come to rest:`."""
 

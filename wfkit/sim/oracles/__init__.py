@@ -23,9 +23,10 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
     """Return what is wrong with the schedule without faults."""
     assert reference.subject is subject
     schedule = Schedule(reference, reference.base)
+    if schedule.is_endless:
+        return [*liveness.stopped(schedule)]
     return [
         *liveness.blocked_in_base(schedule),
-        *liveness.stopped(schedule),
         *resource.dangling(schedule),
         *resource.size(schedule),
         *ledger.collisions(schedule),

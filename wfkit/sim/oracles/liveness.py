@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from wfkit.api.definitions import ATTENTION_AFTER
 from wfkit.core.commands import AwaitSignal, PublishSignal, SendSignal, Subscribe
+from wfkit.core.entries import StepFailed
 from wfkit.core.failures import blocking_error
 from wfkit.core.state import PendingStep
 from wfkit.sim.findings import Oracle, Violation
 from wfkit.sim.oracles.schedule import Schedule
-from wfkit.sim.oracles.words import listed
+from wfkit.sim.oracles.words import listed, times
 from wfkit.sim.trails import Trail
 
 _REPLAY = ("WF021",)
 _AMBIENT = ("WF022", "WF023")
 _SUBSCRIBE = "subscribe before asking: with subscribe(signal): ..., or let the sender send it to the run"
+_BOUND = "let the loop end: count its turns, or let a failure that lasts leave it"
 _GO_ON = "let every way out of a failure wake who waits: give the wait a timeout=, or await in one place all that it depends on"
 
 _HAND_IT_OVER = "name the child where its parent's code is, in a table too, or hand it over: workflows=[child]"
@@ -41,25 +44,38 @@ def liveness(schedule: Schedule) -> Iterator[Violation]:
 def stopped(schedule: Schedule) -> Iterator[Violation]:
     """A schedule comes to rest by itself, unless the user says `until=`."""
     reference, recording = schedule.reference, schedule.recording
-    if recording.stopped is None:
-        return
-    is_long = recording.stopped.by in ("records", "failures")
-    if not is_long and reference.subject.until is not None:
+    if recording.stopped is None or not schedule.is_endless:
         return
     failing = next(_failing(schedule), None)
     if failing is not None:
         yield failing
-    else:
-        yield Violation(
-            "resource" if is_long else "liveness",
-            "error",
-            "entries" if is_long else "end",
-            f"it does not come to rest: {recording.stopped.told}",
-            reference.subject.workflow.name,
-            recording.main,
-            line=reference.line_of(workflow=reference.subject.workflow.name),
-            fix="say how long to look: until='30 days'",
-        )
+        return
+    by, workflow = recording.stopped.by, reference.subject.workflow.name
+    what = f"without any fault {workflow}" if recording is reference.base else "it"
+    yield Violation(
+        "resource" if by == "records" else "liveness",
+        "error",
+        "entries" if by == "records" else "end",
+        f"{what} does not come to rest: {recording.stopped.told}",
+        workflow,
+        recording.main,
+        line=reference.line_of(workflow=workflow),
+        evidence=tuple(_repeated(schedule)) if by in ("records", "circles") else (),
+        fix=_BOUND if by in ("circles", "bounds") else "say how long to look: until='30 days'",
+    )
+
+
+def _repeated(schedule: Schedule) -> Iterator[str]:
+    """Yield what the runs of a schedule that does not come to rest do most."""
+    asked = Counter((trail.workflow, step.name) for trail in schedule.trails for step in trail.steps.values())
+    failed = {
+        trail.steps[n].name: f", which last failed with {entry.error.type}: {entry.error.message.partition(chr(10))[0]}"
+        for trail in schedule.trails
+        for n, (_, entry) in trail.ends.items()
+        if isinstance(entry, StepFailed) and n in trail.steps
+    }
+    for (workflow, step), count in asked.most_common(2):
+        yield f"this run: {workflow} called {step} {times(count)}{failed.get(step, '')}"
 
 
 def _failing(schedule: Schedule) -> Iterator[Violation]:
