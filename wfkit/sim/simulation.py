@@ -93,6 +93,7 @@ class Simulation:
         self._fired: list[Fault] = []
         self._events: list[Event] = []
         self.endless = Endless(self, base)
+        self._recording: Recording[Any] | None = None
         self._failure: BaseException | None = None
         """Why the simulation itself cannot go on."""
         self._arrival = Random(arrival) if arrival else None
@@ -117,7 +118,6 @@ class Simulation:
         """
         context = contextvars.Context()
         refused = real_io.refused() if self.subject.io == "refuse" else nullcontext()
-        made: list[Recording[Any]] = []
         try:
             with (
                 ambient.installed(namespaces(self._registry, self._upgraded)),
@@ -125,12 +125,13 @@ class Simulation:
                 refused,
                 watched(self.end_with, self._trace.__len__),
             ):
-                made.append(context.run(self._run))  # none if it was ended as the block was left
+                context.run(self._run)
         except Killed:  # it was ended, and struck once more as the block was left
             raise self._failure or Killed from None
-        if self._failure is not None and not (made and self._computes_by_a_fault):
+        if self._failure is not None and not (self._recording is not None and self._computes_by_a_fault):
             raise self._failure
-        return made[0]
+        assert self._recording is not None, "it came to its end"
+        return self._recording
 
     @property
     def _computes_by_a_fault(self) -> bool:
@@ -140,7 +141,7 @@ class Simulation:
         """End the simulation with an error, as soon as the code that runs just now lets go."""
         self._failure = self._failure or error
 
-    def _run(self) -> Recording[Any]:
+    def _run(self) -> None:
         surroundings.set(self._attempts)
         memory.begin(self.subject)
         with ambient.within(self._attempts):
@@ -152,7 +153,7 @@ class Simulation:
                     self.loop.drive(self._horizon, self._is_over)
                     if self.endless.is_at_rest:
                         self.outside.give_up()
-                    return self._recording()
+                    self._recording = self._recorded()
                 finally:
                     self._bury()
                     memory.leave()
@@ -298,7 +299,7 @@ class Simulation:
         self.endless.wrote(id, n, record)
         self.tell("wrote", id, n, record)
 
-    def _recording(self) -> Recording[Any]:
+    def _recorded(self) -> Recording[Any]:
         histories = self.disk.records
         runs: dict[str, RunRecord] = {}
         for number, records in sorted(histories.items()):

@@ -114,6 +114,12 @@ class Trail:
         return self.ending.error if isinstance(self.ending, FailRun) else None
 
     @property
+    def commands(self) -> Iterator[Command]:
+        """All that it asked for, in order."""
+        for record in self.records:
+            yield from record.commands or ()
+
+    @property
     def unreleased(self) -> Sequence[RegisterUndo]:
         """The undos that were registered and not released."""
         return self._unreleased

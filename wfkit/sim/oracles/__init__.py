@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from wfkit.sim.findings import Violation
-from wfkit.sim.oracles import ambient, difference, ledger, liveness, resource, saga, signals, user
+from wfkit.sim.oracles import ambient, difference, ledger, liveness, resource, saga, signals, user, vacuous
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
@@ -34,8 +34,7 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
         *saga.saga(schedule),
         *signals.unread_in_base(schedule),
         *user.invariants(schedule),
-        *liveness.vacuous(schedule),
-        *liveness.failed_in_base(schedule),
+        *vacuous.proves_nothing(schedule),
     ]
 
 
@@ -54,8 +53,13 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
         elif schedule.nominal in ("M", "S"):
             found += ledger.given_up_on(schedule)
         if not any(violation.oracle in _EXPLAINS and violation.severity != "info" for violation in found):
-            found += difference.difference(schedule)
+            differing = [*difference.difference(schedule)]
+            found += differing if _is_grave(differing) else [*differing, *signals.displaced(schedule)]
     return found
+
+
+def _is_grave(found: list[Violation]) -> bool:
+    return any(violation.severity != "info" for violation in found)
 
 
 def _is_same(reference: Reference, recording: Recording[Any]) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from wfkit.api.definitions import ATTENTION_AFTER
-from wfkit.core.commands import AwaitSignal, PublishSignal, SendSignal, Subscribe
+from wfkit.core.commands import PublishSignal, SendSignal
 from wfkit.core.entries import StepFailed
 from wfkit.core.failures import blocking_error
 from wfkit.core.state import PendingStep
@@ -19,9 +19,8 @@ _REPLAY = ("WF021",)
 _AMBIENT = ("WF022", "WF023")
 _SUBSCRIBE = "subscribe before asking: with subscribe(signal): ..., or let the sender send it to the run"
 _BOUND = "let the loop end: count its turns, or let a failure that lasts leave it"
+_ENDED = {"failed": "failed before that", "timed_out": "timed out before that", "completed": "ended before that"}
 _GO_ON = "let every way out of a failure wake who waits: give the wait a timeout=, or await in one place all that it depends on"
-
-_HAND_IT_OVER = "name the child where its parent's code is, in a table too, or hand it over: workflows=[child]"
 
 
 def liveness(schedule: Schedule) -> Iterator[Violation]:
@@ -37,8 +36,8 @@ def liveness(schedule: Schedule) -> Iterator[Violation]:
         if trail.blocked is not None:
             if base is None or base.blocked is None or base.blocked.code != trail.blocked.code:
                 yield blocked(schedule, trail)
-        elif not recording.stopped and (base is None or base.ending is not None or _waits(trail) - _waits(base)):
-            yield from _waiting(schedule, trail, sorted(_waits(trail)))
+        elif not recording.stopped and (base is None or base.ending is not None or waits_of(trail) - waits_of(base)):
+            yield from _waiting(schedule, trail, sorted(waits_of(trail)))
 
 
 def stopped(schedule: Schedule) -> Iterator[Violation]:
@@ -106,7 +105,7 @@ def _failing(schedule: Schedule) -> Iterator[Violation]:
             )
 
 
-def _waits(trail: Trail) -> set[str]:
+def waits_of(trail: Trail) -> set[str]:
     """Return the signals that a run waits for at its end."""
     return {name for n, name in trail.waits.items() if n not in trail.cut and n not in trail.closed}
 
@@ -114,7 +113,7 @@ def _waits(trail: Trail) -> set[str]:
 def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Violation]:
     reference = schedule.reference
     usual = reference.trails.newest(trail.id)
-    known = _waits(usual) if usual is not None and usual.ending is None else set()
+    known = waits_of(usual) if usual is not None and usual.ending is None else set()
     unusual = [name for name in waits if name not in known]
     if waits and not unusual:
         return
@@ -122,11 +121,16 @@ def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Vio
     if is_awaiting_children:
         return  # the child that does not end is the finding
     # A way that faults open, such as asking a person, ends where nobody plays that person.
-    is_unplayed = bool(unusual) and schedule.nominal != "M" and not set(unusual) & (reference.sent - schedule.came_less)
+    silent = [other for other in _silent(schedule, unusual) if other is not trail]
+    is_played = bool(set(unusual) & (reference.sent - schedule.came_less)) or bool(silent)
+    is_unplayed = bool(unusual) and schedule.nominal != "M" and not is_played
     what = listed(unusual) if unusual else "nothing that will ever come"
     why, fix = "", _GO_ON
     if _was_published(schedule, unusual):
         why, fix = "what is published while nobody listens is lost", _SUBSCRIBE
+    elif silent:
+        how = _ENDED.get(silent[0].status) or f"waits for {listed(sorted(waits_of(silent[0])))}"
+        why = f"{silent[0].workflow}, which sends it, {how}"
     elif is_unplayed:
         fix = "give script= something that sends it under this fault, or let the wait end by itself: timeout="
     yield Violation(
@@ -142,6 +146,25 @@ def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Vio
         why,
         fix,
     )
+
+
+def _silent(schedule: Schedule, names: list[str]) -> list[Trail]:
+    """Return the runs that send these signals without faults, and do not here: they have ended, or wait themselves.
+
+    One that was cancelled is none of them: who has cancelled it may know of those that wait.
+    """
+    found = []
+    for base in schedule.reference.trails:
+        trail = schedule.trails.newest(base.id)
+        if trail is None or not any((_sent_by(base) - _sent_by(trail))[name] for name in names):
+            continue
+        if trail.status in _ENDED or (trail.status == "running" and waits_of(trail) - waits_of(base)):
+            found.append(trail)
+    return found
+
+
+def _sent_by(trail: Trail) -> Counter[str]:
+    return Counter(command.name for command in trail.commands if isinstance(command, SendSignal | PublishSignal))
 
 
 def _was_published(schedule: Schedule, names: list[str]) -> bool:
@@ -182,57 +205,7 @@ def blocked(schedule: Schedule, trail: Trail) -> Violation:
     )
 
 
-def vacuous(schedule: Schedule) -> Iterator[Violation]:
-    """In the schedule without faults: waits for signals that nobody sends. What follows them is then never tried."""
-    reference = schedule.reference
-    if reference.subject.script is not None:
-        return
-    sent = reference.sent | {
-        command.name
-        for trail in schedule.trails
-        for record in trail.records
-        for command in record.commands or ()
-        if isinstance(command, SendSignal | PublishSignal)
-    }
-    told: set[str] = set()
-    for trail in schedule.trails:
-        for record in trail.records:
-            for command in record.commands or ():
-                if isinstance(command, AwaitSignal | Subscribe) and command.name not in sent | told:
-                    told.add(command.name)
-                    yield Violation(
-                        "liveness",
-                        "info",
-                        command.name,
-                        f"vacuous: nobody sends {command.name}",
-                        trail.workflow,
-                        trail.id,
-                        command.n,
-                        reference.line_of(workflow=trail.workflow),
-                        fix="give script= something that sends it; a script that sends nothing says that silence is meant",
-                    )
-
-
 def blocked_in_base(schedule: Schedule) -> Iterator[Violation]:
     for trail in schedule.trails:
         if trail.ending is None and trail.blocked is not None:
             yield blocked(schedule, trail)
-
-
-def failed_in_base(schedule: Schedule) -> Iterator[Violation]:
-    """Without any fault the main run fails: whatever comes after the failure is never tried, and no failure is news."""
-    recording = schedule.recording
-    run = recording.run
-    if run is not None and run.status in ("failed", "timed_out"):
-        reference, workflow = schedule.reference, run.state.workflow
-        told = f"{run.error.type}: {run.error.message}".partition("\n")[0] if run.error is not None else run.status
-        yield Violation(
-            "liveness",
-            "info",
-            f"{workflow} {run.status}",
-            f"vacuous: without any fault {workflow} {'fails' if run.status == 'failed' else 'reaches its timeout'}: {told}",
-            workflow,
-            run.id,
-            line=reference.line_of(workflow=workflow),
-            fix=_HAND_IT_OVER if "UnknownWorkflow" in told else "give it an input and a world with which it completes",
-        )

@@ -127,8 +127,9 @@ class Deeds:
         return self.pairing.undos_of(deed)
 
     def is_undone(self, deed: Deed) -> bool:
-        """Whether a step call was undone, by whatever run; or all that it changed is as it was before."""
-        return self._is_undone_by(deed, self.undos_of(deed)) or self.states.is_back(deed)
+        """Whether a step call was undone, by whatever run. Where no undo of it is known, the services tell."""
+        undos = self.undos_of(deed)
+        return self._is_undone_by(deed, undos) if undos else self.states.is_back(deed)
 
     def is_undone_within(self, deed: Deed, trail: Trail) -> bool:
         """Whether a step call was undone by a run or its children."""
