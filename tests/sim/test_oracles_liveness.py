@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.sim import judging
-from tests.sim.judging import ask, charge, found, note, shop, subject_of
-from wfkit import Retry, Signal, Workflow, saga, sleep, step, timeout, undoes, wait_any, wait_signal, workflow
+from tests.sim.judging import ask, charge, found, note, shop, store, subject_of
+from wfkit import Retry, Signal, Workflow, info, saga, sleep, step, timeout, undoes, wait_any, wait_signal, workflow
 from wfkit.sim.findings import Violation
-from wfkit.sim.subject import Subject
+from wfkit.sim.subject import Instance, Subject
 
 reply = Signal("reply", str)
 bill = Signal("bill", dict[str, str])
@@ -323,3 +323,109 @@ def test_what_never_ends_is_looked_at_for_ten_times_as_long() -> None:
     assert signature([violation]) == [("liveness", "error", "end")]
     assert "it had not come to rest after 1000 days" in violation.title
     assert found(subject_of(goes_on_when_refused, until=200 * 86_400_000_000), "fatal@2:call.before:charge") == []
+
+
+# -- what goes on for long ----------------------------------------------------------------------------------------------
+
+
+@step(retry=Retry(max_attempts=None, initial="5s", max_interval="5s"))
+async def lock(who: str) -> None:
+    if not await store.get().compare_and_set("lock", None, who) and await store.get().get("lock") != who:
+        raise ConnectionError("taken")
+
+
+@step(retry=Retry(max_attempts=None))
+async def unlock(who: str) -> None:
+    await store.get().compare_and_set("lock", who, None)
+
+
+@workflow
+async def locked() -> None:
+    await lock(info().id)
+    await note("mine")
+    await sleep("10m")
+    await unlock(info().id)
+
+
+@workflow
+async def never_unlocked() -> None:
+    await lock(info().id)
+    await note("mine")
+
+
+@workflow
+async def waits_for_a_report() -> None:
+    await is_ready()
+
+
+@step(retry=Retry(max_attempts=None, initial="1s", max_interval="1s"))
+async def is_ready() -> None:
+    if not await store.get().get("report"):
+        raise ConnectionError("not yet")
+
+
+async def makes_it_ready(run: Any, world: judging.World) -> None:
+    await asyncio.sleep(200)
+    world.store.state["report"] = True
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wfkit.sim.endless.IN_VAIN_MAX", 50)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_step_may_wait_by_failing_as_long_as_something_else_goes_on() -> None:
+    """Many attempts are no proof that it is in vain: the lock is still to be given back, the report to be made."""
+    subject = subject_of(locked, id="a", runs=(Instance(locked, id="b", at=1),))
+    assert found(subject) == []
+    assert found(subject_of(waits_for_a_report, script=makes_it_ready)) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_step_that_waits_by_failing_for_what_nobody_does_is_in_vain() -> None:
+    """Nothing else goes on, so time will not mend it."""
+    [violation] = found(subject_of(never_unlocked, id="a", runs=(Instance(never_unlocked, id="b", at=1),)))
+    assert signature([violation]) == [("liveness", "error", "lock")]
+    assert violation.title == "lock fails for ever: ConnectionError: taken"
+
+
+class Refused(Exception): ...
+
+
+@step(raises=(Refused,), retry=Retry(max_attempts=2, non_retryable=(Refused,)))
+async def submit() -> None:
+    await ask("submit")
+
+
+class OneToken(judging.World):
+    """Takes each token once: whoever lost the answer is refused for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        @self.shop.on("submit")
+        def submit(state: dict[str, Any]) -> str:
+            state["submitted"] = state.get("submitted", 0) + 1
+            if state["submitted"] > 1:
+                raise Refused("the token was used")
+            return "in"
+
+
+@workflow
+async def submits_until_it_works() -> None:
+    while True:
+        try:
+            return await submit()
+        except Exception:  # noqa: BLE001  # the planted bug
+            await sleep("1m")
+
+
+def test_a_loop_that_gets_nowhere_is_ended_and_told_with_what_it_repeats() -> None:
+    """It needs no 400 days to see that, nor twenty thousand records."""
+    subject = subject_of(submits_until_it_works, world=OneToken)
+    [violation] = found(subject, "fail@1:call.before:submit", "lost_ack@1:call.after:submit")
+    assert signature([violation]) == [("liveness", "error", "end")]
+    assert "it goes round in circles" in violation.title
+    assert "which last failed with Refused: the token was used" in violation.evidence[0]
+    assert "count its turns" in violation.fix

@@ -98,7 +98,7 @@ class Endless:
             self.stopped = Stopped("records", f"it wrote more than {ENTRIES_MAX:,} records")
         elif simulation.lives > LIVES_MAX:
             self.stopped = Stopped("lives", f"the process was started more than {LIVES_MAX} times")
-        elif self._entries > IN_VAIN_MAX and max(self._in_vain.values(), default=0) > IN_VAIN_MAX and self._is_alone():
+        elif self._fails_in_vain():
             self.stopped = Stopped("failures", f"a step failed more than {IN_VAIN_MAX:,} times, and nothing else went on")
         elif self._goes_round():
             told = f"it goes round in circles: {self._entries - self._changed:,} records, and nothing outside has changed"
@@ -112,6 +112,14 @@ class Endless:
         simulation = self._simulation
         moving = sum(map(_moves, simulation.unfinished))
         return simulation.loop.now > self._healed and moving <= 1 and not simulation.loop.has_outside_timers
+
+    def _fails_in_vain(self) -> bool:
+        if self._entries <= IN_VAIN_MAX or max(self._in_vain.values(), default=0) <= IN_VAIN_MAX:
+            return False
+        if self._is_alone():
+            return True
+        self._in_vain.clear()  # what else goes on may help it, and then it takes another thousand to see that it did not
+        return False
 
     def _is_alone(self) -> bool:
         """Whether nothing goes on but steps that fail in vain."""

@@ -7,7 +7,9 @@ as well, for ordinary tests.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
+import functools
 import inspect
 import json
 import sys
@@ -131,6 +133,8 @@ class FakeService:
         self._readers: dict[str, Callable[..., Any]] = {}
         self._answers: dict[str, tuple[Effect, Any]] = {}
         self._counts: dict[str, int] = {}
+        self._waiting: list[Callable[[], object]] = []
+        """Wakes those that wait for something to happen."""
         host = surroundings.get()
         if host is not None:
             host.joined(self)
@@ -177,6 +181,26 @@ class FakeService:
     def read_sync(self, query: str, /, **payload: Any) -> Any:
         """As `read`, for a `def` step."""
         return in_thread(self.reading(query, payload))
+
+    async def happened(self, effect: str, *, times: int = 1) -> Effect:
+        """Wait until an effect has happened so often, and return it. In a script: `await world.mail.happened("send")`.
+
+        A schedule in which it never happens comes to rest all the same.
+        """
+        while True:
+            found = [each for each in self.effects if each.name == effect]
+            if len(found) >= times:
+                return found[times - 1]
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            # Whoever acts may be a step that dies just then, or in a thread: the waiter is told in its own context.
+            wake = functools.partial(loop.call_soon_threadsafe, _wake, future, context=contextvars.copy_context())
+            self._waiting.append(wake)
+            try:
+                await future
+            finally:
+                if wake in self._waiting:
+                    self._waiting.remove(wake)
 
     def _calling(self, effect: str, key: str | None, payload: dict[str, Any]) -> Calling:
         host = surroundings.get()
@@ -229,6 +253,9 @@ class FakeService:
                 host.came_to_nothing(effect)
             return None
         self.effects.append(effect)
+        waiting, self._waiting = self._waiting, []
+        for wake in waiting:
+            wake()
         if key is not None and known is None:
             self._answers[key] = (effect, copy.deepcopy(answer))
         if host is not None:
@@ -243,6 +270,11 @@ class FakeService:
         if "idempotency_key" in inspect.signature(handler).parameters:
             payload = {**payload, "idempotency_key": key}
         return handler(self.state, **payload)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class Mailbox(FakeService):
