@@ -82,9 +82,14 @@ def _refused_deliveries(schedule: Schedule) -> Iterator[tuple[Trail, str, str]]:
 
 
 def _refused_in_base(schedule: Schedule) -> Iterator[tuple[Trail, str, str]]:
-    """Yield what was refused, where the script does not deal with that: then whoever sends it is told, and nobody hears."""
+    """Yield what a run had asked for and came too late, where the script does not deal with the refusal.
+
+    A script that only tries what comes of a signal that its run never asks for loses nothing by that.
+    """
     if schedule.recording.script_error.startswith("RunEnded"):
-        yield from _refused_deliveries(schedule)
+        for trail, name, title in _refused_deliveries(schedule):
+            if any(name in each.waits.values() for each in schedule.trails.by_id[trail.id]):
+                yield trail, name, title
 
 
 def _dropped(schedule: Schedule) -> Iterator[tuple[Trail, str, str]]:
