@@ -78,6 +78,11 @@ class RunStep(_Command, frozen=True):
     inline: bool = False
     """The function has no definition of this name: only the run's own code knows it."""
 
+    @property
+    def is_past_pivot(self) -> bool:
+        """Whether a saga is past its pivot with this: it is tried until it succeeds, and not undone."""
+        return not self.compensation and self.retry.max_attempts is None and self.retry.attention_after is not None
+
 
 class CancelStep(_Command, frozen=True):
     n: int

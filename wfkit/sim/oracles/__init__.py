@@ -46,6 +46,7 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
     if schedule.was_given_up:
         return []
     found = [*ledger.collisions(schedule), *ambient.asides(schedule), *user.invariants(schedule), *resource.amplified(schedule)]
+    found += saga.refused_past_pivot(schedule)
     if not _is_same(reference, recording):
         found += [*liveness.liveness(schedule), *resource.dangling(schedule), *saga.saga(schedule), *signals.unread(schedule)]
         if schedule.cls in ("M", "S"):

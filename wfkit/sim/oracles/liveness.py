@@ -86,7 +86,7 @@ def _failing(schedule: Schedule) -> Iterator[Violation]:
             name, retry, error = pending.command.name, pending.command.retry, pending.error
             if retry.max_attempts is not None or pending.attempt <= ATTENTION_AFTER:
                 continue
-            is_forward = retry.attention_after is not None and not pending.command.compensation
+            is_forward = pending.command.is_past_pivot
             why = "its policy tries until it succeeds"
             if retry.attention_after is not None:
                 why = "compensations, and what follows a pivot, are tried until they succeed"

@@ -67,13 +67,12 @@ class Deeds:
 
     def is_final(self, deed: Deed) -> bool:
         """Whether a saga ended well, or passed its pivot, with this in it; or the user says that it stays."""
-        trail, retry = deed.trail, deed.step.retry
+        trail = deed.trail
         if deed.n in trail.released or self.is_residue(deed):
             return True
         if any(undo.of == deed.n for _, undo in trail.undos):
             return False
-        is_past_pivot = retry.max_attempts is None and retry.attention_after is not None
-        return is_past_pivot or _is_released(self.reference, deed)
+        return deed.step.is_past_pivot or _is_released(self.reference, deed)
 
     def is_residue(self, deed: Deed) -> bool:
         names = {deed.step.name, *(effect.name for effect in deed.effects)}
