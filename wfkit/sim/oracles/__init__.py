@@ -34,6 +34,7 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
         *saga.saga(schedule),
         *signals.unread_in_base(schedule),
         *user.invariants(schedule),
+        *user.mistyped(schedule),
         *vacuous.proves_nothing(schedule),
     ]
 
