@@ -31,6 +31,7 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
         *resource.size(schedule),
         *ledger.collisions(schedule),
         *ambient.asides(schedule),
+        *ledger.refused_children(schedule),
         *saga.saga(schedule),
         *signals.unread_in_base(schedule),
         *user.invariants(schedule),
