@@ -101,7 +101,7 @@ def _failing(schedule: Schedule) -> Iterator[Violation]:
                 (error.line or "").partition(" in ")[0] or schedule.reference.line_of(name),
                 (f"this run: {pending.attempt - 1:,} attempts, and no end",),
                 why,
-                "mend it" if is_forward else "mend it, or let it give up: @step(retry=Retry(max_attempts=...))",
+                "fix it" if is_forward else "fix it, or let it give up: @step(retry=Retry(max_attempts=...))",
             )
 
 

@@ -123,7 +123,7 @@ def _sent_to_nobody(schedule: Schedule) -> Iterator[Violation]:
         near = get_close_matches(command.run_id, schedule.trails.by_id, n=1)
         severity: Severity = "warning" if near else "info"
         meant = f": is it {near[0]!r}?" if near else ", which takes no part here"
-        fix = f"mend the id: {near[0]!r}" if near else "let it take part: verify(..., runs=[Instance(...)])"
+        fix = f"fix the id: {near[0]!r}" if near else "let it take part: verify(..., runs=[Instance(...)])"
         title = f"{command.name} was sent to {command.run_id!r}{meant}"
         yield _violation(schedule, sender, command.name, title, (), severity=severity, n=command.n, fix=fix)
 

@@ -44,9 +44,7 @@ def never_held(reference: Reference, held: Collection[str]) -> Iterator[Violatio
     for check in reference.subject.invariants:
         if asking_of(check).when == "sometimes" and name_of(check) not in held:
             violation = _violation(schedule, check, "it held in no schedule", "")
-            yield violation._replace(
-                severity="warning", fix="give an input or a script that brings it about, or mend the check"
-            )
+            yield violation._replace(severity="warning", fix="give an input or a script that brings it about, or fix the check")
 
 
 def mistyped(schedule: Schedule) -> Iterator[Violation]:

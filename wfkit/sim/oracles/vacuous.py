@@ -14,8 +14,8 @@ from wfkit.sim.oracles.words import listed, times
 from wfkit.sim.trails import Trail
 
 _NEVER_WORKS = frozenset({"CodecError", "PayloadTooLarge", "UnknownWorkflow"})
-"""Errors that no input and no world mends."""
-_MEND = "mend the code: no input and no world lets this come to its end"
+"""Errors that no input and no world prevents."""
+_FIX = "fix the code: no input and no world lets this come to its end"
 _HAND_IT_OVER = "name the child where its parent's code is, in a table too, or hand it over: workflows=[child]"
 _PLAY = (
     "let a script send it: async def script(run, world): await run.send({signal}, ...), and verify(..., script=script); "
@@ -79,7 +79,7 @@ def _failing(schedule: Schedule, trail: Trail, severity: Severity, unplayed: str
     if unplayed:
         fix = _play(unplayed)
     elif trail.error is not None and trail.error.type in _NEVER_WORKS:
-        fix = _HAND_IT_OVER if trail.error.type == "UnknownWorkflow" else _MEND
+        fix = _HAND_IT_OVER if trail.error.type == "UnknownWorkflow" else _FIX
     return _violation(schedule, trail, severity, f"{trail.workflow} {trail.status}", title, 0, fix)
 
 
