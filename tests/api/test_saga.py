@@ -14,7 +14,18 @@ from tests.laws.driver import Driver, Puppet, drive, perform
 from wfkit.api.definitions import ATTENTION_AFTER, NonRetryable, Retry, run_step, step, workflow
 from wfkit.api.primitives import sleep, timeout
 from wfkit.api.saga import saga, undoes
-from wfkit.core.commands import CancelRun, CancelStep, Command, FailRun, Failure, RegisterUndo, ReleaseUndos, RunStep, Undoes
+from wfkit.core.commands import (
+    CancelRun,
+    CancelStep,
+    Command,
+    FailRun,
+    FailSaga,
+    Failure,
+    RegisterUndo,
+    ReleaseUndos,
+    RunStep,
+    Undoes,
+)
 from wfkit.core.entries import StepCompleted
 from wfkit.errors import DefinitionError, ProgrammingError, StepError, WorkflowLoopError
 
@@ -107,6 +118,25 @@ def test_a_compensation_is_registered_before_its_step_runs() -> None:
     run.machine.evict()
 
 
+def test_a_saga_that_fails_tells_where_its_block_began() -> None:
+    """Once, before its first compensation: what stands before the block is not the saga's to undo."""
+
+    @workflow
+    async def prepares() -> None:
+        await note("a")
+        async with saga() as s:
+            await note("b")
+            await s.do(charge, "a", undo=refund)
+
+    run = Puppet(prepares)
+    run.complete(note)
+    run.complete(note)
+    first, second = run.fail(charge, error=Cancelled())
+    assert first == FailSaga(since=2)
+    assert isinstance(second, RunStep)
+    run.machine.evict()
+
+
 def test_compensations_run_in_reverse_order() -> None:
     """Each with the key, outcome and result of the call that it undoes; then the exception goes on."""
     run = Puppet(order)
@@ -152,7 +182,7 @@ def test_steps_in_flight_are_cancelled_and_awaited_before_anything_is_undone() -
     """Their effects must be known: nothing is undone while one of them may still take effect."""
     run = Puppet(in_parallel)
     commands = run.fail(reserve, error=ValueError("sold out"))
-    assert commands == (CancelStep(1, awaited=True), CancelStep(2, awaited=True))
+    assert commands == (FailSaga(since=1), CancelStep(1, awaited=True), CancelStep(2, awaited=True))
     assert run.fail(charge, "a", error=Failure("StepCancelled", "in time")) == ()
     assert steps_in(run.complete(charge, "b")) == ["release"]
     run.complete(release)
@@ -274,7 +304,7 @@ def test_compensations_without_a_policy_are_retried_without_end() -> None:
     run = Puppet(order)
     run.complete(reserve)
     run.complete(charge)
-    (command,) = run.fail(note, error=Cancelled())
+    (_, command) = run.fail(note, error=Cancelled())
     assert isinstance(command, RunStep)
     assert (command.retry.max_attempts, command.retry.attention_after, command.compensation) == (None, ATTENTION_AFTER, True)
     assert command.retry.non_retryable == ()
@@ -291,7 +321,7 @@ def test_a_compensation_keeps_a_policy_of_its_own() -> None:
             raise Cancelled
 
     run = Puppet(own_policy)
-    (command,) = run.complete(charge)
+    (_, command) = run.complete(charge)
     assert isinstance(command, RunStep)
     assert (command.retry.max_attempts, command.compensation) == (1, True)
     run.machine.evict()
@@ -641,7 +671,7 @@ def test_what_a_compensation_undoes_is_recorded_with_it() -> None:
     """So that it survives a crash: the step sees what the journal says."""
     run = Puppet(order)
     run.complete(reserve)
-    (command,) = run.cancel()[1:] or run.fail(charge, error=NonRetryable("x"))
+    (command,) = run.cancel()[1:] or run.fail(charge, error=NonRetryable("x"))[1:]
     assert isinstance(command, RunStep)
     of = command.undoes
     assert of == Undoes("charge", of.key if of else "", "failed")
@@ -679,7 +709,7 @@ def test_a_null_result_is_a_result() -> None:
 
     run = Puppet(quiet)
     n = run.number_of(refund_once)
-    (command,) = run.feed(StepCompleted(t=run.now, n=n, value=Raw(b"null")))
+    (_, command) = run.feed(StepCompleted(t=run.now, n=n, value=Raw(b"null")))
     assert isinstance(command, RunStep)
     assert command.undoes is not None
     assert msgspec.json.encode(command.undoes.result) == b"null"

@@ -193,6 +193,29 @@ def test_a_clock_behind_the_history_at_the_start_takes_no_time_back(world: World
     check_journal(world.disk.rows, doze)
 
 
+def test_a_step_in_flight_begins_anew_at_once_though_the_clock_is_behind(world: World) -> None:
+    """It is due by the run's own time, which never goes back: the wall clock has hours to go until then."""
+
+    @step
+    async def work() -> float:
+        await asyncio.sleep(5)
+        return seconds()
+
+    @workflow
+    async def main() -> float:
+        await sleep("10s")
+        return await work()
+
+    async def first(engine: Engine) -> None:
+        await engine.start(main, id="one")
+        await asyncio.sleep(12)
+
+    world.crash(first, main)
+    world.clock.jump(-7_200)
+    assert world.live(lambda engine: engine.get(main, "one").result(), main) == pytest.approx(5, abs=0.01)
+    check_journal(world.disk.rows, main)
+
+
 def test_overdue_timers_come_in_the_order_of_their_due_times(world: World) -> None:
     """Of one run, and over all runs."""
 

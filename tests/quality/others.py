@@ -632,7 +632,7 @@ async def two_of_three_reports() -> int:
 async def all_three_reports() -> int:
     for part in range(3):
         start_child(reports_back, info().id, part)
-    return sum([await wait_signal(done) for _ in range(3)])
+    return sum([await wait_signal(done, timeout="10 days") for _ in range(3)])
 
 
 # Workers at a queue: one that dies of a failure leaves its part undone, and all the others waiting.

@@ -478,7 +478,7 @@ pong = Signal("pong", int)
 @workflow
 async def plays_pong(other: str) -> int:
     for _ in range(3):
-        ball = await wait_signal(ping)
+        ball = await wait_signal(ping, timeout="10 days")
         await note(f"ball {ball}")
         send(other, pong, ball)
     return 3
@@ -489,7 +489,7 @@ async def plays_ping() -> int:
     other = start_child(plays_pong, info().id)
     for ball in range(3):
         send(other.id, ping, ball)
-        await wait_signal(pong)
+        await wait_signal(pong, timeout="10 days")
     return 3
 
 
@@ -500,7 +500,7 @@ async def plays_ping_and_leaves() -> int:
     for ball in range(3):
         send(other.id, ping, ball)
         if ball < 2:
-            await wait_signal(pong)
+            await wait_signal(pong, timeout="10 days")
     return 3
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from wfkit import SimulationBounds, resource, sleep, step, workflow
+from wfkit import SimulationBounds, Workflow, resource, sleep, step, workflow
 from wfkit.sim import bounds
-from wfkit.testing import FakeService, replace, simulate
+from wfkit.testing import FakeService, replace, simulate, verify
 
 turnstile = threading.Lock()
 
@@ -34,7 +34,7 @@ def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "STUCK_SECONDS_MAX", 0.5)
     monkeypatch.setattr(bounds, "BLOCKED_SECONDS_MAX", 1.0)
     monkeypatch.setattr(bounds, "MEMORY_BYTES_MAX", 1 << 28)
-    monkeypatch.setattr("wfkit.sim.simulation.ENTRIES_MAX", 1_000)
+    monkeypatch.setattr("wfkit.sim.endless.ENTRIES_MAX", 1_000)
 
 
 @step
@@ -180,13 +180,36 @@ def test_a_lock_taken_in_the_loop_itself_is_told_too(handler: Any) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_workflow_without_an_end_is_refused_and_told_how_to_bound_it() -> None:
-    """Both where time stands still and where it goes on."""
-    with pytest.raises(SimulationBounds, match="steps does not end, without any fault: it wrote more than 1,000 records"):
-        simulate(steps)
-    with pytest.raises(SimulationBounds, match="beats does not end, without any fault: it had not come to rest after 400 days"):
-        simulate(beats)
+@pytest.mark.parametrize(
+    ("workflow", "told"), [(steps, "it wrote more than 1,000 records"), (beats, "it had not come to rest after 400 days")]
+)
+def test_a_workflow_without_an_end_is_told_how_to_bound_it(workflow: Workflow[..., Any], told: str) -> None:
+    """Both where time stands still and where it goes on. Faults are not tried: there is nothing to compare with."""
+    report = verify(workflow)
+    assert [finding.title for finding in report.findings] == [
+        f"without any fault {workflow.name} does not come to rest: {told}"
+    ]
+    assert "until=" in report.findings[0].story
+    assert "not run: faults" in str(report)
     assert simulate(beats, until="30 days").status == "running"
+
+
+@workflow
+async def loops_when_it_fails() -> None:
+    try:
+        await nothing()
+    except ConnectionError:
+        while True:
+            pass
+
+
+def test_what_computes_for_ever_under_a_fault_is_a_finding_with_its_fault() -> None:
+    """The schedule is known, and the other schedules are executed all the same."""
+    report = verify(loops_when_it_fails, budget=0, faults=["fail_n@1:call.before:nothing"])
+    [finding] = [finding for finding in report.findings if finding.oracle == "liveness"]
+    assert finding.severity == "error"
+    assert finding.faults == ("fail_n@1:call.before:nothing",)
+    assert "it has been computing for 0.5 s, and came no further" in finding.title
 
 
 def test_the_watching_thread_ends_when_there_is_nothing_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:

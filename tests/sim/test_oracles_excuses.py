@@ -457,7 +457,7 @@ def test_a_workflow_that_fails_without_any_fault_is_told_of() -> None:
     """That nothing was found would be no news then: most of it was never tried."""
     found = search(subject_of(always_fails, 1), Terms(budget=0)).found
     assert [each.violation.title for each in found] == [
-        "vacuous: without any fault always_fails fails: LookupError: no such account"
+        "proves nothing: without any fault always_fails fails: LookupError: no such account"
     ]
 
 

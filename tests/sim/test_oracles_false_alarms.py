@@ -435,7 +435,7 @@ async def worker(boss: str) -> None:
 @workflow
 async def boss() -> str:
     start_child(worker, info().id)
-    return await wait_signal(done)
+    return await wait_signal(done, timeout="10 days")
 
 
 @workflow

@@ -7,7 +7,7 @@ import uuid
 from itertools import count
 
 from tests.sim.judging import bank, campaign, charge, found, grave, reference_of, shop, subject_of
-from wfkit import Expect, Retry, info, run_step, sleep, step, step_info, workflow
+from wfkit import Expect, Retry, info, run_step, sleep, start_child, step, step_info, workflow
 from wfkit.sim.services import effect
 from wfkit.sim.subject import Subject, extra
 
@@ -196,3 +196,27 @@ def test_a_workflow_that_calls_again_repeats_only_what_took_effect() -> None:
     reference = reference_of(subject_of(calls_again))
     assert grave(found(reference.subject, "fail@1:call.before:tool", reference=reference)) == []
     assert [each.oracle for each in found(reference.subject, "lost_ack@1:call.after:tool", reference=reference)] == ["ledger"]
+
+
+# -- ids of children ------------------------------------------------------------------------------------------------------
+
+
+@workflow
+async def parcel(number: int) -> None:
+    await charge(number)
+
+
+@workflow
+async def sends_parcels(numbers: list[int], by_number: bool) -> None:
+    for number in numbers:
+        start_child(parcel, number, id=f"parcel-{number}" if by_number else "parcel")
+    await sleep("1h")
+
+
+def test_a_child_with_the_id_of_another_run_is_not_started() -> None:
+    """The engine attaches to a run with the same input, and drops the start of any other without a word to the workflow."""
+    [violation] = found(subject_of(sends_parcels, [1, 2], False))
+    assert (violation.oracle, violation.severity, violation.about) == ("ledger", "warning", "parcel")
+    assert violation.evidence == ("there: parcel [1]", "not started: parcel [2]")
+    assert found(subject_of(sends_parcels, [1, 2], True)) == []
+    assert found(subject_of(sends_parcels, [1, 1], False)) == []

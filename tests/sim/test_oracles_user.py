@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tests.sim.judging import World, charge, found, subject_of
-from wfkit import sleep, workflow
+from wfkit import Signal, sleep, wait_signal, workflow
+from wfkit.errors import DefinitionError, FaultSyntaxError
 from wfkit.sim.invariants import always, eventually, on, sometimes
 from wfkit.sim.recording import Recording
+from wfkit.sim.subject import extra, ignores, outcome, residue
 
 CRASH = "crash@1:step.journaled:charge"
 
@@ -22,6 +24,10 @@ async def buy() -> None:
 
 def never_charged(world: World) -> bool:
     return not world.bank.effects
+
+
+async def is_never_asked(world: World) -> bool:
+    return False
 
 
 def charged_by_a_completed_run(world: World, recording: Recording[Any]) -> None:
@@ -60,3 +66,56 @@ def test_eventually_has_a_time_and_sometimes_is_not_asked_of_one_schedule() -> N
     assert found(subject_of(buy, invariants=(in_time, sometimes(never_charged)))) == []
     [violation] = found(subject_of(buy, invariants=(too_late,)))
     assert violation.title == "charged_by_a_completed_run: it had not come to rest in time"
+
+
+def test_an_invariant_that_raises_does_not_hold() -> None:
+    """It looked for what is not there in this schedule: the search goes on, and the finding names the schedule."""
+
+    def looks_for_a_lamp(world: World) -> bool:
+        return bool(world.store.state["lamp"])
+
+    [violation] = found(subject_of(buy, invariants=(looks_for_a_lamp,)), CRASH)
+    assert violation.title == "looks_for_a_lamp: it raised KeyError: 'lamp'"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"invariants": (is_never_asked,)}, "the invariant is_never_asked is async"),
+        ({"invariants": (always(is_never_asked),)}, "the invariant is_never_asked is async"),
+        ({"expect": residue("charge", "-")}, "expect=.* is no list"),
+    ],
+    ids=["async", "async, always", "no list"],
+)
+def test_what_would_never_be_asked_is_refused(options: dict[str, Any], told: str) -> None:
+    """A check that nobody awaits, and a declaration that stands alone where a list is meant."""
+    with pytest.raises(DefinitionError, match=told):
+        subject_of(buy, **options)
+
+
+def test_a_kind_of_fault_that_does_not_exist_is_refused() -> None:
+    """What is expected under it would never be looked at."""
+    with pytest.raises(FaultSyntaxError, match="'lostack' is no kind of fault"):
+        outcome(fault="lostack", value=1)
+    with pytest.raises(FaultSyntaxError, match="'lostack' is no kind of fault"):
+        extra("charge", fault="lostack", reason="-")
+
+
+@workflow
+async def asks() -> str:
+    await charge(1)
+    return await wait_signal(Signal("yes", str))
+
+
+async def agrees(run: Any, _world: World) -> None:
+    await run.send(Signal("yes", str), "yes")
+
+
+def test_a_name_that_is_nearly_right_is_told_of() -> None:
+    """Without faults there is nothing of that name. One that is far from all others may be of what only faults bring about."""
+    meant = (ignores("yess", "-"), residue("chrge", "-"), extra("apology", fault="slow", reason="-"))
+    subject = subject_of(asks, script=agrees, expect=meant)
+    assert [(each.severity, each.title) for each in found(subject)] == [
+        ("info", "ignores('yess') fits nothing: is it 'yes'?"),
+        ("info", "residue('chrge') fits nothing: is it 'charge'?"),
+    ]

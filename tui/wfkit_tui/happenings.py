@@ -16,6 +16,7 @@ from wfkit.core.commands import (
     Command,
     CompleteRun,
     FailRun,
+    FailSaga,
     Failure,
     RegisterUndo,
     ReleaseUndos,
@@ -48,7 +49,7 @@ from wfkit.replay.explain import error_text, spell
 from wfkit_tui import ids
 from wfkit_tui.drawing import Line, Piece, clock_time
 
-_UNTOLD = (CancelTimer, RegisterUndo, ReleaseUndos, SetState, StopAwaiting)
+_UNTOLD = (CancelTimer, FailSaga, RegisterUndo, ReleaseUndos, SetState, StopAwaiting)
 """Commands that nothing follows from by itself."""
 
 

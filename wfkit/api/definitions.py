@@ -148,8 +148,13 @@ class Step(Generic[P, R]):
         self._key: str | None = None
         self._timeout = DEFAULT_TIMEOUT if timeout is None else microseconds(timeout)
         self._total_timeout = None if total_timeout is None else microseconds(total_timeout)
-        self.declared = (*raises, *(retry.non_retryable if retry is not None else ()))
+        self.declared = (*raises, *self.non_retryable)
         self._rebuild = functools.partial(failures.rebuild, declared=self.declared)
+
+    @property
+    def non_retryable(self) -> tuple[type[Exception], ...]:
+        """Exception classes that end the step at once, but where a saga only goes forward."""
+        return self._retry.non_retryable if self._retry is not None else ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         return self._call(args, kwargs)

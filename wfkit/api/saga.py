@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw
 
 from wfkit.api.attempt import attempt
 from wfkit.api.definitions import Step, course
-from wfkit.core.commands import RegisterUndo, ReleaseUndos
+from wfkit.core.commands import FailSaga, RegisterUndo, ReleaseUndos
 from wfkit.core.failures import failure_of
 from wfkit.core.loop import Evicted
 from wfkit.core.machine import Machine, StepCall, StepFuture, current, is_programming_error
@@ -37,6 +37,7 @@ class Saga:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._outer = course.get()
+        self._first = 0
         self._registered: list[_Registered] = []
         self._steps: list[StepFuture] = []
         self._leaving = False
@@ -44,6 +45,7 @@ class Saga:
         self._pivoted = False
 
     async def __aenter__(self) -> Self:
+        self._first = self._machine.number + 1
         return self
 
     async def __aexit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
@@ -53,6 +55,7 @@ class Saga:
         elif is_programming_error(exc):
             self._machine.block(exc)
         elif not isinstance(exc, _ENDS_THE_PROCESS) and not self._pivoted:
+            self._machine.emit(FailSaga(self._first))
             await self._unwind()
         self._closed = True
 

@@ -234,7 +234,8 @@ def _show(report: Report, *, as_json: bool) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(report.to_json() + b"\n")
     else:
-        _print(report.text() + ("\nnothing found" if report.ok else ""))
+        verdict = "" if not report.ok else "\nno errors or warnings" if report.findings else "\nnothing found"
+        _print(report.text() + verdict)
 
 
 def _print(text: str) -> None:

@@ -78,6 +78,11 @@ class RunStep(_Command, frozen=True):
     inline: bool = False
     """The function has no definition of this name: only the run's own code knows it."""
 
+    @property
+    def is_past_pivot(self) -> bool:
+        """Whether a saga is past its pivot with this: it is tried until it succeeds, and not undone."""
+        return not self.compensation and self.retry.max_attempts is None and self.retry.attention_after is not None
+
 
 class CancelStep(_Command, frozen=True):
     n: int
@@ -167,6 +172,13 @@ class ReleaseUndos(_Command, frozen=True):
     """The number of the `RunStep` that each would undo; None for one that was registered by hand. Older histories have none."""
 
 
+class FailSaga(_Command, frozen=True):
+    """An exception has left a saga before its pivot: its compensations follow. As little compared as `RegisterUndo`."""
+
+    since: int
+    """The number of the first command of its block."""
+
+
 class CompleteRun(_Command, frozen=True):
     value: Raw
     dangling: tuple[int, ...] = ()
@@ -192,6 +204,6 @@ class CancelRun(_Command, frozen=True):
 
 Opening: TypeAlias = RunStep | StartTimer | AwaitSignal | Subscribe | SendSignal | PublishSignal | StartChild
 Closing: TypeAlias = CancelStep | CancelTimer | StopAwaiting | CancelChild
-Informational: TypeAlias = SetState | RegisterUndo | ReleaseUndos
+Informational: TypeAlias = SetState | RegisterUndo | ReleaseUndos | FailSaga
 Ending: TypeAlias = CompleteRun | FailRun | CancelRun
 Command: TypeAlias = Opening | Closing | Informational | Ending

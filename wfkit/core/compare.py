@@ -20,6 +20,7 @@ from wfkit.core.commands import (
     Command,
     CompleteRun,
     FailRun,
+    FailSaga,
     PublishSignal,
     RegisterUndo,
     ReleaseUndos,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from wfkit.core.machine import Activation, Machine
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-_INFORMATIONAL = (SetState, RegisterUndo, ReleaseUndos)
+_INFORMATIONAL = (SetState, RegisterUndo, ReleaseUndos, FailSaga)
 
 
 class Difference(NamedTuple):
@@ -89,6 +90,7 @@ _WORDS = {
     "SetState": "set state",
     "RegisterUndo": "register undo",
     "ReleaseUndos": "release undos",
+    "FailSaga": "fail saga",
 }
 
 

@@ -23,6 +23,7 @@ from wfkit.core.commands import (
     Command,
     CompleteRun,
     FailRun,
+    FailSaga,
     Failure,
     Json,
     PublishSignal,
@@ -315,7 +316,7 @@ class RunState(Struct, omit_defaults=True):
                 self.dangling, self.saga_failures = command.dangling, command.saga_failures
                 self.attention = bool(command.saga_failures)
                 self._end("timed_out" if command.timed_out else "cancelled", Failure("Cancelled", command.reason))
-            case SendSignal() | PublishSignal():
+            case SendSignal() | PublishSignal() | FailSaga():
                 pass
 
     def _drop_undo(self, name: str) -> None:

@@ -24,6 +24,7 @@ from wfkit.core.commands import (
     CancelTimer,
     CompleteRun,
     FailRun,
+    FailSaga,
     Failure,
     PublishSignal,
     RegisterUndo,
@@ -201,11 +202,11 @@ class Engine(Client):
         now = self._clock.now()
         found = deaths(run, now, killed=self._killed)
         # An activation that killed the process was one of these: of a step's outcome, of a timer that was due, of the inbox.
-        run.cautious = bool(found or run.state.inbox) or any(due <= now for due, _ in wake_ups(run))
+        run.cautious = bool(found or run.state.inbox) or any(due <= now for due, _ in wake_ups(run, now))
         for entry in found:
             if isinstance(entry, AttemptFailed):
                 self._scheduler.append_quietly(run, entry)
-        for due, n in wake_ups(run):
+        for due, n in wake_ups(run, now):
             self._timers.add(due, run.number, n)
         for entry in found:
             if isinstance(entry, StepFailed):
@@ -300,7 +301,7 @@ class Engine(Client):
                         self._scheduler.spawn(self.take_up(command.id))
                 case AwaitSignal() | Subscribe() | StopAwaiting() | SendSignal() | PublishSignal() | CancelChild():
                     pass  # the mailbox has carried these already, in the same commit
-                case SetState() | RegisterUndo() | ReleaseUndos():
+                case SetState() | RegisterUndo() | ReleaseUndos() | FailSaga():
                     pass
                 case _:
                     assert_never(command)

@@ -103,8 +103,16 @@ def deaths(run: LiveRun, now: int, *, killed: bool = False) -> list[AttemptFaile
     return found
 
 
-def wake_ups(run: LiveRun) -> list[tuple[int, int]]:
-    """Return (due, n) of everything that the clock brings to a run: timers, retries, and its deadline as number 0."""
+def wake_ups(run: LiveRun, now: int) -> list[tuple[int, int]]:
+    """Return (due, n) of everything that the clock brings to a run: timers, retries, and its deadline as number 0.
+
+    The run's own time never goes back. What is due by it is due now, though the clock of this process be hours behind: a
+    step that was in flight begins anew at once.
+
+    Args:
+        run: one that has not ended.
+        now: the present, microseconds UTC.
+    """
     state = run.state
     found = [
         (pending.due, n)
@@ -113,4 +121,5 @@ def wake_ups(run: LiveRun) -> list[tuple[int, int]]:
     ]
     if state.deadline is not None and not state.cancelling:
         found.append((state.deadline, 0))
-    return found
+    behind = max(state.updated - now, 0)
+    return [(due - behind if due <= state.updated else due, n) for due, n in found]

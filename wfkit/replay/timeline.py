@@ -23,6 +23,7 @@ from wfkit.core.commands import (
     Command,
     CompleteRun,
     FailRun,
+    FailSaga,
     Failure,
     Json,
     PublishSignal,
@@ -253,7 +254,7 @@ class _Reading:
             case CancelRun():
                 error = Failure("Cancelled", command.reason) if command.reason else None
                 self._end_run(seq, t, "timed_out" if command.timed_out else "cancelled", error)
-            case SetState() | RegisterUndo() | ReleaseUndos():
+            case SetState() | RegisterUndo() | ReleaseUndos() | FailSaga():
                 pass
 
     def _stop_awaiting(self, command: StopAwaiting, seq: int, t: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -15,7 +15,7 @@ from wfkit.core.machine import current
 from wfkit.sim import memory
 from wfkit.sim.disk import step_phase
 from wfkit.sim.loop import Killed
-from wfkit.sim.recording import Aside, Read
+from wfkit.sim.recording import Aside, Change, Read
 from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
 from wfkit.sim.strand import strand
 from wfkit.sim.striking import Striking, too_large
@@ -52,6 +52,7 @@ class Attempts:
         """First and second use of an idempotency key for two different things."""
         self.reads: list[Read] = []
         self.asides: list[Aside] = []
+        self.changes: list[Change] = []
 
     def looks_at_number(self, run: str, n: int) -> bool:
         """Whether a step has looked at the number of its attempt."""
@@ -130,6 +131,7 @@ class Attempts:
         if key in self._declaring:
             self._declaring[key] = True
         if not again:
+            self._simulation.endless.changed()
             self.effects.append(effect)
             if self._simulation.durable is not None:
                 self._simulation.durable.happened(effect)
@@ -140,7 +142,11 @@ class Attempts:
     def collided(self, first: Effect, second: Effect) -> None:
         self.collisions.append((first, second))
 
-    def changed(self, service: FakeService) -> None:
+    def changed(self, service: FakeService, by: str, before: Mapping[str, Any]) -> None:
+        now = attempt.get()
+        run, n = (now.info.run_id, now.n) if now is not None else ("", 0)
+        self._simulation.endless.changed()
+        self.changes.append(Change(run, n, service.name, by, before))
         if self._simulation.durable is not None:
             self._simulation.durable.changed(service)
 

@@ -47,11 +47,16 @@ _thread: threading.Thread | None = None
 _exiting = threading.Event()
 
 
+class ComputesForEver(SimulationBounds):
+    """Code of the schedule goes round in circles, without awaiting anything that takes time."""
+
+
 class _Excess(NamedTuple):
     """What is wrong with a schedule."""
 
     told: str
     help: str = "bound it, or look for a loop that never ends"
+    error: type[SimulationBounds] = SimulationBounds
 
 
 class _Thread(NamedTuple):
@@ -101,9 +106,9 @@ class _Watch:
         if here != self._here or _is_within(self.running, "importlib._bootstrap"):
             self._here, self._cpu_here = here, thread.cpu_seconds
         if thread.cpu_seconds - self._cpu_here > STUCK_SECONDS_MAX:
-            return _Excess(f"has been computing for {STUCK_SECONDS_MAX:g} s, and came no further")
+            return _Excess(f"has been computing for {STUCK_SECONDS_MAX:g} s, and came no further", error=ComputesForEver)
         if cpu - self._first_cpu > CPU_SECONDS_MAX:
-            return _Excess(f"has been computing for {CPU_SECONDS_MAX:g} s")
+            return _Excess(f"has been computing for {CPU_SECONDS_MAX:g} s", error=ComputesForEver)
         if memory - self._first_memory > MEMORY_BYTES_MAX:
             return _Excess(f"has taken {MEMORY_BYTES_MAX >> 30} GiB of memory")
         for waited, longest in ((self._still, BLOCKED_SECONDS_MAX), (self._waiting, WAITING_FACTOR * BLOCKED_SECONDS_MAX)):
@@ -123,7 +128,7 @@ class _Watch:
             self.fired = True
             frame = user_frame(frame_of(self.running))
             where = f", at {location(frame)}" if frame is not None else ""
-            self.end_with(SimulationBounds(f"a schedule {excess.told}{where}", help=excess.help))
+            self.end_with(excess.error(f"a schedule {excess.told}{where}", help=excess.help))
         elif (strand := having_turns.get(self.thread)) is not None and self._waiting:
             strand.give_up()  # it is not to be reached
             return

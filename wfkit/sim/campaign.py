@@ -290,6 +290,8 @@ class Campaign:
                 violations = judge(self.subject, self.reference, recording)
                 self.note(violations, plan, recording)
                 self.count(plan, violations)
+                if recording.stopped is not None and recording.stopped.by == "bounds":
+                    self._since_error += AFTER_ERROR_MAX // 4  # each of them takes seconds
                 self.tick()
                 yield Tried(plan, seen, recording)
             return

@@ -42,6 +42,8 @@ def find_cause(
         judge: says what is wrong with a schedule.
     """
     own = Cause(violation.why, violation.fix)
+    if recording.stopped is not None and recording.stopped.by == "bounds":
+        return own  # nothing is read on the way to an end that never comes, and each try takes seconds
     if recording.forgotten:  # a fault that is left only where a mere crash does not show it
         names = listed(recording.forgotten)
         verb = "is" if len(set(recording.forgotten)) == 1 else "are"

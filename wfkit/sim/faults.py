@@ -203,14 +203,24 @@ def parse_fault(text: str) -> Fault:
         hint = f"; did you mean {near[0]}?" if near else ""
         help = FaultSyntaxError.help if "@" in text else f"kinds of faults: {', '.join(KINDS)}"
         raise FaultSyntaxError(f"{text!r} is no fault{hint}", help=help)
-    kind = KINDS.get(found["kind"])
-    if kind is None:
-        raise FaultSyntaxError(f"{found['kind']!r} is no kind of fault", help=f"kinds: {', '.join(KINDS)}")
+    kind = kind_named(found["kind"])
     point = parse_point(found["point"])
     if plain(point.phase) not in kind.phases:
         fitting = ", ".join(sorted(kind.phases))
         raise FaultSyntaxError(f"{kind.name} does not fit {point.phase}", help=f"{kind.name} fits: {fitting}")
     return Fault(kind.name, point, _parse_param(kind, found["param"]))
+
+
+def kind_named(name: str) -> Kind:
+    """Return a kind of faults.
+
+    Raises:
+        FaultSyntaxError: there is none of this name.
+    """
+    kind = KINDS.get(name)
+    if kind is None:
+        raise FaultSyntaxError(f"{name!r} is no kind of fault", help=f"kinds: {', '.join(KINDS)}")
+    return kind
 
 
 def is_drop(text: str) -> bool:

@@ -1,7 +1,7 @@
 """What users demand of the outside world, and when it is asked.
 
 A plain function `f(world)` or `f(world, recording)` is asked when a schedule has come to rest, whatever went wrong in it.
-`False` or an `AssertionError` is a finding.
+`False` or an exception is a finding.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ def failed(check: Check, world: Any, recording: Recording[Any] | None) -> str | 
         held = check(world) if recording is None or not _takes_two(check) else check(world, recording)
     except AssertionError as error:
         return str(error) or "an assertion does not hold"
+    except Exception as error:  # noqa: BLE001  # it looked for what is not there, in this schedule
+        return f"it raised {type(error).__name__}: {error}"
     return "it does not hold" if held is False else None
 
 

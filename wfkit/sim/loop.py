@@ -129,6 +129,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             heapq.heappop(timers)
         return None
 
+    @property
+    def has_outside_timers(self) -> bool:
+        """Whether the world outside of the process waits for a time to come."""
+        return any(handle.callback is not None and handle.context.get(epoch) is None for _, _, handle in self._timers)
+
     def _entered(self) -> AbstractContextManager[None]:
         return instead_of_host(self, self._generators.append)
 

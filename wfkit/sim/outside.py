@@ -19,7 +19,16 @@ from wfkit.api.definitions import Workflow
 from wfkit.core.entries import Record
 from wfkit.engine.client import Client, End, IfFinished, Run
 from wfkit.engine.engine import Engine
-from wfkit.errors import DuplicateRun, RunEnded, UnknownRun, WfkitError
+from wfkit.errors import (
+    DuplicateRun,
+    RunCancelled,
+    RunEnded,
+    RunFailed,
+    RunTerminated,
+    RunTimedOut,
+    UnknownRun,
+    WfkitError,
+)
 from wfkit.sim.recording import Delivery
 from wfkit.sim.subject import RunId
 
@@ -27,6 +36,9 @@ if TYPE_CHECKING:
     from wfkit.sim.simulation import Simulation
 
 T = TypeVar("T")
+
+_ENDS = (RunEnded, UnknownRun, RunFailed, RunCancelled, RunTerminated, RunTimedOut)
+"""What a script may meet since a run has come to another end than without faults: it then ends, as a client would."""
 
 
 class Outside:
@@ -53,7 +65,9 @@ class Outside:
         self.client = Client(self)
         self.deliveries: list[Delivery] = []
         self.error = ""
-        """How the script failed, if it did."""
+        """How the script ended, if not by itself."""
+        self.due = 0
+        """How many deliveries and starts wait for their time, the script's own apart."""
 
     # -- the engine's lives ---------------------------------------------------------------------------------------------
 
@@ -104,10 +118,18 @@ class Outside:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, RunEnded | UnknownRun):
-            self.error = f"{type(error).__name__}: {error}"
+        if isinstance(error, _ENDS):
+            self._end(f"{type(error).__name__}: {error}")
         elif error is not None:
             self._simulation.end_with(error)
+
+    def give_up(self) -> None:
+        """Note that the script went on when all else had come to rest."""
+        self._end("all has come to rest, and it still looks for something")
+
+    def _end(self, told: str) -> None:
+        self.error = told
+        self._simulation.tell("script", "", 0, told)
 
     async def _main(self) -> None:
         subject = self._simulation.subject
@@ -123,7 +145,7 @@ class Outside:
             await subject.script(run, self._simulation.world)
 
     async def _start_later(self, at: int, id: RunId, workflow: Workflow[..., Any], args: tuple[Any, ...]) -> None:
-        await asyncio.sleep(at / 1e6)
+        await self._until_due(at)
         await self._start(id, workflow, args)
 
     async def _start(self, id: RunId, workflow: Workflow[..., Any], args: tuple[Any, ...]) -> Run[Any]:
@@ -175,11 +197,16 @@ class Outside:
             await held()
 
     async def _make_later(self, wait: int, delivery: Delivery, new_id: Callable[[], str] | None = None) -> None:
-        await asyncio.sleep(wait / 1e6)
+        await self._until_due(wait)
         if new_id is not None:
             delivery = replace(delivery, run=new_id())
         with suppress(RunEnded, UnknownRun, DuplicateRun):
             await self._make(delivery)
+
+    async def _until_due(self, wait: int) -> None:
+        self.due += 1
+        await asyncio.sleep(wait / 1e6)
+        self.due -= 1
 
     async def _make(self, delivery: Delivery) -> None:
         self._simulation.tell("delivery", delivery.run, delivery.index, delivery)

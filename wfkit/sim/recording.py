@@ -56,6 +56,18 @@ class Aside(NamedTuple):
     line: str
 
 
+class Change(NamedTuple):
+    """A step, or the outside, has changed the state of a service, or has left it as it was."""
+
+    run: str
+    n: int
+    service: str
+    by: str
+    """The effect, or the key that was written."""
+    before: Mapping[str, Any]
+    """The state before it. The one after it is that before the next change of this service, or the one at the end."""
+
+
 class Broken(NamedTuple):
     """An invariant that did not hold on the way."""
 
@@ -68,7 +80,7 @@ class Broken(NamedTuple):
 class Stopped(NamedTuple):
     """Why a schedule was cut short."""
 
-    by: Literal["records", "failures", "lives", "time"]
+    by: Literal["records", "failures", "circles", "lives", "time", "bounds"]
     told: str
     """In words, after `it does not come to rest:`."""
 
@@ -161,6 +173,7 @@ class Recording(Generic[R]):
     asides: list[Aside]
     steps: Mapping[str, Step[..., Any]]
     """The definitions of the steps that were called, by name."""
+    changes: list[Change]
     lives: int
     """How often the process was started."""
     ended: int

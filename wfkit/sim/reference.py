@@ -201,6 +201,10 @@ class Reference:
             return ""
         return self._text(("result", workflow), settled(self._result_hint(workflow), msgspec.json.decode(result)))
 
+    def whole_result_text(self, workflow: str, result: Raw | None) -> str:
+        """As `result_text`, with what is declared to be volatile: it may differ, and tell something by that."""
+        return self._text(("result", workflow), msgspec.json.decode(result)) if result is not None else ""
+
     @functools.cached_property
     def _labels(self) -> frozenset[str]:
         ids = (self.subject.id_of(index) for index in range(len(self.subject.runs)))

@@ -7,7 +7,9 @@ as well, for ordinary tests.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
+import functools
 import inspect
 import json
 import sys
@@ -88,8 +90,8 @@ class Surroundings(Protocol):
         """One idempotency key came with two different things."""
         ...
 
-    def changed(self, service: FakeService) -> None:
-        """The state of a service has changed."""
+    def changed(self, service: FakeService, by: str, before: Mapping[str, Any]) -> None:
+        """The state of a service may have changed by a call. `before` is what it was; nobody writes to that."""
         ...
 
     def hold(self, pause: Pause) -> None:
@@ -131,6 +133,8 @@ class FakeService:
         self._readers: dict[str, Callable[..., Any]] = {}
         self._answers: dict[str, tuple[Effect, Any]] = {}
         self._counts: dict[str, int] = {}
+        self._waiting: list[Callable[[], object]] = []
+        """Wakes those that wait for something to happen."""
         host = surroundings.get()
         if host is not None:
             host.joined(self)
@@ -178,6 +182,26 @@ class FakeService:
         """As `read`, for a `def` step."""
         return in_thread(self.reading(query, payload))
 
+    async def happened(self, effect: str, *, times: int = 1) -> Effect:
+        """Wait until an effect has happened so often, and return it. In a script: `await world.mail.happened("send")`.
+
+        A schedule in which it never happens comes to rest all the same.
+        """
+        while True:
+            found = [each for each in self.effects if each.name == effect]
+            if len(found) >= times:
+                return found[times - 1]
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            # Whoever acts may be a step that dies just then, or in a thread: the waiter is told in its own context.
+            wake = functools.partial(loop.call_soon_threadsafe, _wake, future, context=contextvars.copy_context())
+            self._waiting.append(wake)
+            try:
+                await future
+            finally:
+                if wake in self._waiting:
+                    self._waiting.remove(wake)
+
     def _calling(self, effect: str, key: str | None, payload: dict[str, Any]) -> Calling:
         host = surroundings.get()
         if host is not None:
@@ -214,19 +238,24 @@ class FakeService:
                 if host is not None:
                     host.happened(effect, again=True)
                 return copy.deepcopy(answer)
+        before = copy.deepcopy(self.state) if self._handlers else self.state
         try:
             answer = self._answer(name, key, payload)
         except BaseException:
+            self.state = before
             if host is not None:
                 host.came_to_nothing(effect)
             raise
         if host is not None and self._handlers:
-            host.changed(self)
+            host.changed(self, name, before)
         if answer is NO_EFFECT:
             if host is not None:
                 host.came_to_nothing(effect)
             return None
         self.effects.append(effect)
+        waiting, self._waiting = self._waiting, []
+        for wake in waiting:
+            wake()
         if key is not None and known is None:
             self._answers[key] = (effect, copy.deepcopy(answer))
         if host is not None:
@@ -238,14 +267,14 @@ class FakeService:
         if handler is None:
             self._counts[name] = self._counts.get(name, 0) + 1
             return f"{name}-{self._counts[name]}"
-        before = copy.deepcopy(self.state)
         if "idempotency_key" in inspect.signature(handler).parameters:
             payload = {**payload, "idempotency_key": key}
-        try:
-            return handler(self.state, **payload)
-        except BaseException:
-            self.state = before
-            raise
+        return handler(self.state, **payload)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class Mailbox(FakeService):
@@ -309,10 +338,10 @@ class KeyValue(FakeService):
             yield from host.reach(self, "put", key)
         wanted, value = decide(self.state.get(key))
         if wanted:
-            self.state[key] = copy.deepcopy(value)
+            before, self.state[key] = dict(self.state), copy.deepcopy(value)
+            if host is not None:
+                host.changed(self, key, before)
         if host is not None:
-            if wanted:
-                host.changed(self)
             yield from host.reach(self, "put.after", key)
         return wanted
 

@@ -22,20 +22,22 @@ RUNS_MAX = 60
 _IN_CALL = frozenset({"call.before", "call.after"})
 
 
-def shrink(faults: Plan, still_fails: Callable[[Plan], bool], trace: Sequence[Point]) -> Plan:
+def shrink(faults: Plan, still_fails: Callable[[Plan], bool], trace: Sequence[Point], *, runs_max: int = RUNS_MAX) -> Plan:
     """Return the simplest schedule that still fails.
 
     Args:
         faults: a schedule that fails.
         still_fails: whether a schedule shows the same finding.
         trace: the points that the failing schedule passed, in order: where faults may be moved to.
+        runs_max: schedules that may be tried.
     """
-    return _Shrinking(still_fails, trace).shrink(faults)
+    return _Shrinking(still_fails, trace, runs_max).shrink(faults)
 
 
 class _Shrinking:
-    def __init__(self, still_fails: Callable[[Plan], bool], trace: Sequence[Point]) -> None:
+    def __init__(self, still_fails: Callable[[Plan], bool], trace: Sequence[Point], runs_max: int) -> None:
         self._still_fails = still_fails
+        self._runs_max = runs_max
         main_first = sorted(trace, key=lambda point: point.run != "")  # what is left of the others may be left out then
         self._order = {point: index for index, point in reversed(list(enumerate(main_first)))}
         self._tried: set[Plan] = set()
@@ -56,7 +58,7 @@ class _Shrinking:
                 if candidate in self._tried or len({fault.point for fault in candidate}) < len(candidate):
                     continue
                 assert self._simplicity(candidate) < here, "a pass offers only what is simpler"
-                if len(self._tried) > RUNS_MAX:
+                if len(self._tried) > self._runs_max:
                     return None
                 self._tried.add(candidate)
                 if self._still_fails(candidate):

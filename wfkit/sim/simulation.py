@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import date, datetime
 from random import Random
 from typing import Any
 
 from wfkit import guard
-from wfkit.core.entries import BUS, AttemptFailed, Record
+from wfkit.core.entries import BUS, Record
+from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine
 from wfkit.sim import ambient, memory, real_io
 from wfkit.sim.attempts import Attempts
-from wfkit.sim.bounds import watched
+from wfkit.sim.bounds import ComputesForEver, watched
 from wfkit.sim.clock import Clock, Entropy
 from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.disk import SimulatedDisk
 from wfkit.sim.durable import DurableState
-from wfkit.sim.faults import HOUR, Fault, Point, plain
+from wfkit.sim.endless import LIVES_MAX, Endless
+from wfkit.sim.faults import HOUR, Fault, Point
 from wfkit.sim.invariants import Always, asking_of, failed, name_of
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
 from wfkit.sim.outside import Outside
@@ -34,11 +35,6 @@ from wfkit.sim.subject import Subject, replaced_globals
 
 RESTART = 1_000_000
 """How long a crashed process is down, in microseconds."""
-LIVES_MAX = 30
-ENTRIES_MAX = 20_000
-"""Records that one schedule may write."""
-IN_VAIN_MAX = 1_000
-"""How often one step may fail without having asked a service for anything: no healing of services will help it."""
 HORIZON = 400 * 24 * HOUR
 """How long a schedule may last, in microseconds, unless `until=` says otherwise."""
 HORIZON_BASES = 10
@@ -96,9 +92,8 @@ class Simulation:
         self._trace: list[Point] = []
         self._fired: list[Fault] = []
         self._events: list[Event] = []
-        self._entries = 0
-        self._in_vain: Counter[tuple[str, int]] = Counter()
-        """How often steps have failed since they asked a service for something."""
+        self.endless = Endless(self, base)
+        self._recording: Recording[Any] | None = None
         self._failure: BaseException | None = None
         """Why the simulation itself cannot go on."""
         self._arrival = Random(arrival) if arrival else None
@@ -117,7 +112,8 @@ class Simulation:
 
         Raises:
             UnsimulatedIO: a step opened a real socket.
-            SimulationBounds: something computes for ever, or takes too much memory.
+            SimulationBounds: something takes too much memory, waits for a real lock, or computes for ever though no fault has
+                struck. That it computes for ever after one is no error but what came of it: see `Recording.stopped`.
             Exception: the world, the script or an invariant of the user's failed in itself.
         """
         context = contextvars.Context()
@@ -129,18 +125,23 @@ class Simulation:
                 refused,
                 watched(self.end_with, self._trace.__len__),
             ):
-                recording = context.run(self._run)
+                context.run(self._run)
         except Killed:  # it was ended, and struck once more as the block was left
             raise self._failure or Killed from None
-        if self._failure is not None:
+        if self._failure is not None and not (self._recording is not None and self._computes_by_a_fault):
             raise self._failure
-        return recording
+        assert self._recording is not None, "it came to its end"
+        return self._recording
+
+    @property
+    def _computes_by_a_fault(self) -> bool:
+        return isinstance(self._failure, ComputesForEver) and bool(self._fired)
 
     def end_with(self, error: BaseException) -> None:
         """End the simulation with an error, as soon as the code that runs just now lets go."""
         self._failure = self._failure or error
 
-    def _run(self) -> Recording[Any]:
+    def _run(self) -> None:
         surroundings.set(self._attempts)
         memory.begin(self.subject)
         with ambient.within(self._attempts):
@@ -150,16 +151,15 @@ class Simulation:
                     self.loop.call_soon(self._boot)
                     self.loop.call_soon(self.outside.begin)
                     self.loop.drive(self._horizon, self._is_over)
-                    return self._recording()
+                    if self.endless.is_at_rest:
+                        self.outside.give_up()
+                    self._recording = self._recorded()
                 finally:
                     self._bury()
                     memory.leave()
 
     def _is_over(self) -> bool:
-        return self._failure is not None or self._entries > ENTRIES_MAX or self._is_in_vain() or self.lives > LIVES_MAX
-
-    def _is_in_vain(self) -> bool:
-        return self._entries > IN_VAIN_MAX and max(self._in_vain.values(), default=0) > IN_VAIN_MAX
+        return self._failure is not None or self.endless.is_over()
 
     def _bury(self) -> None:
         self._buried = True
@@ -235,6 +235,22 @@ class Simulation:
         context.run(strand.set, None)
         return context
 
+    @property
+    def is_up(self) -> bool:
+        """Whether a process lives just now."""
+        life = self.life.get(epoch) if self.life is not None else None
+        return self._engine is not None and life is not None and life.alive
+
+    @property
+    def unfinished(self) -> Iterator[RunState]:
+        """The runs that have not ended; none while no process lives."""
+        return (state for state in self._engine.states if not state.finished) if self._engine is not None else iter(())
+
+    @property
+    def points(self) -> int:
+        """How many points were passed."""
+        return len(self._trace)
+
     # -- points -----------------------------------------------------------------------------------------------------------
 
     def hit(self, run: str, n: int, phase: str, label: str) -> Fault | None:
@@ -248,12 +264,12 @@ class Simulation:
         self._trace.append(point)
         if self._watch is not None:
             self._watch(self, point)
-        if plain(phase) == "call.before":
-            self._in_vain.pop((run, n), None)
+        self.endless.reached(run, n, phase)
         self._always.ask(self.world, point)
         fault = self._plan.get(point)
         if fault is not None:
             self._fired.append(fault)
+            self.endless.struck(fault)
             self.tell("fault", run, n, fault)
         return fault
 
@@ -277,15 +293,13 @@ class Simulation:
         self._events.append(Event(self.clock.now(), kind, run, n, data))
 
     def _wrote(self, run: int, record: Record) -> None:
-        self._entries += 1
         id, n = self.disk.ids[run], getattr(record.entry, "n", 0)
         if self.durable is not None:
             self.durable.wrote(run, record, counts=self._attempts.looks_at_number(id, n))
-        if isinstance(record.entry, AttemptFailed):
-            self._in_vain[id, n] += 1
+        self.endless.wrote(id, n, record)
         self.tell("wrote", id, n, record)
 
-    def _recording(self) -> Recording[Any]:
+    def _recorded(self) -> Recording[Any]:
         histories = self.disk.records
         runs: dict[str, RunRecord] = {}
         for number, records in sorted(histories.items()):
@@ -308,6 +322,7 @@ class Simulation:
             reads=self._attempts.reads,
             asides=self._attempts.asides,
             steps=self._attempts.definitions,
+            changes=self._attempts.changes,
             lives=self.lives,
             ended=self.loop.now,
             stopped=self._stopped(),
@@ -328,13 +343,11 @@ class Simulation:
         return states
 
     def _stopped(self) -> Stopped | None:
-        if self._entries > ENTRIES_MAX:
-            return Stopped("records", f"it wrote more than {ENTRIES_MAX:,} records")
-        if self._is_in_vain():
-            return Stopped("failures", f"a step failed more than {IN_VAIN_MAX:,} times")
-        if self.lives > LIVES_MAX:
-            return Stopped("lives", f"the process was started more than {LIVES_MAX} times")
-        if self.loop.next_due() is not None:
+        if self._failure is not None:
+            return Stopped("bounds", str(self._failure).replace("a schedule", "it", 1))
+        if self.endless.stopped is not None:
+            return self.endless.stopped
+        if self.loop.next_due() is not None and not self.endless.is_at_rest:
             return Stopped("time", f"it had not come to rest after {self._horizon / (24 * HOUR):g} days")
         return None
 

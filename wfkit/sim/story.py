@@ -240,6 +240,8 @@ class _Telling:
                 yield from self._effect(event, effect, came="known by its key, nothing happened" if is_again else "")
             case "nothing", (Effect() as effect,):
                 yield from self._effect(event, effect, came="there was nothing to do")
+            case "script", (str(told),):
+                yield Line(event.at, event.run, f"the script ends: {_short(told)}", OTHER)
             case "late", _:
                 self._late = True
             case "wrote", (Record() as record,):

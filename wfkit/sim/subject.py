@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from wfkit.api.resources import Resource
 from wfkit.api.signals import Waitable
 from wfkit.core.durations import Duration, microseconds
 from wfkit.errors import DefinitionError
-from wfkit.sim.faults import Point
+from wfkit.sim.faults import Point, kind_named
 
 T = TypeVar("T")
 W_contra = TypeVar("W_contra", contravariant=True)
@@ -72,8 +73,12 @@ class Declaration:
 
 
 def outcome(*, fault: str, value: object) -> Declaration:
-    """Expect this result of the main run under this kind of fault: `outcome(fault="slow", value="fallback")`."""
-    return Declaration("outcome", "", fault, value)
+    """Expect this result of the main run under this kind of fault: `outcome(fault="slow", value="fallback")`.
+
+    Raises:
+        FaultSyntaxError: there is no such kind.
+    """
+    return Declaration("outcome", "", kind_named(fault).name, value)
 
 
 def ignores(signal: Waitable[Any] | str, reason: str) -> Declaration:
@@ -82,8 +87,12 @@ def ignores(signal: Waitable[Any] | str, reason: str) -> Declaration:
 
 
 def extra(effect: str, *, fault: str, reason: str) -> Declaration:
-    """Expect this effect under this kind of fault only, such as a mail that tells of a delay."""
-    return Declaration("extra", effect, fault, reason=reason)
+    """Expect this effect under this kind of fault only, such as a mail that tells of a delay.
+
+    Raises:
+        FaultSyntaxError: there is no such kind.
+    """
+    return Declaration("extra", effect, kind_named(fault).name, reason=reason)
 
 
 def residue(effect: str, reason: str) -> Declaration:
@@ -115,6 +124,18 @@ class Subject:
     io: Literal["refuse", "allow"] = "refuse"
     dropped: frozenset[Point] = frozenset()
     """Deliveries that are not made, with or without faults: signals of the script, starts of `runs`."""
+
+    def __post_init__(self) -> None:
+        for name in ("resources", "runs", "invariants", "expect", "workflows"):
+            given = getattr(self, name)
+            if not isinstance(given, Iterable):
+                raise DefinitionError(f"{name}={given!r} is no list", help=f"put it into one: {name}=[...]")
+        for check in self.invariants:
+            if inspect.iscoroutinefunction(inspect.unwrap(check)):
+                name = getattr(check, "__name__", repr(check))
+                raise DefinitionError(
+                    f"the invariant {name} is async, and nobody awaits it", help="write def: it only looks at the world"
+                )
 
     @property
     def main_id(self) -> RunId:

@@ -16,6 +16,7 @@ from wfkit.core.commands import (
     Command,
     CompleteRun,
     FailRun,
+    FailSaga,
     Failure,
     RegisterUndo,
     ReleaseUndos,
@@ -78,6 +79,8 @@ class Trail:
         """The steps whose undo was released, by number, and the record that did it: what they did is final."""
         self.releases: list[int] = []
         """The records that released undos."""
+        self.failed_sagas: list[range] = []
+        """The numbers of the commands of each saga that an exception left."""
         self.cancel: CancelRequested | None = None
         self.cancelled = 0
         """The record that asked the run to stop."""
@@ -109,6 +112,12 @@ class Trail:
     @property
     def error(self) -> Failure | None:
         return self.ending.error if isinstance(self.ending, FailRun) else None
+
+    @property
+    def commands(self) -> Iterator[Command]:
+        """All that it asked for, in order."""
+        for record in self.records:
+            yield from record.commands or ()
 
     @property
     def unreleased(self) -> Sequence[RegisterUndo]:
@@ -183,6 +192,9 @@ class Trail:
                 return
             case ReleaseUndos():
                 self._release(seq, command)
+                return
+            case FailSaga():
+                self.failed_sagas.append(range(command.since, max(self.asked, default=0) + 1))
                 return
             case CompleteRun() | FailRun() | CancelRun():
                 self.ending = command

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from wfkit.core.commands import CancelRun, Command, CompleteRun, FailRun, RegisterUndo, ReleaseUndos, SetState
+from wfkit.core.commands import CancelRun, Command, CompleteRun, FailRun, FailSaga, RegisterUndo, ReleaseUndos, SetState
 from wfkit.core.compare import describe
 from wfkit.core.entries import Entry, Record
 from wfkit.replay.explain import error_text
@@ -42,6 +42,8 @@ def _command_text(command: Command) -> str:
             return f"{command.undo}" + (f" for {command.step}" if command.step else "")
         case ReleaseUndos():
             return ", ".join(command.undos)
+        case FailSaga():
+            return f"since #{command.since}"
         case SetState():
             return f"{command.name}={one_line(command.value)}"
         case CompleteRun():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from wfkit.sim.findings import Violation
-from wfkit.sim.oracles import ambient, difference, ledger, liveness, resource, saga, signals, user
+from wfkit.sim.oracles import ambient, difference, ledger, liveness, resource, saga, signals, user, vacuous
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
@@ -23,18 +23,20 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
     """Return what is wrong with the schedule without faults."""
     assert reference.subject is subject
     schedule = Schedule(reference, reference.base)
+    if schedule.is_endless:
+        return [*liveness.stopped(schedule)]
     return [
         *liveness.blocked_in_base(schedule),
-        *liveness.stopped(schedule),
         *resource.dangling(schedule),
         *resource.size(schedule),
         *ledger.collisions(schedule),
         *ambient.asides(schedule),
+        *ledger.refused_children(schedule),
         *saga.saga(schedule),
         *signals.unread_in_base(schedule),
         *user.invariants(schedule),
-        *liveness.vacuous(schedule),
-        *liveness.failed_in_base(schedule),
+        *user.mistyped(schedule),
+        *vacuous.proves_nothing(schedule),
     ]
 
 
@@ -46,6 +48,7 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
     if schedule.was_given_up:
         return []
     found = [*ledger.collisions(schedule), *ambient.asides(schedule), *user.invariants(schedule), *resource.amplified(schedule)]
+    found += saga.refused_past_pivot(schedule)
     if not _is_same(reference, recording):
         found += [*liveness.liveness(schedule), *resource.dangling(schedule), *saga.saga(schedule), *signals.unread(schedule)]
         if schedule.cls in ("M", "S"):
@@ -53,8 +56,13 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
         elif schedule.nominal in ("M", "S"):
             found += ledger.given_up_on(schedule)
         if not any(violation.oracle in _EXPLAINS and violation.severity != "info" for violation in found):
-            found += difference.difference(schedule)
+            differing = [*difference.difference(schedule)]
+            found += differing if _is_grave(differing) else [*differing, *signals.displaced(schedule)]
     return found
+
+
+def _is_grave(found: list[Violation]) -> bool:
+    return any(violation.severity != "info" for violation in found)
 
 
 def _is_same(reference: Reference, recording: Recording[Any]) -> bool:

@@ -63,6 +63,36 @@ def _declared_collisions(effects: list[Effect]) -> Iterator[tuple[Effect, Effect
                 yield known, effect
 
 
+def refused_children(schedule: Schedule) -> Iterator[Violation]:
+    """One run id never stands for two things: a child with the id of another run, and other input, is not started."""
+    told: set[str] = set()
+    for trail in schedule.trails:
+        for child in trail.children.values():
+            there = schedule.trails.by_id.get(child.id)
+            if child.awaited or there is None or child.workflow in told:
+                continue
+            start = there[0].start
+            if (start.workflow, bytes(start.args)) == (child.workflow, bytes(child.args)):
+                continue
+            told.add(child.workflow)
+            yield Violation(
+                "ledger",
+                "warning",
+                child.workflow,
+                f"{child.workflow} was not started: the run {child.id!r} is there, with other input",
+                trail.workflow,
+                trail.id,
+                child.n,
+                schedule.reference.line_of(workflow=trail.workflow),
+                (
+                    f"there: {start.workflow} {short(bytes(start.args).decode())}",
+                    f"not started: {child.workflow} {short(bytes(child.args).decode())}",
+                ),
+                "the id does not hold all that tells the two apart",
+                "put what differs into the id, such as the order's number; or leave id= out",
+            )
+
+
 def repeats(schedule: Schedule) -> Iterator[Violation]:
     """No effect happens more often than without faults."""
     reference, trails = schedule.reference, schedule.trails

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from wfkit.api.definitions import ATTENTION_AFTER
-from wfkit.core.commands import AwaitSignal, PublishSignal, SendSignal, Subscribe
+from wfkit.core.commands import PublishSignal, SendSignal
+from wfkit.core.entries import StepFailed
 from wfkit.core.failures import blocking_error
 from wfkit.core.state import PendingStep
 from wfkit.sim.findings import Oracle, Violation
 from wfkit.sim.oracles.schedule import Schedule
-from wfkit.sim.oracles.words import listed
+from wfkit.sim.oracles.words import listed, times
 from wfkit.sim.trails import Trail
 
 _REPLAY = ("WF021",)
 _AMBIENT = ("WF022", "WF023")
 _SUBSCRIBE = "subscribe before asking: with subscribe(signal): ..., or let the sender send it to the run"
+_BOUND = "let the loop end: count its turns, or let a failure that lasts leave it"
+_ENDED = {"failed": "failed before that", "timed_out": "timed out before that", "completed": "ended before that"}
 _GO_ON = "let every way out of a failure wake who waits: give the wait a timeout=, or await in one place all that it depends on"
-
-_HAND_IT_OVER = "name the child where its parent's code is, in a table too, or hand it over: workflows=[child]"
 
 
 def liveness(schedule: Schedule) -> Iterator[Violation]:
@@ -34,32 +36,45 @@ def liveness(schedule: Schedule) -> Iterator[Violation]:
         if trail.blocked is not None:
             if base is None or base.blocked is None or base.blocked.code != trail.blocked.code:
                 yield blocked(schedule, trail)
-        elif not recording.stopped and (base is None or base.ending is not None or _waits(trail) - _waits(base)):
-            yield from _waiting(schedule, trail, sorted(_waits(trail)))
+        elif not recording.stopped and (base is None or base.ending is not None or waits_of(trail) - waits_of(base)):
+            yield from _waiting(schedule, trail, sorted(waits_of(trail)))
 
 
 def stopped(schedule: Schedule) -> Iterator[Violation]:
     """A schedule comes to rest by itself, unless the user says `until=`."""
     reference, recording = schedule.reference, schedule.recording
-    if recording.stopped is None:
-        return
-    is_long = recording.stopped.by in ("records", "failures")
-    if not is_long and reference.subject.until is not None:
+    if recording.stopped is None or not schedule.is_endless:
         return
     failing = next(_failing(schedule), None)
     if failing is not None:
         yield failing
-    else:
-        yield Violation(
-            "resource" if is_long else "liveness",
-            "error",
-            "entries" if is_long else "end",
-            f"it does not come to rest: {recording.stopped.told}",
-            reference.subject.workflow.name,
-            recording.main,
-            line=reference.line_of(workflow=reference.subject.workflow.name),
-            fix="say how long to look: until='30 days'",
-        )
+        return
+    by, workflow = recording.stopped.by, reference.subject.workflow.name
+    what = f"without any fault {workflow}" if recording is reference.base else "it"
+    yield Violation(
+        "resource" if by == "records" else "liveness",
+        "error",
+        "entries" if by == "records" else "end",
+        f"{what} does not come to rest: {recording.stopped.told}",
+        workflow,
+        recording.main,
+        line=reference.line_of(workflow=workflow),
+        evidence=tuple(_repeated(schedule)) if by in ("records", "circles") else (),
+        fix=_BOUND if by in ("circles", "bounds") else "say how long to look: until='30 days'",
+    )
+
+
+def _repeated(schedule: Schedule) -> Iterator[str]:
+    """Yield what the runs of a schedule that does not come to rest do most."""
+    asked = Counter((trail.workflow, step.name) for trail in schedule.trails for step in trail.steps.values())
+    failed = {
+        trail.steps[n].name: f", which last failed with {entry.error.type}: {entry.error.message.partition(chr(10))[0]}"
+        for trail in schedule.trails
+        for n, (_, entry) in trail.ends.items()
+        if isinstance(entry, StepFailed) and n in trail.steps
+    }
+    for (workflow, step), count in asked.most_common(2):
+        yield f"this run: {workflow} called {step} {times(count)}{failed.get(step, '')}"
 
 
 def _failing(schedule: Schedule) -> Iterator[Violation]:
@@ -71,7 +86,7 @@ def _failing(schedule: Schedule) -> Iterator[Violation]:
             name, retry, error = pending.command.name, pending.command.retry, pending.error
             if retry.max_attempts is not None or pending.attempt <= ATTENTION_AFTER:
                 continue
-            is_forward = retry.attention_after is not None and not pending.command.compensation
+            is_forward = pending.command.is_past_pivot
             why = "its policy tries until it succeeds"
             if retry.attention_after is not None:
                 why = "compensations, and what follows a pivot, are tried until they succeed"
@@ -86,11 +101,11 @@ def _failing(schedule: Schedule) -> Iterator[Violation]:
                 (error.line or "").partition(" in ")[0] or schedule.reference.line_of(name),
                 (f"this run: {pending.attempt - 1:,} attempts, and no end",),
                 why,
-                "mend it" if is_forward else "mend it, or let it give up: @step(retry=Retry(max_attempts=...))",
+                "fix it" if is_forward else "fix it, or let it give up: @step(retry=Retry(max_attempts=...))",
             )
 
 
-def _waits(trail: Trail) -> set[str]:
+def waits_of(trail: Trail) -> set[str]:
     """Return the signals that a run waits for at its end."""
     return {name for n, name in trail.waits.items() if n not in trail.cut and n not in trail.closed}
 
@@ -98,7 +113,7 @@ def _waits(trail: Trail) -> set[str]:
 def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Violation]:
     reference = schedule.reference
     usual = reference.trails.newest(trail.id)
-    known = _waits(usual) if usual is not None and usual.ending is None else set()
+    known = waits_of(usual) if usual is not None and usual.ending is None else set()
     unusual = [name for name in waits if name not in known]
     if waits and not unusual:
         return
@@ -106,11 +121,16 @@ def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Vio
     if is_awaiting_children:
         return  # the child that does not end is the finding
     # A way that faults open, such as asking a person, ends where nobody plays that person.
-    is_unplayed = bool(unusual) and schedule.nominal != "M" and not set(unusual) & (reference.sent - schedule.came_less)
+    silent = [other for other in _silent(schedule, unusual) if other is not trail]
+    is_played = bool(set(unusual) & (reference.sent - schedule.came_less)) or bool(silent)
+    is_unplayed = bool(unusual) and schedule.nominal != "M" and not is_played
     what = listed(unusual) if unusual else "nothing that will ever come"
     why, fix = "", _GO_ON
     if _was_published(schedule, unusual):
         why, fix = "what is published while nobody listens is lost", _SUBSCRIBE
+    elif silent:
+        how = _ENDED.get(silent[0].status) or f"waits for {listed(sorted(waits_of(silent[0])))}"
+        why = f"{silent[0].workflow}, which sends it, {how}"
     elif is_unplayed:
         fix = "give script= something that sends it under this fault, or let the wait end by itself: timeout="
     yield Violation(
@@ -126,6 +146,25 @@ def _waiting(schedule: Schedule, trail: Trail, waits: list[str]) -> Iterator[Vio
         why,
         fix,
     )
+
+
+def _silent(schedule: Schedule, names: list[str]) -> list[Trail]:
+    """Return the runs that send these signals without faults, and do not here: they have ended, or wait themselves.
+
+    One that was cancelled is none of them: who has cancelled it may know of those that wait.
+    """
+    found = []
+    for base in schedule.reference.trails:
+        trail = schedule.trails.newest(base.id)
+        if trail is None or not any((_sent_by(base) - _sent_by(trail))[name] for name in names):
+            continue
+        if trail.status in _ENDED or (trail.status == "running" and waits_of(trail) - waits_of(base)):
+            found.append(trail)
+    return found
+
+
+def _sent_by(trail: Trail) -> Counter[str]:
+    return Counter(command.name for command in trail.commands if isinstance(command, SendSignal | PublishSignal))
 
 
 def _was_published(schedule: Schedule, names: list[str]) -> bool:
@@ -166,57 +205,7 @@ def blocked(schedule: Schedule, trail: Trail) -> Violation:
     )
 
 
-def vacuous(schedule: Schedule) -> Iterator[Violation]:
-    """In the schedule without faults: waits for signals that nobody sends. What follows them is then never tried."""
-    reference = schedule.reference
-    if reference.subject.script is not None:
-        return
-    sent = reference.sent | {
-        command.name
-        for trail in schedule.trails
-        for record in trail.records
-        for command in record.commands or ()
-        if isinstance(command, SendSignal | PublishSignal)
-    }
-    told: set[str] = set()
-    for trail in schedule.trails:
-        for record in trail.records:
-            for command in record.commands or ():
-                if isinstance(command, AwaitSignal | Subscribe) and command.name not in sent | told:
-                    told.add(command.name)
-                    yield Violation(
-                        "liveness",
-                        "info",
-                        command.name,
-                        f"vacuous: nobody sends {command.name}",
-                        trail.workflow,
-                        trail.id,
-                        command.n,
-                        reference.line_of(workflow=trail.workflow),
-                        fix="give script= something that sends it; a script that sends nothing says that silence is meant",
-                    )
-
-
 def blocked_in_base(schedule: Schedule) -> Iterator[Violation]:
     for trail in schedule.trails:
         if trail.ending is None and trail.blocked is not None:
             yield blocked(schedule, trail)
-
-
-def failed_in_base(schedule: Schedule) -> Iterator[Violation]:
-    """Without any fault the main run fails: whatever comes after the failure is never tried, and no failure is news."""
-    recording = schedule.recording
-    run = recording.run
-    if run is not None and run.status in ("failed", "timed_out"):
-        reference, workflow = schedule.reference, run.state.workflow
-        told = f"{run.error.type}: {run.error.message}".partition("\n")[0] if run.error is not None else run.status
-        yield Violation(
-            "liveness",
-            "info",
-            f"{workflow} {run.status}",
-            f"vacuous: without any fault {workflow} {'fails' if run.status == 'failed' else 'reaches its timeout'}: {told}",
-            workflow,
-            run.id,
-            line=reference.line_of(workflow=workflow),
-            fix=_HAND_IT_OVER if "UnknownWorkflow" in told else "give it an input and a world with which it completes",
-        )

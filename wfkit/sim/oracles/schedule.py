@@ -58,6 +58,13 @@ class Schedule:
         )
 
     @property
+    def is_endless(self) -> bool:
+        """Whether it was cut short, and not since the user said `until=`: what it comes to is not known."""
+        return self.recording.stopped is not None and (
+            self.recording.stopped.by != "time" or self.reference.subject.until is None
+        )
+
+    @property
     def business_failed(self) -> bool:
         """Whether somebody refused, or cancelled: what the outcome is then, only the workflow's author knows."""
         return any(fault.cls == "B" for fault in self.recording.faults)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 
 from wfkit.api.definitions import where_defined
 from wfkit.sim.findings import Violation
@@ -43,8 +44,25 @@ def never_held(reference: Reference, held: Collection[str]) -> Iterator[Violatio
     for check in reference.subject.invariants:
         if asking_of(check).when == "sometimes" and name_of(check) not in held:
             violation = _violation(schedule, check, "it held in no schedule", "")
-            yield violation._replace(
-                severity="warning", fix="give an input or a script that brings it about, or mend the check"
+            yield violation._replace(severity="warning", fix="give an input or a script that brings it about, or fix the check")
+
+
+def mistyped(schedule: Schedule) -> Iterator[Violation]:
+    """Tell of declarations about what is not there without faults, where something of nearly that name is."""
+    reference = schedule.reference
+    signals = reference.sent.union(*(trail.waits.values() for trail in schedule.trails))
+    effects = {effect.name for effect in schedule.recording.effects} | reference.steps.keys()
+    for each in reference.subject.expect:
+        known = signals if each.what == "ignores" else effects
+        near = get_close_matches(each.name, known, n=1)
+        if each.name and each.name not in known and near:
+            yield Violation(
+                "user",
+                "info",
+                each.name,
+                f"{each.what}({each.name!r}) fits nothing: is it {near[0]!r}?",
+                reference.subject.workflow.name,
+                schedule.recording.main,
             )
 
 
