@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -129,6 +130,20 @@ def test_what_computes_for_ever_is_ended_and_its_line_told(what: str) -> None:
     ):
         simulate(one, what)
     assert time.perf_counter() - began < 60
+
+
+@pytest.mark.parametrize("what", ["spins", "computes"])
+def test_what_comes_after_it_may_be_traced(what: str) -> None:
+    """By a debugger, or for its coverage: a function that is traced begins. Where it does not, this never ends."""
+    with pytest.raises(SimulationBounds):
+        simulate(one, what)
+
+    traced = sys.gettrace()
+    sys.settrace(lambda *_: None)
+    try:
+        str(Path())  # which Python executes
+    finally:
+        sys.settrace(traced)
 
 
 def test_what_computes_for_ever_from_point_to_point_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,7 @@ def _leave(watch: _Watch) -> None:
         except Killed:
             continue  # raised here, of all places
     if watch.fired:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(watch.thread), None)
+        _let_settle(watch.thread)
 
 
 def _look_around() -> None:
@@ -221,6 +221,20 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 def _raise_in(thread: int) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Killed))
+
+
+def _let_settle(thread: int) -> None:
+    """Called in a thread: let nothing that was raised in it, or in one that has ended meanwhile, be pending any more.
+
+    To withdraw it is not enough: CPython would remember that something is pending somewhere until that is raised, and until
+    then a function that is traced, by a debugger or for its coverage, never begins (seen in 3.11).
+    """
+    try:
+        _raise_in(thread)
+        while True:
+            pass
+    except Killed:
+        pass
 
 
 def _seen(thread: int) -> _Thread:
