@@ -519,8 +519,8 @@ def _family(root: type[WfkitError]) -> list[type[WfkitError]]:
 
 
 def by_code() -> dict[str, type[WfkitError]]:
-    """Return every error class by its code, for ``wfkit explain``."""
-    return {error.code: error for error in _family(WfkitError) if error is not WfkitError}
+    """Return every error class by its code, for ``wfkit explain``; of those that share one, the class that defines it."""
+    return {error.code: error for error in _family(WfkitError) if error is not WfkitError and "code" in vars(error)}
 
 
 def restored(code: str, message: str, help: str | None = None) -> WfkitError:
