@@ -7,15 +7,17 @@ import json
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import call_in, environment
+from tests.cli.conftest import SECONDS_MAX, call_in, environment
 from wfkit.cli.facts import Fact, lines
 from wfkit.cli.output import Column, cut_in_front, fit, visible
 from wfkit.cli.runs.bars import axis, bar
@@ -32,12 +34,16 @@ def on_terminal(
     """Return what a command shows on a terminal of this size; up to a text, if it goes on for ever."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    kept = {name: value for name, value in environment(**{"TERM": "xterm-256color"} | (env or {})).items() if name != "COLUMNS"}
+    sizes = ("COLUMNS", "LINES")
+    kept = {name: value for name, value in environment(**{"TERM": "xterm-256color"} | (env or {})).items() if name not in sizes}
     command = [sys.executable, "-m", "wfkit", *arguments]
     with subprocess.Popen(command, cwd=folder, env=kept, stdout=theirs, stderr=theirs) as child:
         os.close(theirs)
-        shown = b""
+        shown, give_up = b"", time.monotonic() + SECONDS_MAX
         while until not in shown:
+            if not select.select([ours], [], [], SECONDS_MAX)[0] or time.monotonic() > give_up:
+                child.kill()
+                pytest.fail(f"{until!r} never came: {shown[-2000:]!r}")
             try:
                 part = os.read(ours, 65536)
             except OSError:  # what Linux says when the other side is closed

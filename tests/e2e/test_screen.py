@@ -91,7 +91,7 @@ def test_a_run_survives_a_kill_and_an_edit_and_all_of_it_is_seen(
     save(tmp_path, APP)
     terminal.until(f"{run}  purchase  ◷ waiting")
     call(tmp_path, "send", "packed", '"box-1"', "--run", run)
-    terminal.until(f"{run}  purchase  ✓ completed")
+    terminal.until(f"{run}  purchase  ✓ completed", "✓ 2 ")  # the header, too: otherwise it asks whether to leave an open run
 
     terminal.keys("q")
     terminal.until("app.py reloaded", f"run {run} of purchase is blocked", f"no longer blocked: {run}", "status 0")

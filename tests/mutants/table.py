@@ -490,7 +490,7 @@ MUTANTS = (
         "An activation under which the process dies again and again is blocked.",
         ENGINE,
         """
--        run.cautious = bool(found or run.state.inbox) or any(due <= now for due, _ in wake_ups(run))
+-        run.cautious = bool(found or run.state.inbox) or any(due <= now for due, _ in wake_ups(run, now))
 +        run.cautious = False
 """,
         "tests/engine/test_recovery.py::test_an_activation_under_which_the_process_dies_again_and_again_is_blocked",
