@@ -52,6 +52,8 @@ class Attempts:
         """First and second use of an idempotency key for two different things."""
         self.reads: list[Read] = []
         self.asides: list[Aside] = []
+        self._looks = 0
+        """How often somebody asked how much was computed."""
 
     def looks_at_number(self, run: str, n: int) -> bool:
         """Whether a step has looked at the number of its attempt."""
@@ -163,6 +165,10 @@ class Attempts:
 
     def since(self) -> int:
         return self._simulation.loop.now
+
+    def computed(self) -> int:
+        self._looks += 1
+        return 1000 * self._looks
 
     def slept(self, seconds: float) -> None:
         self.hold(round(seconds * 1e6))

@@ -18,6 +18,7 @@ _USE_KEY = "use step_info().idempotency_key, the same on every attempt and after
 _KEEP_OUTSIDE = "let the step return it, and hand it to the step that needs it; or keep it in a database"
 _CHANCE = ("random.", "uuid.", "secrets.", "os.urandom")
 _CLOCK = ("time.", "datetime.")
+_OF_BOTH = ("uuid.uuid1",)
 
 
 class Cause(NamedTuple):
@@ -53,15 +54,19 @@ def find_cause(
     if is_clean(recording):
         return own  # what shows it is not the judgement of a schedule
 
-    def vanishes(held: Held) -> bool:
-        again = rerun(frozenset({held}))
+    def vanishes(*held: Held) -> bool:
+        again = rerun(frozenset(held))
         return again.faults == recording.faults and is_clean(again)  # otherwise it went another way, which shows nothing
 
-    drawn: tuple[tuple[Held, tuple[str, ...]], ...] = (("random", _CHANCE), ("time", _CLOCK))
+    drawn: tuple[tuple[tuple[Held, ...], tuple[str, ...]], ...] = (
+        (("random",), _CHANCE),
+        (("time",), _CLOCK),
+        (("random", "time"), _OF_BOTH),
+    )
     for held, begins in drawn:
         reads = _reads(recording, violation, begins)
-        if reads and vanishes(held):
-            return _drawn(recording, violation, held, reads[0])
+        if reads and vanishes(*held):
+            return _drawn(recording, violation, held[0], reads[0])
     if any(event.kind == "attempt" and event.data[1] > 1 for event in recording.events) and vanishes("attempt"):
         return _attempt(recording, violation)
     return own

@@ -62,7 +62,7 @@ def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progre
         progress: told now and then how far it is.
 
     Raises:
-        HarnessLeak: the same schedule went two ways.
+        HarnessLeak: the schedule without faults goes another way each time.
         UnsimulatedIO, SimulationBounds: the workflow cannot be simulated as it is.
         KeyboardInterrupt: before there was anything to tell.
     """

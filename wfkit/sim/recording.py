@@ -174,6 +174,8 @@ class Recording(Generic[R]):
     held: set[str] = field(default_factory=set)
     """Names of the `sometimes` that held."""
     script_error: str = ""
+    drawn: frozenset[str] = frozenset()
+    """Of the schedule without faults: steps that come to other values in every execution, by nothing that is controlled."""
     forgotten: list[str] = field(default_factory=list)
     """Names of what modules held in memory and a crash took."""
     findings: list[Finding] = field(default_factory=list)
@@ -239,14 +241,3 @@ class Recording(Generic[R]):
         from wfkit.sim.report import Report  # which imports this module
 
         Report(self.main, self.findings).assert_ok()
-
-
-def first_difference(one: Recording[Any], other: Recording[Any]) -> str:
-    """Say where two recordings that should be equal begin to differ."""
-    for first, second in zip(one.trace, other.trace, strict=False):
-        if first != second:
-            return f"it reached {first}, and then {second} in its place"
-    longer, shorter = sorted((one.trace, other.trace), key=len, reverse=True)
-    if len(longer) > len(shorter):
-        return f"once it ended before {longer[len(shorter)]}"
-    return "it wrote other values"

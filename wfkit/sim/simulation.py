@@ -103,7 +103,8 @@ class Simulation:
         """Why the simulation itself cannot go on."""
         self._arrival = Random(arrival) if arrival else None
         self._watch = watch
-        self.durable = DurableState() if watch is not None else None
+        is_steady = base is None or not base.drawn
+        self.durable = DurableState(holds_values=is_steady) if watch is not None else None
         """What would survive a crash just now; only kept for whoever watches."""
         self._counts: dict[tuple[str, int, str, str], int] = {}
         self._always = Always(subject.invariants)

@@ -50,6 +50,7 @@ class Machine:
         self.clock = Clock(self.loop, round(start.timestamp() * 1e6), is_set=False)
         self.failure: BaseException | None = None
         self._chance = Random(0)
+        self._looks = 0
         self._runner = SimulatedRunner(self.loop, self)
         self._resources = resources
         self._namespaces = namespaces(registry)
@@ -150,6 +151,10 @@ class Machine:
 
     def since(self) -> int:
         return self.loop.now
+
+    def computed(self) -> int:
+        self._looks += 1
+        return 1000 * self._looks
 
     def slept(self, seconds: float) -> None:
         self.hold(round(seconds * 1e6))

@@ -15,9 +15,11 @@ from wfkit.sim.code import registry_of
 from wfkit.sim.faults import HOUR, Fault, Plan, Point, plain
 from wfkit.sim.oracles import judge_base
 from wfkit.sim.passes.replays import replay_all
-from wfkit.sim.recording import Recording, first_difference
+from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.replays import parted
+from wfkit.sim.story import place
+from wfkit.sim.twice import drawn_anew, first_difference, other_key, outlives
 
 ORDERS = 8
 """Arrival orders under which a schedule without faults runs, if anything in it is ready at the same instant."""
@@ -33,16 +35,15 @@ def fault_free(campaign: Campaign) -> Reference:
     """Execute the schedules without faults, and let the campaign know what they come to.
 
     Raises:
-        HarnessLeak: the same schedule went two ways, and not by the workflow's doing.
+        HarnessLeak: the same schedule goes another way each time, and not by the workflow's doing.
         SimulationBounds: it never ends.
     """
     subject = campaign.subject
     campaign.base = base = campaign.execute()
     if base.stopped and subject.until is None:
         raise SimulationBounds(f"{subject.workflow.name} does not end, without any fault: {base.stopped.told}")
-    again = campaign.execute()
-    if again.digest != base.digest:
-        _leak(campaign, again)
+    again = _again(campaign)
+    base = campaign.base
     orders = []
     if any(point.phase == "tie" for point in base.trace):
         orders = [campaign.execute(arrival=arrival) for arrival in range(1, ORDERS + 1)]
@@ -51,7 +52,7 @@ def fault_free(campaign: Campaign) -> Reference:
         orders += [campaign.execute((Fault("late", point, 2 * RACE),)) for point in racing[:TIMERS]]
         orders += _late_timers(campaign)
     later = replace(subject, start=subject.start + timedelta(days=3, hours=1, minutes=7, seconds=11))
-    redrawn = [campaign.execute(seed=campaign.seed + 1, subject=later)]
+    redrawn = [*again, campaign.execute(seed=campaign.seed + 1, subject=later)]
     if base.reads or Reference.of(subject, base).reads_clock:
         late = [recording for recording in _late_timers(campaign) if _attempts(recording) == _attempts(base)]
         redrawn += [campaign.execute(ticks(base)), *late]
@@ -101,13 +102,43 @@ def _other_starts(campaign: Campaign) -> Iterator[Plan]:
         )
 
 
-def _leak(campaign: Campaign, again: Recording[Any]) -> None:
+def _again(campaign: Campaign) -> list[Recording[Any]]:
+    """Execute the schedule without faults again. Returns that execution if other values were drawn in it.
+
+    What differs in values alone is drawn anew each time, as by chance that the simulation does not control. Where the process
+    remembers something the first execution is another one than all that follow: the second one is then what counts.
+    """
+    base, again = campaign.base, campaign.execute()
+    if again.digest == base.digest:
+        return []
+    reference = Reference.of(campaign.subject, base)
+    registry = registry_of(campaign.subject, None)
+    if again.trace != base.trace:
+        third = campaign.execute()
+        if third.trace != again.trace or parted(base, again, registry):
+            _part(campaign, again)
+            return []
+        campaign.note([outlives(reference, base, again)], (), base)
+        campaign.base, again = again, third
+        reference = Reference.of(campaign.subject, campaign.base)
+    elif parted(base, again, registry):
+        _part(campaign, again)
+        return []
+    campaign.base.drawn = frozenset(drawn_anew(reference, again))
+    campaign.coverage.drawn = [f"{step} ({place(reference.line_of(step))})" for step in sorted(campaign.base.drawn)]
+    if (violation := other_key(reference, again)) is not None:
+        campaign.note([violation], (), campaign.base)
+    return [again]
+
+
+def _part(campaign: Campaign, again: Recording[Any]) -> None:
     """Tell why a schedule went two ways, if it is the workflow's doing; otherwise raise."""
     campaign.reference = Reference.of(campaign.subject, campaign.base, [], [])
     campaign.note(
         [*replay_all(campaign), *parted(campaign.base, again, registry_of(campaign.subject, None))], (), campaign.base
     )
     if not campaign.found:
-        raise HarnessLeak(f"the same schedule went two ways: {first_difference(campaign.base, again)}")
+        told = first_difference(campaign.reference, campaign.base, again)
+        raise HarnessLeak(f"the same schedule goes another way each time: {told}")
     campaign.parted = True
     campaign.coverage.not_run.append("faults: without any, the workflow already goes another way each time")
