@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current
-from wfkit.sim import memory
 from wfkit.sim.disk import step_phase
 from wfkit.sim.loop import Killed
 from wfkit.sim.recording import Aside, Read
@@ -74,7 +73,7 @@ class Attempts:
     def entering(self, step: Step[..., Any], now: Attempt) -> tuple[Attempt, Calling]:
         info = now.info
         where = (info.run_id, now.n)
-        memory.look_at(step.fn)
+        self._simulation.memory.enter(step.fn)
         self._steps[where] = self.definitions[step.name] = step
         self._declaring[where] = False
         self._simulation.tell("attempt", info.run_id, now.n, step.name, info.attempt, info.idempotency_key)

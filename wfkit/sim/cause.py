@@ -11,11 +11,14 @@ from wfkit.sim.oracles.words import listed
 from wfkit.sim.recording import Read, Recording
 from wfkit.sim.story import place
 
-Held: TypeAlias = Literal["random", "time", "attempt"]
-"""What can be held constant: chance, the wall clock, or the number of the attempt."""
+Held: TypeAlias = Literal["random", "time", "attempt", "memory"]
+"""What can be held constant: chance, the wall clock, the number of the attempt, or what is in memory when the process dies."""
 
 _USE_KEY = "use step_info().idempotency_key, the same on every attempt and after every crash"
-_KEEP_OUTSIDE = "let the step return it, and hand it to the step that needs it; or keep it in a database"
+_KEEP_OUTSIDE = (
+    "let the step return it, and hand it to the step that needs it; or keep it in a database. What stands for the outside "
+    "belongs into the world="
+)
 _CHANCE = ("random.", "uuid.", "secrets.", "os.urandom")
 _CLOCK = ("time.", "datetime.")
 _OF_BOTH = ("uuid.uuid1",)
@@ -39,14 +42,10 @@ def find_cause(
     Args:
         violation: what is to be explained.
         recording: of the schedule that shows it.
-        rerun: executes the same schedule with one thing held constant: "random", "time" or "attempt".
+        rerun: executes the same schedule with things held constant: "random", "time", "attempt", "memory".
         judge: says what is wrong with a schedule.
     """
     own = Cause(violation.why, violation.fix)
-    if recording.forgotten:  # a fault that is left only where a mere crash does not show it
-        names = listed(recording.forgotten)
-        verb = "is" if len(set(recording.forgotten)) == 1 else "are"
-        return Cause(f"{names} {verb} kept in the memory of the process, which a crash takes away", _KEEP_OUTSIDE)
 
     def is_clean(one: Recording[Any]) -> bool:
         return all(other.signature != violation.signature for other in judge(one))
@@ -58,6 +57,10 @@ def find_cause(
         again = rerun(frozenset(held))
         return again.faults == recording.faults and is_clean(again)  # otherwise it went another way, which shows nothing
 
+    if recording.forgotten and vanishes("memory"):
+        names = listed(recording.forgotten)
+        verb = "is" if len(set(recording.forgotten)) == 1 else "are"
+        return Cause(f"{names} {verb} kept in the memory of the process, which a crash takes away", _KEEP_OUTSIDE)
     drawn: tuple[tuple[tuple[Held, ...], tuple[str, ...]], ...] = (
         (("random",), _CHANCE),
         (("time",), _CLOCK),

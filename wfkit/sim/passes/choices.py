@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from wfkit.sim import memory
 from wfkit.sim.campaign import Campaign
 from wfkit.sim.faults import Fault, Plan, Point, kinds_at
 from wfkit.sim.recording import Recording
@@ -41,8 +40,6 @@ def faults_at(campaign: Campaign, points: Iterable[Point], recording: Recording[
             if kind.name in ("upgrade", "dst") or not campaign.wants(kind.name):
                 continue
             fault = Fault(kind.name, point)
-            if kind.name == "crash_fresh" and not memory.is_used(campaign.subject):
-                continue
             if point.phase == "delivery":
                 if not _fits(fault, recording):
                     continue
