@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -41,6 +43,7 @@ class Attempts:
         self._services: list[FakeService] = []
         self.definitions: dict[str, Step[..., Any]] = {}
         """The steps that were called, by name."""
+        self._databases: list[sqlite3.Connection] = []
         self._steps: dict[tuple[str, int], Step[..., Any]] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
         """Steps under way: whether they have declared an effect."""
@@ -144,6 +147,16 @@ class Attempts:
     def changed(self, service: FakeService) -> None:
         if self._simulation.durable is not None:
             self._simulation.durable.changed(service)
+
+    def connected(self, database: sqlite3.Connection) -> None:
+        self._databases.append(database)
+
+    def roll_back(self) -> None:
+        """Roll back every open transaction: the process has died."""
+        for database in self._databases:
+            with suppress(sqlite3.ProgrammingError):  # it is closed, or belongs to a thread that stands still for ever
+                if database.in_transaction:
+                    database.rollback()
 
     def hold(self, pause: Pause) -> None:
         here = strand.get()

@@ -10,6 +10,7 @@ import asyncio
 import copy
 import inspect
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
@@ -90,6 +91,10 @@ class Surroundings(Protocol):
 
     def changed(self, service: FakeService) -> None:
         """The state of a service has changed."""
+        ...
+
+    def connected(self, database: sqlite3.Connection) -> None:
+        """A connection to SQLite was opened."""
         ...
 
     def hold(self, pause: Pause) -> None:

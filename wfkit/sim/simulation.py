@@ -71,6 +71,7 @@ class Simulation:
         base: Recording[Any] | None = None,
     ) -> None:
         guard.install()
+        real_io.install()
         self.subject = subject
         self.planned = tuple(faults)
         self._plan = {fault.point: fault for fault in faults}
@@ -224,6 +225,7 @@ class Simulation:
             self.memory.forget()
         self.tell("crashed", "", 0, down)
         self.outside.pause()
+        self.loop.call_soon(self._attempts.roll_back, context=self.outer())  # in this thread, which may be another one's now
         self.loop.call_later(down / 1e6, self._boot, context=self.outer())
 
     def upgrade(self) -> None:

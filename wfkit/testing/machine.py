@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from random import Random
@@ -45,6 +46,7 @@ class Machine:
 
     def __init__(self, registry: Registry, resources: Mapping[Resource[Any], object], start: datetime) -> None:
         guard.install()
+        real_io.install()
         self.registry = registry
         self.loop = VirtualLoop()  # type: ignore[abstract]  # what is not there cannot be simulated
         self.clock = Clock(self.loop, round(start.timestamp() * 1e6), is_set=False)
@@ -134,6 +136,8 @@ class Machine:
     def came_to_nothing(self, effect: Effect) -> None: ...
     def collided(self, first: Effect, second: Effect) -> None: ...
     def changed(self, service: FakeService) -> None: ...
+
+    def connected(self, database: sqlite3.Connection) -> None: ...
 
     def hold(self, pause: Pause) -> None:
         here = strand.get()
