@@ -49,8 +49,8 @@ class Ambience(Protocol):
 
     def slept(self, seconds: float) -> None: ...
     def chance(self) -> Random: ...
-    def saw(self, what: str, line: str) -> None:
-        """User code read the clock, or chance."""
+    def saw(self, what: str, line: str, *, through: str) -> None:
+        """User code read the clock, or chance: by itself, or through a library's module."""
         ...
 
     def asked(self, service: str, what: str, line: str) -> None:
@@ -355,7 +355,7 @@ def tell(here: Ambience, what: str) -> None:
     Called by what stands in for the function that was read.
     """
     frame: FrameType | None = sys._getframe(2)
-    told, library = what, ""
+    told, library, through = what, "", ""
     while frame is not None:
         module, code = str(frame.f_globals.get("__name__")), frame.f_code
         if module.partition(".")[0] in PASSED_THROUGH:
@@ -366,10 +366,10 @@ def tell(here: Ambience, what: str) -> None:
             told = f"{module}.{'Random' if code.co_name == '__init__' else code.co_name}()"
         elif not is_library(code):
             if not is_internal(code):
-                here.saw(told, location(frame))
+                here.saw(told, location(frame), through=through)
                 return
         elif not is_internal(code):
-            library = library or location(frame)
+            library, through = library or location(frame), module
         frame = frame.f_back
     if library:
-        here.saw(told, library)
+        here.saw(told, library, through="")  # the step is a library's

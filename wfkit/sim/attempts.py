@@ -47,6 +47,8 @@ class Attempts:
         self._steps: dict[tuple[str, int], Step[..., Any]] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
         """Steps under way: whether they have declared an effect."""
+        self._given_up: set[tuple[str, int]] = set()
+        """Steps under way that did not wait for a call to its end."""
         self._read: dict[tuple[str, int], set[str]] = {}
         """What steps have read of their attempts: the key, the attempt's number."""
         self.effects: list[Effect] = []
@@ -79,6 +81,7 @@ class Attempts:
         self._simulation.memory.enter(step.fn)
         self._steps[where] = self.definitions[step.name] = step
         self._declaring[where] = False
+        self._given_up.discard(where)
         self._simulation.tell("attempt", info.run_id, now.n, step.name, info.attempt, info.idempotency_key)
         if "attempt" in self._constants:
             info = replace(info, attempt=1)
@@ -98,6 +101,8 @@ class Attempts:
         self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> Calling:
         run, n = now.info.run_id, now.n
+        if (run, n) in self._given_up:
+            self._simulation.tell("impatient", run, n, step.name)
         if self._opaque and not self._declaring.get((run, n)):
             key = now.info.idempotency_key if "idempotency_key" in self._read[run, n] else None
             payload = {"args": args, **kwargs} if kwargs else {"args": args}
@@ -123,7 +128,11 @@ class Attempts:
         named = step_phase(phase, compensation=known is not None and known.compensation)
         fault = self._simulation.hit(run, n, named, label)
         if fault is not None:
-            yield from self._striking.strike_step(fault, now, self._steps[run, n], label, late)
+            try:
+                yield from self._striking.strike_step(fault, now, self._steps[run, n], label, late)
+            except GeneratorExit:
+                self._given_up.add((run, n))
+                raise
         if phase == "call.before":
             self._striking.fail_again(run, n, label, label if service is None else service.name)
         return fault
@@ -188,10 +197,10 @@ class Attempts:
     def chance(self) -> Random:
         return self._random
 
-    def saw(self, what: str, line: str) -> None:
+    def saw(self, what: str, line: str, *, through: str) -> None:
         now = attempt.get()
         if now is not None:
-            self.reads.append(Read(now.info.run_id, now.n, what, line))
+            self.reads.append(Read(now.info.run_id, now.n, what, line, through))
 
     def asked(self, service: str, what: str, line: str) -> None:
         start = current().start

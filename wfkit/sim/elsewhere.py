@@ -110,7 +110,7 @@ class Elsewhere:
     def chance(self) -> Random:
         return self._random
 
-    def saw(self, what: str, line: str) -> None:
+    def saw(self, what: str, line: str, *, through: str) -> None:
         if running() is not None:
             self.sights[Sight(what, line)] = None
 

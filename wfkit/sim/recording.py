@@ -44,6 +44,8 @@ class Read(NamedTuple):
     n: int
     what: str
     line: str
+    through: str = ""
+    """The module of a library that did so for it."""
 
 
 class Aside(NamedTuple):
@@ -139,6 +141,7 @@ class Recording(Generic[R]):
     world: Any
     """The outside, as it is at the end."""
     started: datetime
+    seed: int
     main: str
     """Id of the main run."""
     faults: tuple[Fault, ...]

@@ -356,6 +356,8 @@ async def with_pauses(calling: Calling) -> Any:
                 await asyncio.sleep(pause / 1e6)
     except StopIteration as done:
         return done.value
+    finally:
+        calling.close()  # whoever does not wait so long gives it up here and now
 
 
 def in_thread(calling: Calling) -> Any:

@@ -74,6 +74,7 @@ class Simulation:
         real_io.install()
         self.subject = subject
         self.planned = tuple(faults)
+        self.seed = seed
         self._plan = {fault.point: fault for fault in faults}
         self.loop = VirtualLoop()  # type: ignore[abstract]  # what is not there cannot be simulated
         self.start = round(_begin(subject, faults).timestamp() * 1e6)
@@ -298,6 +299,7 @@ class Simulation:
         recording: Recording[Any] = Recording(
             world=self.world,
             started=self.subject.start,
+            seed=self.seed,
             main=self.main,
             faults=tuple(self._fired),
             planned=self.planned,

@@ -240,6 +240,9 @@ class _Telling:
                 yield from self._effect(event, effect, came="known by its key, nothing happened" if is_again else "")
             case "nothing", (Effect() as effect,):
                 yield from self._effect(event, effect, came="there was nothing to do")
+            case "impatient", (str(name),):
+                told = f"{name}() waits no longer for the answer, and goes on without it"
+                yield Line(event.at, event.run, told, self._rank(event.run, event.n))
             case "late", _:
                 self._late = True
             case "wrote", (Record() as record,):

@@ -183,6 +183,7 @@ def _patiently(calling: Calling, request: httpx.Request) -> Calling:
             pause = next(calling)
             if longest is not None and pause != FOREVER and pause > longest:
                 yield longest
+                calling.close()
                 raise TimeoutError
             yield pause
     except StopIteration as done:

@@ -11,13 +11,14 @@ from wfkit.core.state import PendingStep
 from wfkit.sim.findings import Oracle, Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed
-from wfkit.sim.trails import Trail
+from wfkit.sim.trails import Trail, broke_down
 
 _REPLAY = ("WF021",)
 _AMBIENT = ("WF022", "WF023")
 _SUBSCRIBE = "subscribe before asking: with subscribe(signal): ..., or let the sender send it to the run"
 _GO_ON = "let every way out of a failure wake who waits: give the wait a timeout=, or await in one place all that it depends on"
 
+_OTHER_INPUT = "give it an input and a world with which it completes"
 _HAND_IT_OVER = "name the child where its parent's code is, in a table too, or hand it over: workflows=[child]"
 
 
@@ -209,14 +210,16 @@ def failed_in_base(schedule: Schedule) -> Iterator[Violation]:
     run = recording.run
     if run is not None and run.status in ("failed", "timed_out"):
         reference, workflow = schedule.reference, run.state.workflow
+        trail = schedule.trails.newest(run.id)
+        is_broken = trail is not None and broke_down(trail)
         told = f"{run.error.type}: {run.error.message}".partition("\n")[0] if run.error is not None else run.status
         yield Violation(
             "liveness",
-            "info",
+            "warning" if is_broken else "info",
             f"{workflow} {run.status}",
             f"vacuous: without any fault {workflow} {'fails' if run.status == 'failed' else 'reaches its timeout'}: {told}",
             workflow,
             run.id,
             line=reference.line_of(workflow=workflow),
-            fix=_HAND_IT_OVER if "UnknownWorkflow" in told else "give it an input and a world with which it completes",
+            fix="mend it" if is_broken else _HAND_IT_OVER if "UnknownWorkflow" in told else _OTHER_INPUT,
         )

@@ -393,7 +393,7 @@ def _undone_more_than_once(ledger: _Ledger, trail: Trail) -> Iterator[Violation]
 
 def _is_usual(ledger: _Ledger, name: str) -> bool:
     """Whether one command has this effect more than once without faults, too."""
-    return any(count > 1 for (_, each), count in ledger.reference.per_command.items() if each == name)
+    return any(count > 1 for (_, each, _), count in ledger.reference.per_command.items() if each == name)
 
 
 def _left_without_undo(ledger: _Ledger, trail: Trail) -> Iterator[Violation]:
