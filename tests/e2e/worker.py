@@ -253,7 +253,7 @@ class FarService(Mailbox):
         super().__init__(name)
         self._line = line
 
-    def apply(self, name: str, key: str | None, payload: dict[str, Any]) -> Any:
+    def apply(self, name: str, key: str | None, payload: dict[str, Any], **_: Any) -> Any:
         return self._line.ask(self.name, name, key, payload)
 
 

@@ -61,12 +61,13 @@ def install() -> None:
 
 @contextmanager
 def refused() -> Iterator[None]:
-    """Refuse real I/O of code that belongs to a simulation, for as long as the block runs. Only once this is installed.
+    """Refuse real I/O of code that belongs to a simulation, for as long as the block runs.
 
     Raises, in that code:
         UnsimulatedIO: it names the step and the line.
     """
     global _guarded  # noqa: PLW0603  # as above
+    install()
     _guarded += 1
     try:
         yield

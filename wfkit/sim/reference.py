@@ -200,7 +200,7 @@ class Reference:
 
     def _overrun(self, recording: Recording[Any]) -> set[str]:
         """Return the services at which a step that may run again acted more often than usual: their state is another one."""
-        if not self._lenient or recording is self.base:
+        if recording is self.base or all(step.expect == _DEFAULT for step in self.steps.values()):
             return set()
         return {service for service, _, _ in self._of_lenient(recording) - self._usual_of_lenient}
 
@@ -212,7 +212,7 @@ class Reference:
         """Count the effects of steps that only read, or may happen more than once."""
         trails = self.trails if recording is self.base else Trails(recording)
         steps = ((effect, trails.step_of(effect)) for effect in happened(recording))
-        expected = ((effect, self._lenient.get(step.name, _DEFAULT)) for effect, step in steps if step is not None)
+        expected = ((effect, self.expect(step.name)) for effect, step in steps if step is not None)
         return Counter(self.told(effect) for effect, expect in expected if expect.read_only or expect.at_least_once)
 
     def _effects(self, recording: Recording[Any]) -> Counter[Told]:

@@ -32,13 +32,21 @@ Calling: TypeAlias = Generator[Pause, None, Any]
 """A call under way: it yields its pauses, and returns the answer."""
 
 
-class _NoEffect:
+class NoEffect:
+    """A handler's answer where there was nothing to do. See `NO_EFFECT`."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+
+    def __call__(self, answer: Any) -> NoEffect:
+        return NoEffect(answer)
+
     def __repr__(self) -> str:
-        return "NO_EFFECT"
+        return "NO_EFFECT" if self.answer is None else f"NO_EFFECT({self.answer!r})"
 
 
-NO_EFFECT: object = _NoEffect()
-"""A handler's answer: accepted, but there was nothing to do."""
+NO_EFFECT = NoEffect()
+"""A handler's answer: accepted, but there was nothing to do. `NO_EFFECT(answer)` gives the caller an answer all the same."""
 
 
 OPAQUE = "step"
@@ -136,6 +144,8 @@ class FakeService:
         self._readers: dict[str, Callable[..., Any]] = {}
         self._answers: dict[str, tuple[Effect, Any]] = {}
         self._counts: dict[str, int] = {}
+        self._values: dict[str, tuple[str, str]] = {}
+        """What things were last set to, by what sets them: the name of the call, and its payload."""
         host = surroundings.get()
         if host is not None:
             host.joined(self)
@@ -201,8 +211,15 @@ class FakeService:
         handler = self._readers.get(query) or self._handlers.get(query)
         return self.state.get(query) if handler is None else handler(copy.deepcopy(self.state), **payload)
 
-    def apply(self, name: str, key: str | None, payload: dict[str, Any]) -> Any:
-        """Let a call arrive now, whatever becomes of its answer."""
+    def apply(self, name: str, key: str | None, payload: dict[str, Any], *, sets: str = "") -> Any:
+        """Let a call arrive now, whatever becomes of its answer.
+
+        Args:
+            name: what is asked for.
+            key: the idempotency key.
+            payload: the handler's arguments.
+            sets: what the call sets to a value: the same value once more is nothing new, unless the handler's state says so.
+        """
         _asked(self.name, name)
         host = surroundings.get()
         now = attempt.get()
@@ -219,6 +236,7 @@ class FakeService:
                 if host is not None:
                     host.happened(effect, again=True)
                 return copy.deepcopy(answer)
+        before = canonical(self.state) if sets else ""
         try:
             answer = self._answer(name, key, payload)
         except BaseException:
@@ -227,10 +245,15 @@ class FakeService:
             raise
         if host is not None and self._handlers:
             host.changed(self)
-        if answer is NO_EFFECT:
+        if isinstance(answer, NoEffect):
             if host is not None:
                 host.came_to_nothing(effect)
-            return None
+            return answer.answer
+        known_value, self._values[sets] = self._values.get(sets), (name, effect.text)
+        if sets and known_value == (name, effect.text) and canonical(self.state) == before:
+            if host is not None:
+                host.happened(effect, again=True)
+            return answer
         self.effects.append(effect)
         if key is not None and known is None:
             self._answers[key] = (effect, copy.deepcopy(answer))

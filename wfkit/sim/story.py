@@ -236,8 +236,8 @@ class _Telling:
             case "attempt", (str(name), int(number), *_):
                 yield self._attempt(event, name, number)
             case "effect" | "repeated", (Effect() as effect,):
-                is_again = event.kind == "repeated"
-                yield from self._effect(event, effect, came="known by its key, nothing happened" if is_again else "")
+                again = "known by its key, nothing happened" if effect.key else "as it was already, nothing happened"
+                yield from self._effect(event, effect, came=again if event.kind == "repeated" else "")
             case "nothing", (Effect() as effect,):
                 yield from self._effect(event, effect, came="there was nothing to do")
             case "impatient", (str(name),):
