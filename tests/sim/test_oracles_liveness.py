@@ -118,7 +118,7 @@ def test_a_programming_error_on_a_path_that_faults_open_is_found_with_its_line()
     [violation] = found(subject_of(has_an_error_in_its_way_out), "fatal@1:call.before:charge")
     assert signature([violation]) == [("liveness", "error", "WF029")]
     assert "missing" in violation.title
-    assert "mend the code" in violation.fix
+    assert "fix the code" in violation.fix
     assert violation.line.startswith(f"{__file__}:")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from wfkit.api.definitions import where_defined
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.words import listed
-from wfkit.sim.recording import Read, Recording
+from wfkit.sim.recording import CHANCE, Read, Recording
 from wfkit.sim.story import place
 
 Held: TypeAlias = Literal["random", "time", "attempt", "memory"]
@@ -19,7 +19,6 @@ _KEEP_OUTSIDE = (
     "let the step return it, and hand it to the step that needs it; or keep it in a database. What stands for the outside "
     "belongs into the world="
 )
-_CHANCE = ("random.", "uuid.", "secrets.", "os.urandom")
 _CLOCK = ("time.", "datetime.")
 _OF_BOTH = ("uuid.uuid1",)
 
@@ -62,7 +61,7 @@ def find_cause(
         verb = "is" if len(set(recording.forgotten)) == 1 else "are"
         return Cause(f"{names} {verb} kept in the memory of the process, which a crash takes away", _KEEP_OUTSIDE)
     drawn: tuple[tuple[tuple[Held, ...], tuple[str, ...]], ...] = (
-        (("random",), _CHANCE),
+        (("random",), CHANCE),
         (("time",), _CLOCK),
         (("random", "time"), _OF_BOTH),
     )

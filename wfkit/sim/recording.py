@@ -37,6 +37,10 @@ class Event(NamedTuple):
     data: tuple[Any, ...]
 
 
+CHANCE = ("random.", "uuid.", "secrets.", "os.urandom")
+"""How the names of functions begin that draw by chance."""
+
+
 class Read(NamedTuple):
     """User code read a clock, or chance, outside of the guard."""
 

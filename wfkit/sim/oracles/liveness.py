@@ -87,7 +87,7 @@ def _failing(schedule: Schedule) -> Iterator[Violation]:
                 (error.line or "").partition(" in ")[0] or schedule.reference.line_of(name),
                 (f"this run: {pending.attempt - 1:,} attempts, and no end",),
                 why,
-                "mend it" if is_forward else "mend it, or let it give up: @step(retry=Retry(max_attempts=...))",
+                "fix the code" if is_forward else "mend it, or let it give up: @step(retry=Retry(max_attempts=...))",
             )
 
 
@@ -221,5 +221,5 @@ def failed_in_base(schedule: Schedule) -> Iterator[Violation]:
             workflow,
             run.id,
             line=reference.line_of(workflow=workflow),
-            fix="mend it" if is_broken else _HAND_IT_OVER if "UnknownWorkflow" in told else _OTHER_INPUT,
+            fix="fix the code" if is_broken else _HAND_IT_OVER if "UnknownWorkflow" in told else _OTHER_INPUT,
         )
