@@ -447,14 +447,15 @@ class SimulationBounds(WfkitError):
 
 
 class HarnessLeak(WfkitError):
-    """The same schedule went two ways: something that the simulation does not control decides what the code does.
+    """The same schedule goes another way each time: something that the simulation does not control decides what the code does.
 
-    Usual causes: state of a module or of a global object that survives from one schedule to the next, a real clock or
-    real chance read through a name bound before wfkit was imported, iteration over a set of objects.
+    The message names the step, its line, and what it came to in two executions. Values that merely differ are no such error:
+    they are left out of the comparison, and the report names the step. Usual causes: a branch on chance of a library in C, on
+    the address of an object, on a real file or a real clock.
     """
 
     code = "WF075"
-    help = "look at the first event that differs; keep state in the world= factory, not in modules"
+    help = "let it decide by random or time, which the simulation controls; or put what it asks into the world= factory"
 
 
 class FailureFileError(WfkitError):

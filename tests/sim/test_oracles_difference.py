@@ -111,11 +111,11 @@ async def gives_up_after_an_hour() -> str:
     return "in time"
 
 
-def test_what_depends_on_timing_is_told_in_one_line_that_is_no_error() -> None:
+def test_what_depends_on_timing_is_told_in_one_line_a_kind_that_is_no_error() -> None:
     """After a day of downtime an expired deadline is right; a report full of those hides what is wrong."""
     subject = subject_of(gives_up_after_an_hour, script=pays)
     for fault in ("crash_long@2:wait.registered:paid", "late@1:delivery:paid"):
         about_timing = [each for each in found(subject, fault) if each.oracle == "difference"]
-        assert signature(about_timing) in ([("difference", "info", "timing")], [])
+        assert signature(about_timing) in ([("difference", "info", f"timing: {fault.partition('@')[0]}")], [])
     violations = found(subject, "crash_long@2:wait.registered:paid")
     assert all(each.severity == "info" for each in violations if each.oracle == "difference")

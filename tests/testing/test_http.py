@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from wfkit import Resource, resource, step, step_info, workflow
-from wfkit.testing import FakeService, http_transport, http_transport_sync, replace, simulate
+from wfkit import Expect, Resource, resource, run_step, step, step_info, workflow
+from wfkit.testing import NO_EFFECT, FakeService, http_transport, http_transport_sync, replace, simulate
 
 
 @resource
@@ -129,3 +130,133 @@ def test_a_sync_client_in_a_def_step_works_alike() -> None:
     assert recording.result == "ch_1"
     assert recording.lives == 2
     assert [effect.name for effect in recording.effects] == ["POST /v1/charges"] * 2
+
+
+# -- calls that come again ------------------------------------------------------------------------------------------------
+
+
+class Idempotent(World):
+    """It knows calls again by other means than the usual header."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        transport = http_transport(self.service, key_header="X-Request-Id")
+        self.http = httpx.AsyncClient(transport=transport, base_url="https://bank.example/v1")
+
+        @self.service.on("PUT /v1/users/{id}")
+        def set_user(state: dict[str, Any], id: str, name: str) -> Any:
+            state[id] = name
+            return {"id": id, "name": name}
+
+        @self.service.on("PUT /v1/logs/{id}")
+        def log(state: dict[str, Any], id: str, line: str) -> Any:
+            state.setdefault("lines", []).append(line)
+            return {"id": id}
+
+        @self.service.on("POST /v1/tickets")
+        def take_ticket(state: dict[str, Any], order: str) -> Any:
+            if order in state:
+                return NO_EFFECT({"id": state[order]})
+            state[order] = "t1"
+            return {"id": "t1"}
+
+
+def own_key() -> str:
+    return step_info().idempotency_key
+
+
+async def by_field() -> Any:
+    return await bank.get().post("/orders", json={"item": "lamp", "meta": {"client_token": f"{own_key()}/1"}})
+
+
+async def by_any_header() -> Any:
+    return await bank.get().post("/payments", json={}, headers={"PayPal-Request-Id": own_key()})
+
+
+async def by_named_header() -> Any:
+    return await bank.get().post("/payments", json={}, headers={"X-Request-Id": "order-7"})
+
+
+async def puts() -> Any:
+    return await bank.get().put("/users/u1", json={"name": "ann"})
+
+
+async def puts_without_handler() -> Any:
+    return await bank.get().put("/prices/p1", json={"cents": 5})
+
+
+async def deletes() -> Any:
+    return await bank.get().delete("/users/u1")
+
+
+async def puts_what_is_no_put() -> Any:
+    return await bank.get().put("/logs/l1", json={"line": "x"})
+
+
+async def finds_its_ticket() -> Any:
+    response = await bank.get().post("/tickets", json={"order": "o1"})
+    assert response.json() == {"id": "t1"}, "the second call has an answer, too"
+    return response
+
+
+def times_under_a_crash(call: Callable[[], Awaitable[Any]]) -> int:
+    """Return how often something happens when the process dies after it, and calls again."""
+
+    @step
+    async def calls() -> int:
+        return int((await call()).status_code)
+
+    @workflow
+    async def calling() -> int:
+        return await calls()
+
+    fault = "crash@1:step.effect_done_not_journaled:calls"
+    recording = simulate(calling, world=Idempotent, resources=resources(bank), faults=fault)
+    assert recording.result == 200
+    assert len(recording.world.service.attempts) == 2
+    return len(recording.effects)
+
+
+@pytest.mark.parametrize(
+    "call", [by_field, by_any_header, by_named_header, puts, puts_without_handler, deletes, finds_its_ticket]
+)
+def test_a_call_that_is_known_again_happens_once(call: Callable[[], Awaitable[Any]]) -> None:
+    """By its key wherever that stands, by its method, or by the word of the handler."""
+    assert times_under_a_crash(call) == 1
+
+
+def test_a_handler_may_show_that_a_put_is_none() -> None:
+    """It does something more each time."""
+    assert times_under_a_crash(puts_what_is_no_put) == 2
+
+
+@workflow
+async def puts_another_name(names: list[str]) -> None:
+    for name in names:
+        await put_name(name)
+
+
+@step
+async def put_name(name: str) -> None:
+    await bank.get().put("/users/u1", json={"name": name})
+
+
+def test_a_put_of_another_value_is_something_new() -> None:
+    """Also of one that was there before."""
+    recording = simulate(puts_another_name, ["ann", "bob", "bob", "ann"], world=Idempotent, resources=resources(bank))
+    assert [effect.payload["name"] for effect in recording.effects] == ["ann", "bob", "ann"]
+
+
+async def tell(what: str) -> None:
+    await bank.get().post("/news", json={"what": what})
+
+
+@workflow
+async def tells() -> None:
+    await run_step("tell", tell, "all is well", expect=Expect(at_least_once="news may come twice"))
+
+
+def test_an_undecorated_step_may_say_what_to_expect_of_it() -> None:
+    """As a decorated one."""
+    fault = "crash@1:step.effect_done_not_journaled:tell"
+    assert simulate(tells, world=World, resources=resources(bank), faults=fault).findings == []

@@ -329,19 +329,26 @@ _UNDECORATED_MAX = 1024
 
 
 @overload
-def run_step(name: str, fn: Callable[[Unpack[Ts]], Call[R]], /, *args: Unpack[Ts]) -> Call[R]: ...
+def run_step(name: str, fn: Callable[[Unpack[Ts]], Call[R]], /, *args: Unpack[Ts], expect: Expect | None = None) -> Call[R]: ...
 @overload
-def run_step(name: str, fn: Callable[[Unpack[Ts]], R], /, *args: Unpack[Ts]) -> Call[R]: ...
-def run_step(name: str, fn: Callable[[Unpack[Ts]], Any], /, *args: Unpack[Ts]) -> Any:
-    """Run an undecorated function as a step of this name: `await run_step("charge", api.charge, order)`."""
-    return _undecorated(fn, name)(*args)
+def run_step(name: str, fn: Callable[[Unpack[Ts]], R], /, *args: Unpack[Ts], expect: Expect | None = None) -> Call[R]: ...
+def run_step(name: str, fn: Callable[[Unpack[Ts]], Any], /, *args: Unpack[Ts], expect: Expect | None = None) -> Any:
+    """Run an undecorated function as a step of this name: `await run_step("charge", api.charge, order)`.
+
+    Args:
+        name: its name in the history.
+        fn: the function.
+        args: its arguments.
+        expect: what `verify` may see of it, as in `@step(expect=...)`.
+    """
+    return _undecorated(fn, name, expect)(*args)
 
 
 @functools.lru_cache(_UNDECORATED_MAX)
-def _undecorated(fn: Callable[..., Any], name: str) -> Step[..., Any]:
+def _undecorated(fn: Callable[..., Any], name: str, expect: Expect | None) -> Step[..., Any]:
     if not isinstance(fn, FunctionType) or _is_method(fn):
         fn = _as_function(fn)
-    made = _make_step(fn, {"name": name})
+    made = _make_step(fn, {"name": name, "expect": expect})
     made.inline = True
     return made
 

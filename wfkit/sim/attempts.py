@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -12,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current
-from wfkit.sim import memory
 from wfkit.sim.disk import step_phase
 from wfkit.sim.loop import Killed
 from wfkit.sim.recording import Aside, Change, Read
@@ -42,9 +43,12 @@ class Attempts:
         self._services: list[FakeService] = []
         self.definitions: dict[str, Step[..., Any]] = {}
         """The steps that were called, by name."""
+        self._databases: list[sqlite3.Connection] = []
         self._steps: dict[tuple[str, int], Step[..., Any]] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
         """Steps under way: whether they have declared an effect."""
+        self._given_up: set[tuple[str, int]] = set()
+        """Steps under way that did not wait for a call to its end."""
         self._read: dict[tuple[str, int], set[str]] = {}
         """What steps have read of their attempts: the key, the attempt's number."""
         self.effects: list[Effect] = []
@@ -53,6 +57,8 @@ class Attempts:
         self.reads: list[Read] = []
         self.asides: list[Aside] = []
         self.changes: list[Change] = []
+        self._looks = 0
+        """How often somebody asked how much was computed."""
 
     def looks_at_number(self, run: str, n: int) -> bool:
         """Whether a step has looked at the number of its attempt."""
@@ -73,9 +79,10 @@ class Attempts:
     def entering(self, step: Step[..., Any], now: Attempt) -> tuple[Attempt, Calling]:
         info = now.info
         where = (info.run_id, now.n)
-        memory.look_at(step.fn)
+        self._simulation.memory.enter(step.fn)
         self._steps[where] = self.definitions[step.name] = step
         self._declaring[where] = False
+        self._given_up.discard(where)
         self._simulation.tell("attempt", info.run_id, now.n, step.name, info.attempt, info.idempotency_key)
         if "attempt" in self._constants:
             info = replace(info, attempt=1)
@@ -95,6 +102,8 @@ class Attempts:
         self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> Calling:
         run, n = now.info.run_id, now.n
+        if (run, n) in self._given_up:
+            self._simulation.tell("impatient", run, n, step.name)
         if self._opaque and not self._declaring.get((run, n)):
             key = now.info.idempotency_key if "idempotency_key" in self._read[run, n] else None
             payload = {"args": args, **kwargs} if kwargs else {"args": args}
@@ -120,7 +129,11 @@ class Attempts:
         named = step_phase(phase, compensation=known is not None and known.compensation)
         fault = self._simulation.hit(run, n, named, label)
         if fault is not None:
-            yield from self._striking.strike_step(fault, now, self._steps[run, n], label, late)
+            try:
+                yield from self._striking.strike_step(fault, now, self._steps[run, n], label, late)
+            except GeneratorExit:
+                self._given_up.add((run, n))
+                raise
         if phase == "call.before":
             self._striking.fail_again(run, n, label, label if service is None else service.name)
         return fault
@@ -150,6 +163,16 @@ class Attempts:
         if self._simulation.durable is not None:
             self._simulation.durable.changed(service)
 
+    def connected(self, database: sqlite3.Connection) -> None:
+        self._databases.append(database)
+
+    def roll_back(self) -> None:
+        """Roll back every open transaction: the process has died."""
+        for database in self._databases:
+            with suppress(sqlite3.ProgrammingError):  # it is closed, or belongs to a thread that stands still for ever
+                if database.in_transaction:
+                    database.rollback()
+
     def hold(self, pause: Pause) -> None:
         here = strand.get()
         if here is None:  # a blocking call in an `async def` step: the loop stands still meanwhile
@@ -170,16 +193,20 @@ class Attempts:
     def since(self) -> int:
         return self._simulation.loop.now
 
+    def computed(self) -> int:
+        self._looks += 1
+        return 1000 * self._looks
+
     def slept(self, seconds: float) -> None:
         self.hold(round(seconds * 1e6))
 
     def chance(self) -> Random:
         return self._random
 
-    def saw(self, what: str, line: str) -> None:
+    def saw(self, what: str, line: str, *, through: str) -> None:
         now = attempt.get()
         if now is not None:
-            self.reads.append(Read(now.info.run_id, now.n, what, line))
+            self.reads.append(Read(now.info.run_id, now.n, what, line, through))
 
     def asked(self, service: str, what: str, line: str) -> None:
         start = current().start

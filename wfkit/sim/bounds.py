@@ -39,7 +39,7 @@ IDLE_LOOKS_MAX = 10
 _TASKS = Path("/proc/self/task")
 _SIGNAL = signal.SIGURG
 """Wakes the main thread from a lock. Nobody notices it who does not wait for it, and no shell lets it be ignored."""
-_ABOUT_LOCKS = "a lock of a module outlives a simulated crash, whose step never releases it: make it a @resource"
+_ABOUT_LOCKS = "what a library locks outlives a simulated crash, whose step never releases it: make it a @resource"
 
 _watches: list[_Watch] = []
 _lock = threading.Lock()

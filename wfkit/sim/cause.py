@@ -8,16 +8,19 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from wfkit.api.definitions import where_defined
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.words import listed
-from wfkit.sim.recording import Read, Recording
+from wfkit.sim.recording import CHANCE, Read, Recording
 from wfkit.sim.story import place
 
-Held: TypeAlias = Literal["random", "time", "attempt"]
-"""What can be held constant: chance, the wall clock, or the number of the attempt."""
+Held: TypeAlias = Literal["random", "time", "attempt", "memory"]
+"""What can be held constant: chance, the wall clock, the number of the attempt, or what is in memory when the process dies."""
 
 _USE_KEY = "use step_info().idempotency_key, the same on every attempt and after every crash"
-_KEEP_OUTSIDE = "let the step return it, and hand it to the step that needs it; or keep it in a database"
-_CHANCE = ("random.", "uuid.", "secrets.", "os.urandom")
+_KEEP_OUTSIDE = (
+    "let the step return it, and hand it to the step that needs it; or keep it in a database. What stands for the outside "
+    "belongs into the world="
+)
 _CLOCK = ("time.", "datetime.")
+_OF_BOTH = ("uuid.uuid1",)
 
 
 class Cause(NamedTuple):
@@ -38,16 +41,12 @@ def find_cause(
     Args:
         violation: what is to be explained.
         recording: of the schedule that shows it.
-        rerun: executes the same schedule with one thing held constant: "random", "time" or "attempt".
+        rerun: executes the same schedule with things held constant: "random", "time", "attempt", "memory".
         judge: says what is wrong with a schedule.
     """
     own = Cause(violation.why, violation.fix)
     if recording.stopped is not None and recording.stopped.by == "bounds":
         return own  # nothing is read on the way to an end that never comes, and each try takes seconds
-    if recording.forgotten:  # a fault that is left only where a mere crash does not show it
-        names = listed(recording.forgotten)
-        verb = "is" if len(set(recording.forgotten)) == 1 else "are"
-        return Cause(f"{names} {verb} kept in the memory of the process, which a crash takes away", _KEEP_OUTSIDE)
 
     def is_clean(one: Recording[Any]) -> bool:
         return all(other.signature != violation.signature for other in judge(one))
@@ -55,15 +54,23 @@ def find_cause(
     if is_clean(recording):
         return own  # what shows it is not the judgement of a schedule
 
-    def vanishes(held: Held) -> bool:
-        again = rerun(frozenset({held}))
+    def vanishes(*held: Held) -> bool:
+        again = rerun(frozenset(held))
         return again.faults == recording.faults and is_clean(again)  # otherwise it went another way, which shows nothing
 
-    drawn: tuple[tuple[Held, tuple[str, ...]], ...] = (("random", _CHANCE), ("time", _CLOCK))
+    if recording.forgotten and vanishes("memory"):
+        names = listed(recording.forgotten)
+        verb = "is" if len(set(recording.forgotten)) == 1 else "are"
+        return Cause(f"{names} {verb} kept in the memory of the process, which a crash takes away", _KEEP_OUTSIDE)
+    drawn: tuple[tuple[tuple[Held, ...], tuple[str, ...]], ...] = (
+        (("random",), CHANCE),
+        (("time",), _CLOCK),
+        (("random", "time"), _OF_BOTH),
+    )
     for held, begins in drawn:
         reads = _reads(recording, violation, begins)
-        if reads and vanishes(held):
-            return _drawn(recording, violation, held, reads[0])
+        if reads and vanishes(*held):
+            return _drawn(recording, violation, held[0], reads[0])
     if any(event.kind == "attempt" and event.data[1] > 1 for event in recording.events) and vanishes("attempt"):
         return _attempt(recording, violation)
     return own

@@ -54,6 +54,8 @@ class Coverage(Struct, omit_defaults=True):
     sometimes_met: int | None = None
     sometimes_total: int | None = None
     hash_seeds: tuple[int, ...] | None = None
+    drawn: list[str] | None = None
+    """Steps whose values the simulation does not control, so that they are another in every execution."""
     struck: list[Struck] | None = None
 
 
@@ -67,6 +69,9 @@ def coverage_text(workflow: str, coverage: Coverage) -> str:
         [points, _single(coverage), _crashes(coverage)],
         [_pairs(coverage), _random(coverage)],
         [_lines(coverage), _sometimes(coverage), _hash_seeds(coverage)],
+        [f"not compared, since the simulation does not control what they draw: {', '.join(coverage.drawn or ())}"]
+        if coverage.drawn
+        else [],
     ]
     joined = [" | ".join(part for part in parts if part) for parts in lines]
     return "\n".join([line for line in joined if line] + left_out)

@@ -8,13 +8,17 @@ It holds what is in the journal, run by run, and what happened outside. Left out
 * whether an entry was activated as it was written, or from the inbox.
 
 An effect is counted up to two: happening a third time is no news.
+
+Where steps come to other values in every execution, no value is held at all: otherwise no state would ever come again.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TypeVar
 
 import msgspec
+from msgspec import Raw
 
 from wfkit.core.commands import CancelTimer, Command, StartTimer, StopAwaiting
 from wfkit.core.entries import (
@@ -33,6 +37,8 @@ from wfkit.core.entries import (
 )
 from wfkit.core.records import encode_record
 from wfkit.sim.services import Effect, FakeService, canonical
+
+T = TypeVar("T")
 
 ATTEMPTS_MAX = 3
 
@@ -65,9 +71,14 @@ class _Journal:
 
 
 class DurableState:
-    """The hash of what is durable, kept up to date as a schedule goes on."""
+    """The hash of what is durable, kept up to date as a schedule goes on.
 
-    def __init__(self) -> None:
+    Args:
+        holds_values: whether values count, such as results and arguments of steps; otherwise only what became of what.
+    """
+
+    def __init__(self, *, holds_values: bool = True) -> None:
+        self._holds_values = holds_values
         self._journals: dict[int, _Journal] = {}
         self._effects: dict[str, int] = {}
         self._states: dict[str, str] = {}
@@ -83,6 +94,8 @@ class DurableState:
             record: the record.
             counts: whether the step that it is about looks at the number of its attempt.
         """
+        if not self._holds_values:
+            record = Record(_bare(record.entry), tuple(map(_bare, record.commands)) if record.commands is not None else None)
         entry = record.entry
         journal = self._journals.setdefault(run, _Journal())
         journal.seq += 1
@@ -117,7 +130,8 @@ class DurableState:
 
     def happened(self, effect: Effect) -> None:
         """Something happened outside."""
-        name = f"{effect.service}/{effect.name}/{effect.key}/{effect.text}"
+        name = f"{effect.service}/{effect.name}/"
+        name += f"{effect.key}/{effect.text}" if self._holds_values else f"{effect.run}/{effect.n}"
         times = self._effects.get(name, 0)
         if times < 2:
             self._effects[name] = times + 1
@@ -125,6 +139,8 @@ class DurableState:
 
     def changed(self, service: FakeService) -> None:
         """The state of a service has changed."""
+        if not self._holds_values:
+            return
         self._states[service.name] = canonical(service.state)
         self._known = None
 
@@ -147,6 +163,12 @@ class DurableState:
         order = sorted((due, key) for key, due in self._dues.items())
         told = ",".join(f"{run}.{n}{'!' if due <= now else ''}" for due, (run, n) in order)
         return self._known + blake2b(told.encode(), digest_size=6).digest()
+
+
+def _bare(thing: T) -> T:
+    """Return an entry or a command without the values in it."""
+    held = {name: Raw(b"null") for name in ("args", "payload", "value") if isinstance(getattr(thing, name, None), Raw)}
+    return msgspec.structs.replace(thing, **held)  # type: ignore[type-var]  # both are Structs
 
 
 def _plain(entry: Entry) -> Entry:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from random import Random
 from typing import Any, NamedTuple
 
-from wfkit import guard
 from wfkit.core.loop import running
 from wfkit.sim import ambient
 
@@ -102,13 +101,16 @@ class Elsewhere:
     def since(self) -> int:
         return self.wall() - self._began
 
+    def computed(self) -> int:
+        return self.since()
+
     def slept(self, seconds: float) -> None:
         self._now += round(seconds * 1e6)
 
     def chance(self) -> Random:
         return self._random
 
-    def saw(self, what: str, line: str) -> None:
+    def saw(self, what: str, line: str, *, through: str) -> None:
         if running() is not None:
             self.sights[Sight(what, line)] = None
 
@@ -136,8 +138,7 @@ def anywhere(namespaces: Iterable[dict[str, Any]]) -> Iterator[None]:
     Args:
         namespaces: globals of the modules of workflows, in which names of the real functions are bound anew.
     """
-    guard.install()
-    with ambient.installed(namespaces), _other_clocks(), _other_environment():
+    with ambient.installed(namespaces), _other_environment():
         yield
 
 
@@ -164,39 +165,6 @@ def _settings(settings: dict[str, str]) -> Iterator[None]:
             else:
                 del os.environ[name]
         time.tzset()
-
-
-def _clock(what: str, real: Callable[..., Any], moment: int, read: Callable[[Elsewhere], Any]) -> Callable[..., Any]:
-    """Stand in for a function that reads the clock if its argument number `moment` is left out."""
-
-    @wraps(real)
-    def clock(*args: Any, **kwargs: Any) -> Any:
-        place = ambient.of_workflow()
-        if not isinstance(place, Elsewhere) or len(args) > moment:
-            return real(*args, **kwargs)
-        ambient.tell(place, what)
-        return real(*args, read(place))
-
-    return clock
-
-
-@contextmanager
-def _other_clocks() -> Iterator[None]:
-    """Replace what reads the clock beside the functions that a simulation replaces."""
-    read: dict[str, tuple[int, Callable[[Elsewhere], Any]]] = {
-        "localtime": (0, lambda place: place.wall() / 1e6),
-        "gmtime": (0, lambda place: place.wall() / 1e6),
-        "ctime": (0, lambda place: place.wall() / 1e6),
-        "strftime": (1, lambda place: time.localtime(place.wall() / 1e6)),
-    }
-    saved = {name: vars(time)[name] for name in read}
-    for name, (moment, reading) in read.items():
-        setattr(time, name, _clock(f"time.{name}()", saved[name], moment, reading))
-    try:
-        yield
-    finally:
-        for name, real in saved.items():
-            setattr(time, name, real)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from wfkit.sim import ambient, lines
+from wfkit.sim import ambient, lines, memory
 from wfkit.sim.campaign import USUAL, Campaign, Enough, Found, Progress, Terms
 from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.coverage import Coverage, Struck
@@ -62,7 +62,7 @@ def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progre
         progress: told now and then how far it is.
 
     Raises:
-        HarnessLeak: the same schedule went two ways.
+        HarnessLeak: the schedule without faults goes another way each time.
         UnsimulatedIO, SimulationBounds: the workflow cannot be simulated as it is.
         KeyboardInterrupt: before there was anything to tell.
     """
@@ -70,6 +70,8 @@ def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progre
     campaign = Campaign(subject, terms, progress=progress)
     subject, coverage = campaign.subject, campaign.coverage
     known = namespaces(registry_of(subject, None), registry_of(campaign.upgraded, campaign.upgraded.upgrade_from))
+    for registry in (registry_of(subject, None), registry_of(campaign.upgraded, campaign.upgraded.upgrade_from)):
+        memory.look_at(registry)  # before the lines of the code are watched, which changes it
     with _collected(), _interrupts() as campaign.interrupts, ambient.installed(known), lines.watched(subject) as campaign.lines:
         try:
             campaign.hash_seeds.start(subject)

@@ -138,7 +138,6 @@ KINDS: dict[str, Kind] = {
         Kind("jump-", "T", _WAITING | {"step.before"}, 2 * HOUR),
         Kind("freeze", "T", _WAITING | {"step.before"}),
         Kind("skew", "T", _WAITING | {"step.before"}, 2 * HOUR),
-        Kind("crash_fresh", "M", frozenset({"step.journaled"})),
         Kind("dst", "T", frozenset({"calendar"})),
         Kind("big", "B", frozenset({"step.effect_done_not_journaled"}), is_asked_for=True),
         Kind(DROP, "M", frozenset({"delivery"}), is_asked_for=True),

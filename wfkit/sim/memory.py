@@ -1,185 +1,141 @@
-"""What the modules of steps keep in the memory of the process, and a process that dies takes with it.
+"""What steps keep in the memory of the process, and a process that dies takes with it.
 
-In a simulation the process never really dies, so a cache that one step fills and another one reads outlives every crash, and
-every schedule. So each schedule begins with such things as they were when a step that changes them was first entered, and the
-fault `crash_fresh` lets a process begin so that is started again. What others change meanwhile, such as a test, is heeded.
+In a simulation the process never really dies, so a cache that one step fills and another one reads would outlive every crash,
+and every schedule. So each schedule begins with such things as they were when a step that reaches them was first looked at,
+and each crash puts them back. What others change meanwhile, such as a test, is heeded. What the world, the script and the
+invariants use is outside of the process: there it stays.
 """
 
 from __future__ import annotations
 
-import copy
-import dis
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from types import CodeType, FunctionType
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import FunctionType
 from typing import Any, NamedTuple
 
-from wfkit.core.loop import is_library
+from wfkit.api.registry import Registry
 from wfkit.core.names import nested, own_functions
-from wfkit.sim.disagreements import CHANGING
+from wfkit.sim.kept import Kept
+from wfkit.sim.reached import Key, reached
 from wfkit.sim.subject import Replace, Subject
 
-_CONTAINERS = (dict, list, set, deque, defaultdict, OrderedDict, Counter)
-_SCALARS = (type(None), bool, int, float, str, bytes, tuple, frozenset)
+KNOWN_MAX = 2_000
+"""So many functions of steps are remembered; the oldest are looked at again."""
+OUTSIDE_MAX = 1_000
+"""So many things of the outside are told from those of the process."""
+
+_known: dict[Callable[..., Any], Mapping[Key, Kept]] = {}
 
 
-class Name(NamedTuple):
-    """A global of a module."""
-
-    module: int
-    """The id of its namespace."""
-    name: str
+def look_at(registry: Registry) -> None:
+    """Remember what the steps of a registry may change, as it is now."""
+    for step in registry.steps.values():
+        _of(step.fn, {})
 
 
-class _Kept(NamedTuple):
-    """What a global was at first."""
-
-    namespace: dict[str, Any]
-    value: Any
-    contents: Any
-    """A copy of what was in it, if it is a container."""
-    is_bound_anew: bool
-    """Code of a step binds the name: `global token`."""
+def _of(fn: Callable[..., Any], apart: Mapping[int, object]) -> Mapping[Key, Kept]:
+    known = _known.get(fn)
+    if known is None:
+        known = _known[fn] = reached(fn, apart)
+        if len(_known) > KNOWN_MAX:
+            del _known[next(iter(_known))]
+    return known
 
 
-_first: dict[Name, _Kept] = {}
-_left: dict[Name, Any] = {}
-"""What globals were, or what was in them, when the last schedule was over."""
-_entered: set[CodeType] = set()
+class Memory:
+    """The memory of the process in one schedule.
 
-
-def look_at(function: Callable[..., Any]) -> None:
-    """Remember what the globals that a step uses are, before it is entered for the first time."""
-    code = getattr(function, "__code__", None)
-    if code is None or code in _entered:
-        return
-    _entered.add(code)
-    for each in own_functions(function):
-        if is_library(each.__code__):
-            continue
-        stored = _stored(each.__code__)
-        changes = _changes(each.__code__)
-        for name in _names(each):
-            value = each.__globals__.get(name)
-            if (
-                (changes and type(value) in _CONTAINERS)
-                or hasattr(value, "cache_clear")
-                or (name in stored and isinstance(value, _SCALARS))
-            ):
-                key = Name(id(each.__globals__), name)
-                is_bound_anew = name in stored or (key in _first and _first[key].is_bound_anew)
-                known = _first.get(key) or _Kept(each.__globals__, value, _copied(value), is_bound_anew)
-                _first[key] = known._replace(is_bound_anew=is_bound_anew)
-
-
-def begin(subject: Subject) -> None:
-    """Let a schedule begin without what those before it have left behind."""
-    for name, kept in _first.items():
-        now = kept.namespace.get(name.name)
-        if name in _left and not _is_same(now, _left[name]):  # somebody else has changed it since
-            _first[name] = kept._replace(value=now, contents=_copied(now))
-    forget(subject)
-
-
-def leave() -> None:
-    """Remember what a schedule leaves behind."""
-    _left.update((name, _copied(kept.namespace.get(name.name))) for name, kept in _first.items())
-
-
-def _is_same(now: Any, left: Any) -> bool:
-    return _equal(now, left) if type(now) in _CONTAINERS and type(now) is type(left) else now is left
-
-
-def _equal(now: Any, then: Any) -> bool:
-    """Whether two containers hold the same. Of things that cannot say so, such as arrays, it is taken that they do not."""
-    try:
-        return bool(now == then)
-    except Exception:  # noqa: BLE001  # whatever the user's own comparison raises
-        return False
-
-
-def is_used(subject: Subject) -> bool:
-    """Whether anything that steps use is no longer as it was at first."""
-    return bool(_changed(subject))
-
-
-def forget(subject: Subject) -> list[str]:
-    """Let everything be as it was at first, but for what the world, the script and the invariants use: that is outside.
-
-    Returns:
-        The names of what had been another.
+    Args:
+        subject: what is simulated.
+        registries: the code that it may run.
     """
-    changed = _changed(subject)
-    for name in changed:
-        kept = _first[name]
-        if kept.is_bound_anew:
-            kept.namespace[name.name] = kept.value
-        if hasattr(kept.value, "cache_clear"):
-            kept.value.cache_clear()
-        elif type(kept.value) in _CONTAINERS:
-            _fill(kept.value, _copied(kept.contents))
-    return [name.name for name in changed]
+
+    def __init__(self, subject: Subject, *registries: Registry) -> None:
+        self._subject = subject
+        self._entered: set[Callable[..., Any]] = set()
+        self._kept: dict[Key, Kept] = {}
+        self.apart: Mapping[int, object] = {}
+        """Things by their ids that a world has put in the place of others."""
+        self.forgotten: list[str] = []
+        """Names of what crashes took."""
+        for registry in registries:
+            for step in registry.steps.values():
+                self.enter(step.fn)
+
+    def enter(self, fn: Callable[..., Any]) -> None:
+        """Let what a step reaches be as it was before the schedule, if none has reached it yet."""
+        if fn in self._entered:
+            return
+        self._entered.add(fn)
+        new = {key: kept for key, kept in _of(fn, self.apart).items() if key not in self._kept}
+        self._kept |= new
+        for kept in self._changed(new):
+            kept.begin()
+
+    def forget(self) -> None:
+        """Let all be as it was at first: the process has died."""
+        for kept in self._changed(self._kept):
+            kept.put_back()
+            self.forgotten.append(kept.name)
+
+    def leave(self) -> None:
+        """Remember what the schedule leaves behind."""
+        for kept in self._kept.values():
+            kept.leave()
+
+    def _changed(self, kept: Mapping[Key, Kept]) -> list[Kept]:
+        changed = {key: each for key, each in kept.items() if each.has_changed}
+        if not changed:
+            return []
+        names, things = _outside(self._subject)
+        inside = (each for key, each in changed.items() if key not in names and key[0] not in things)
+        return [each for each in inside if not each.holds(self.apart)]
 
 
-def _changed(subject: Subject) -> list[Name]:
-    changed = [name for name, kept in _first.items() if _has_changed(name, kept)]
-    outside = _of_outside(subject) if changed else frozenset()
-    return [name for name in changed if name not in outside]
+class _Outside(NamedTuple):
+    """What belongs to the outside."""
+
+    names: frozenset[Key]
+    """Globals, by the ids of their namespaces."""
+    things: frozenset[int]
+    """What they hold, by its id."""
 
 
-def _has_changed(key: Name, kept: _Kept) -> bool:
-    now = kept.namespace.get(key.name)
-    if now is not kept.value:
-        return kept.is_bound_anew  # otherwise something stands in for it
-    if hasattr(now, "cache_info"):
-        return bool(now.cache_info().currsize)
-    return type(now) in _CONTAINERS and not _equal(now, kept.contents)
+_used: tuple[tuple[Any, ...], list[tuple[dict[str, Any], str]]] = ((), [])
+"""The parts of the last subject, and the globals that their code names."""
 
 
-def _changes(code: CodeType) -> bool:
-    """Whether code may change a container."""
-    inner = [*nested(code)]
-    stores = any(each.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") for one in inner for each in dis.get_instructions(one))
-    return stores or any(CHANGING & set(one.co_names) for one in inner)
+def _outside(subject: Subject) -> _Outside:
+    """Return what belongs to the outside: what the code of the world, the script, the invariants and stand-ins names."""
+    global _used  # noqa: PLW0603  # for the schedules of one search it is the same
+    parts = (subject.world, subject.script, *subject.invariants, *subject.resources)
+    if len(parts) != len(_used[0]) or any(one is not other for one, other in zip(parts, _used[0], strict=True)):
+        functions = [function for part in parts for given in _functions(part) for function in own_functions(given)]
+        _used = parts, [(each.__globals__, name) for each in functions for name in _names(each)]
+    variables = _used[1]
+    held = [namespace[name] for namespace, name in variables if name in namespace]
+    return _Outside(frozenset((id(namespace), name) for namespace, name in variables), frozenset(_within(held)))
 
 
-def _stored(code: CodeType) -> set[str]:
-    return {each.argval for inner in nested(code) for each in dis.get_instructions(inner) if each.opname == "STORE_GLOBAL"}
+def _within(things: Iterable[Any]) -> set[int]:
+    """Return the ids of things, and of what they are made of."""
+    found: dict[int, Any] = {}
+    pending = list(things)
+    while pending and len(found) < OUTSIDE_MAX:
+        thing = pending.pop()
+        if id(thing) in found or isinstance(thing, FunctionType):
+            continue
+        found[id(thing)] = thing
+        if isinstance(thing, dict):
+            pending += thing.values()
+        elif isinstance(thing, list | tuple | set | frozenset):
+            pending += thing
+        elif not isinstance(thing, type):
+            pending += getattr(thing, "__dict__", {}).values()
+    return set(found)
 
 
 def _names(function: FunctionType) -> dict[str, None]:
     return dict.fromkeys(name for inner in nested(function.__code__) for name in inner.co_names)
-
-
-def _copied(value: Any) -> Any:
-    """Copy what is plain data through and through; of other things they are kept as they are."""
-    if type(value) not in _CONTAINERS:
-        return value
-    twin = copy.copy(value)
-    if isinstance(twin, dict):
-        for key, each in twin.items():
-            twin[key] = _copied(each)
-    elif isinstance(twin, list | deque):
-        for index, each in enumerate(twin):
-            twin[index] = _copied(each)
-    return twin
-
-
-def _fill(container: Any, contents: Any) -> None:
-    container.clear()
-    if isinstance(container, list | deque):
-        container.extend(contents)
-    else:
-        container.update(contents)
-
-
-# -- what belongs to the outside ----------------------------------------------------------------------------------------
-
-
-def _of_outside(subject: Subject) -> frozenset[Name]:
-    things = (subject.world, subject.script, *subject.invariants, *subject.resources)
-    functions = (function for thing in things for given in _functions(thing) for function in own_functions(given))
-    return frozenset(Name(id(each.__globals__), name) for each in functions for name in _names(each))
 
 
 def _functions(thing: Any) -> Iterator[Callable[..., Any]]:

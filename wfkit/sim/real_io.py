@@ -1,6 +1,7 @@
 """Keeps a simulation from the real world, which every schedule and every replay would touch: sockets, processes, logs.
 
-Python tells of the first two through audit events, whatever library asks for them.
+Python tells of the first two through audit events, whatever library asks for them. It tells of connections to SQLite as well,
+whose open transactions a crash rolls back.
 """
 
 from __future__ import annotations
@@ -50,6 +51,14 @@ _installed = False
 _guarded = 0
 
 
+def install() -> None:
+    """Listen, from now on."""
+    global _installed  # noqa: PLW0603  # an audit hook is one for the whole process, and stays
+    if not _installed:
+        sys.addaudithook(_hook)
+        _installed = True
+
+
 @contextmanager
 def refused() -> Iterator[None]:
     """Refuse real I/O of code that belongs to a simulation, for as long as the block runs.
@@ -57,10 +66,8 @@ def refused() -> Iterator[None]:
     Raises, in that code:
         UnsimulatedIO: it names the step and the line.
     """
-    global _installed, _guarded  # noqa: PLW0603  # an audit hook is one for the whole process, and stays
-    if not _installed:
-        sys.addaudithook(_hook)
-        _installed = True
+    global _guarded  # noqa: PLW0603  # as above
+    install()
     _guarded += 1
     try:
         yield
@@ -80,6 +87,8 @@ def unlogged() -> Iterator[None]:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if event == "sqlite3.connect/handle" and (host := surroundings.get()) is not None:
+        host.connected(*args)
     if _guarded and event in _REFUSED and (surroundings.get() is not None or of_workflow() is not None):
         refuse(_REFUSED[event].format(*args))
 

@@ -37,6 +37,10 @@ class Event(NamedTuple):
     data: tuple[Any, ...]
 
 
+CHANCE = ("random.", "uuid.", "secrets.", "os.urandom")
+"""How the names of functions begin that draw by chance."""
+
+
 class Read(NamedTuple):
     """User code read a clock, or chance, outside of the guard."""
 
@@ -44,6 +48,8 @@ class Read(NamedTuple):
     n: int
     what: str
     line: str
+    through: str = ""
+    """The module of a library that did so for it."""
 
 
 class Aside(NamedTuple):
@@ -151,6 +157,7 @@ class Recording(Generic[R]):
     world: Any
     """The outside, as it is at the end."""
     started: datetime
+    seed: int
     main: str
     """Id of the main run."""
     faults: tuple[Fault, ...]
@@ -187,6 +194,8 @@ class Recording(Generic[R]):
     held: set[str] = field(default_factory=set)
     """Names of the `sometimes` that held."""
     script_error: str = ""
+    drawn: frozenset[str] = frozenset()
+    """Of the schedule without faults: steps that come to other values in every execution, by nothing that is controlled."""
     forgotten: list[str] = field(default_factory=list)
     """Names of what modules held in memory and a crash took."""
     findings: list[Finding] = field(default_factory=list)
@@ -252,14 +261,3 @@ class Recording(Generic[R]):
         from wfkit.sim.report import Report  # which imports this module
 
         Report(self.main, self.findings).assert_ok()
-
-
-def first_difference(one: Recording[Any], other: Recording[Any]) -> str:
-    """Say where two recordings that should be equal begin to differ."""
-    for first, second in zip(one.trace, other.trace, strict=False):
-        if first != second:
-            return f"it reached {first}, and then {second} in its place"
-    longer, shorter = sorted((one.trace, other.trace), key=len, reverse=True)
-    if len(longer) > len(shorter):
-        return f"once it ended before {longer[len(shorter)]}"
-    return "it wrote other values"

@@ -12,13 +12,15 @@ from msgspec import Raw
 
 from wfkit.api.definitions import Expect, Step, Workflow, where_defined
 from wfkit.api.registry import Registry
-from wfkit.core.commands import RunStep
+from wfkit.core.commands import CompleteRun, RunStep
 from wfkit.core.entries import BUS, ChildEnded, StepCompleted
 from wfkit.core.names import nested, own_functions
 from wfkit.sim.code import registry_of, steps_of
 from wfkit.sim.drawn import Path, differing, masked, unordered, without_counts
+from wfkit.sim.faults import Fault
 from wfkit.sim.recording import Recording, RunRecord
 from wfkit.sim.services import OPAQUE, Effect, canonical
+from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
 from wfkit.sim.trails import Trails, ending_of, status_of
 from wfkit.sim.volatile import holding, is_volatile, leaves, settled
@@ -29,6 +31,7 @@ Told: TypeAlias = tuple[str, str, str]
 """An effect with its payload as text, without what is drawn anew."""
 
 _CLOCKS = frozenset({"now", "time", "time_ns", "monotonic", "perf_counter", "datetime", "date"})
+_CLOCK_MODULES = ("time.", "datetime.")
 DECLARED = "declared"
 _DEFAULT = Expect()
 
@@ -55,12 +58,18 @@ class Reference:
     """The schedules of a subject without faults. Made by `Reference.of`."""
 
     def __init__(
-        self, subject: Subject, base: Recording[Any], orders: Sequence[Recording[Any]], redrawn: Sequence[Recording[Any]]
+        self,
+        subject: Subject,
+        base: Recording[Any],
+        orders: Sequence[Recording[Any]],
+        redrawn: Sequence[Recording[Any]],
+        elsewhen: Sequence[Recording[Any]],
     ) -> None:
         self.subject = subject
         self.base = base
         self.orders = orders
         self.redrawn = redrawn
+        self.elsewhen = elsewhen
         self.trails = Trails(base)
         self.registry: Registry = registry_of(subject, None)
         self.steps = dict(self.registry.steps)
@@ -68,6 +77,7 @@ class Reference:
         for recording in (base, *orders, *redrawn):
             self.learn(recording)
         self._drawn: dict[tuple[str, ...], set[Path]] = {}
+        self._paused: dict[tuple[Fault, int], Recording[Any]] = {}
         self.unsteady: set[Named] = set()
         """Effects that without any fault happen now more, now less often."""
         for other in redrawn:
@@ -82,6 +92,7 @@ class Reference:
         base: Recording[Any],
         orders: Sequence[Recording[Any]] = (),
         redrawn: Sequence[Recording[Any]] = (),
+        elsewhen: Sequence[Recording[Any]] = (),
     ) -> Reference:
         """Make a reference.
 
@@ -90,8 +101,9 @@ class Reference:
             base: the schedule without faults.
             orders: the same under other orders of arrival.
             redrawn: the same with another seed and another start, to know which values are drawn anew each time.
+            elsewhen: more of these, to know which steps draw at all: a choice of two falls alike every other time.
         """
-        return cls(subject, base, orders, redrawn)
+        return cls(subject, base, orders, redrawn, elsewhen)
 
     # -- the user's definitions -----------------------------------------------------------------------------------------
 
@@ -131,9 +143,15 @@ class Reference:
         return definition is not None and any(step.undoes is not None for step in steps_of(definition))
 
     @functools.cached_property
+    def redrawing(self) -> frozenset[str]:
+        """Names of the steps that come to other values without any fault, with another clock and other chance."""
+        return frozenset(name for other in (*self.redrawn, *self.elsewhen) for name in redrawing(self.trails, Trails(other)))
+
+    @functools.cached_property
     def reads_clock(self) -> bool:
-        """Whether the code of a workflow names a clock, or a step reads one: then values may hold a time."""
-        if any(read.what.startswith("time.") for read in self.base.reads):
+        """Whether the code of a workflow names a clock, or what a step returns depends on one: then values may hold a time."""
+        reads = (read for read in self.base.reads if read.what.startswith(_CLOCK_MODULES) and not read.through)
+        if any(step is not None and step.name in self.redrawing for step in map(self.trails.step_at, reads)):
             return True
         functions = (fn for workflow in self.registry.workflows.values() for fn in own_functions(workflow.fn))
         return any(name in _CLOCKS for fn in functions for code in nested(fn.__code__) for name in code.co_names)
@@ -150,7 +168,17 @@ class Reference:
         for one, other in zip(recording.effects, base.effects, strict=True):
             if one.name != other.name or one.service != other.service or one.payload != other.payload:
                 return False
-        return all(ending_of(run.records) == self._endings[id] for id, run in recording.runs.items())
+        return all(self._ends_the_same(id, run) for id, run in recording.runs.items())
+
+    def _ends_the_same(self, id: str, run: RunRecord) -> bool:
+        ending, usual = ending_of(run.records), self._endings[id]
+        if ending == usual or not (isinstance(ending, CompleteRun) and isinstance(usual, CompleteRun)):
+            return ending == usual
+        workflow = _workflow(run)
+        return (
+            is_volatile(self._result_hint(workflow))
+            and len({self.result_text(workflow, each.value) for each in (ending, usual)}) == 1
+        )
 
     @functools.cached_property
     def awaits_more(self) -> bool:
@@ -163,11 +191,29 @@ class Reference:
         return [self.outcome(recording) for recording in (self.base, *self.orders)]
 
     def outcome(self, recording: Recording[Any]) -> Outcome:
+        states = recording.states | {name: state for name in self._overrun(recording) if (state := self.base.states.get(name))}
         return Outcome(
             self.run_ends(recording),
             self._effects(recording),
-            tuple(sorted((service, self._state(service, state)) for service, state in recording.states.items())),
+            tuple(sorted((service, self._state(service, state)) for service, state in states.items())),
         )
+
+    def _overrun(self, recording: Recording[Any]) -> set[str]:
+        """Return the services at which a step that may run again acted more often than usual: their state is another one."""
+        if recording is self.base or all(step.expect == _DEFAULT for step in self.steps.values()):
+            return set()
+        return {service for service, _, _ in self._of_lenient(recording) - self._usual_of_lenient}
+
+    @functools.cached_property
+    def _usual_of_lenient(self) -> Counter[Told]:
+        return self._of_lenient(self.base)
+
+    def _of_lenient(self, recording: Recording[Any]) -> Counter[Told]:
+        """Count the effects of steps that only read, or may happen more than once."""
+        trails = self.trails if recording is self.base else Trails(recording)
+        steps = ((effect, trails.step_of(effect)) for effect in happened(recording))
+        expected = ((effect, self.expect(step.name)) for effect, step in steps if step is not None)
+        return Counter(self.told(effect) for effect, expect in expected if expect.read_only or expect.at_least_once)
 
     def _effects(self, recording: Recording[Any]) -> Counter[Told]:
         """Count the effects. Those that may be repeated count once, and those of a step that only reads not at all."""
@@ -184,9 +230,9 @@ class Reference:
         return +counts
 
     def run_ends(self, recording: Recording[Any]) -> tuple[RunEnd, ...]:
-        return tuple(sorted(self._run_end(recording, id, run) for id, run in recording.runs.items()))
+        return tuple(sorted(self.run_end(id, run) for id, run in recording.runs.items()))
 
-    def _run_end(self, recording: Recording[Any], id: str, run: RunRecord) -> RunEnd:
+    def run_end(self, id: str, run: RunRecord) -> RunEnd:
         ending = ending_of(run.records)
         started: Any = run.records[0].entry
         error = getattr(ending, "error", None)
@@ -227,6 +273,13 @@ class Reference:
     @functools.cached_property
     def _uncounted(self) -> Callable[[str], str]:
         return without_counts(effect.name for effect in self.base.effects)
+
+    def paused(self, fault: Fault, pause: int) -> Recording[Any]:
+        """Execute the schedule in which a step is held up at the point of a fault, for so many microseconds, and no more."""
+        if (fault, pause) not in self._paused:
+            plan = (Fault("delay", fault.point, pause),)
+            self._paused[fault, pause] = Simulation(self.subject, plan, seed=self.base.seed, base=self.base).run()
+        return self._paused[fault, pause]
 
     # -- what is drawn anew ---------------------------------------------------------------------------------------------
 
@@ -303,15 +356,13 @@ class Reference:
         return counts
 
     @functools.cached_property
-    def per_command(self) -> Counter[Named]:
-        """How often one command has an effect at most without faults."""
-        counts: Counter[Named] = Counter()
+    def per_command(self) -> Counter[Told]:
+        """How often one command has an effect with its payload at most without faults."""
+        counts: Counter[Told] = Counter()
         for recording in (self.base, *self.orders, *self.redrawn):
-            here: Counter[tuple[str, str, str, int]] = Counter(
-                (effect.service, effect.name, effect.run, effect.n) for effect in happened(recording)
-            )
-            for (service, name, _, _), count in here.items():
-                counts[service, name] = max(counts[service, name], count)
+            here = Counter((self.told(effect), effect.run, effect.n) for effect in happened(recording))
+            for (told, _, _), count in here.items():
+                counts[told] = max(counts[told], count)
         return counts
 
     @functools.cached_property
@@ -330,6 +381,17 @@ class Reference:
         for number, records in self.base.histories.items():
             names |= {getattr(record.entry, "name", "") for record in records if number == BUS or _is_signal(record.entry)}
         return frozenset(names - {""})
+
+
+def redrawing(ones: Trails, others: Trails) -> Iterator[str]:
+    """Yield the names of the steps that came to other values in another schedule."""
+    for trail in ones:
+        again = others.newest(trail.id)
+        for n, step in trail.steps.items():
+            if again is not None and n in trail.ends and n in again.ends:
+                entry, other = trail.ends[n][1], again.ends[n][1]
+                if isinstance(entry, StepCompleted) and entry.value != getattr(other, "value", None):
+                    yield step.name
 
 
 def _hint_of(definition: Step[..., Any] | Workflow[..., Any] | None) -> Any:

@@ -12,6 +12,7 @@ import copy
 import functools
 import inspect
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
@@ -33,13 +34,21 @@ Calling: TypeAlias = Generator[Pause, None, Any]
 """A call under way: it yields its pauses, and returns the answer."""
 
 
-class _NoEffect:
+class NoEffect:
+    """A handler's answer where there was nothing to do. See `NO_EFFECT`."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+
+    def __call__(self, answer: Any) -> NoEffect:
+        return NoEffect(answer)
+
     def __repr__(self) -> str:
-        return "NO_EFFECT"
+        return "NO_EFFECT" if self.answer is None else f"NO_EFFECT({self.answer!r})"
 
 
-NO_EFFECT: object = _NoEffect()
-"""A handler's answer: accepted, but there was nothing to do."""
+NO_EFFECT = NoEffect()
+"""A handler's answer: accepted, but there was nothing to do. `NO_EFFECT(answer)` gives the caller an answer all the same."""
 
 
 OPAQUE = "step"
@@ -94,6 +103,10 @@ class Surroundings(Protocol):
         """The state of a service may have changed by a call. `before` is what it was; nobody writes to that."""
         ...
 
+    def connected(self, database: sqlite3.Connection) -> None:
+        """A connection to SQLite was opened."""
+        ...
+
     def hold(self, pause: Pause) -> None:
         """Hold up the thread of a `def` step."""
         ...
@@ -135,6 +148,8 @@ class FakeService:
         self._counts: dict[str, int] = {}
         self._waiting: list[Callable[[], object]] = []
         """Wakes those that wait for something to happen."""
+        self._values: dict[str, tuple[str, str]] = {}
+        """What things were last set to, by what sets them: the name of the call, and its payload."""
         host = surroundings.get()
         if host is not None:
             host.joined(self)
@@ -220,8 +235,15 @@ class FakeService:
         handler = self._readers.get(query) or self._handlers.get(query)
         return self.state.get(query) if handler is None else handler(copy.deepcopy(self.state), **payload)
 
-    def apply(self, name: str, key: str | None, payload: dict[str, Any]) -> Any:
-        """Let a call arrive now, whatever becomes of its answer."""
+    def apply(self, name: str, key: str | None, payload: dict[str, Any], *, sets: str = "") -> Any:
+        """Let a call arrive now, whatever becomes of its answer.
+
+        Args:
+            name: what is asked for.
+            key: the idempotency key.
+            payload: the handler's arguments.
+            sets: what the call sets to a value: the same value once more is nothing new, unless the handler's state says so.
+        """
         _asked(self.name, name)
         host = surroundings.get()
         now = attempt.get()
@@ -248,10 +270,15 @@ class FakeService:
             raise
         if host is not None and self._handlers:
             host.changed(self, name, before)
-        if answer is NO_EFFECT:
+        if isinstance(answer, NoEffect):
             if host is not None:
                 host.came_to_nothing(effect)
-            return None
+            return answer.answer
+        known_value, self._values[sets] = self._values.get(sets), (name, effect.text)
+        if sets and known_value == (name, effect.text) and canonical(self.state) == canonical(before):
+            if host is not None:
+                host.happened(effect, again=True)
+            return answer
         self.effects.append(effect)
         waiting, self._waiting = self._waiting, []
         for wake in waiting:
@@ -380,6 +407,8 @@ async def with_pauses(calling: Calling) -> Any:
                 await asyncio.sleep(pause / 1e6)
     except StopIteration as done:
         return done.value
+    finally:
+        calling.close()  # whoever does not wait so long gives it up here and now
 
 
 def in_thread(calling: Calling) -> Any:

@@ -14,7 +14,7 @@ from wfkit import guard
 from wfkit.core.entries import BUS, Record
 from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine
-from wfkit.sim import ambient, memory, real_io
+from wfkit.sim import ambient, real_io
 from wfkit.sim.attempts import Attempts
 from wfkit.sim.bounds import ComputesForEver, watched
 from wfkit.sim.clock import Clock, Entropy
@@ -25,6 +25,7 @@ from wfkit.sim.endless import LIVES_MAX, Endless
 from wfkit.sim.faults import HOUR, Fault, Point
 from wfkit.sim.invariants import Always, asking_of, failed, name_of
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
+from wfkit.sim.memory import Memory
 from wfkit.sim.outside import Outside
 from wfkit.sim.recording import Event, Recording, RunRecord, Stopped
 from wfkit.sim.runner import SimulatedRunner
@@ -49,7 +50,7 @@ class Simulation:
         faults: what goes wrong.
         seed: where all chance comes from.
         arrival: which of outcomes that are ready at the same instant comes first: 0 for the order in which they came.
-        hold: what is held constant, to find the cause of a finding: "random", "time", "attempt".
+        hold: what is held constant, to find the cause of a finding: "random", "time", "attempt", "memory".
         watch: told of every point, before what goes wrong there does.
         base: the schedule without faults: its deliveries are known where one comes before its time, and how long it takes.
     """
@@ -66,8 +67,10 @@ class Simulation:
         base: Recording[Any] | None = None,
     ) -> None:
         guard.install()
+        real_io.install()
         self.subject = subject
         self.planned = tuple(faults)
+        self.seed = seed
         self._plan = {fault.point: fault for fault in faults}
         self.loop = VirtualLoop()  # type: ignore[abstract]  # what is not there cannot be simulated
         self.start = round(_begin(subject, faults).timestamp() * 1e6)
@@ -89,6 +92,7 @@ class Simulation:
         self.outside = Outside(self, base.deliveries if base is not None else ())
         self._horizon = _horizon(subject, base)
         self.world: Any = None
+        self.memory: Memory
         self._trace: list[Point] = []
         self._fired: list[Fault] = []
         self._events: list[Event] = []
@@ -98,12 +102,13 @@ class Simulation:
         """Why the simulation itself cannot go on."""
         self._arrival = Random(arrival) if arrival else None
         self._watch = watch
-        self.durable = DurableState() if watch is not None else None
+        is_steady = base is None or not base.drawn
+        self.durable = DurableState(holds_values=is_steady) if watch is not None else None
         """What would survive a crash just now; only kept for whoever watches."""
         self._counts: dict[tuple[str, int, str, str], int] = {}
         self._always = Always(subject.invariants)
         self._buried = False
-        self._forgotten: list[str] = []
+        self._keeps_memory = "memory" in hold
 
     # -- the whole of it ----------------------------------------------------------------------------------------------
 
@@ -143,10 +148,11 @@ class Simulation:
 
     def _run(self) -> None:
         surroundings.set(self._attempts)
-        memory.begin(self.subject)
+        self.memory = Memory(self.subject, self._registry, self._upgraded)
         with ambient.within(self._attempts):
             self.world = self.subject.world() if self.subject.world is not None else None
-            with replaced_globals(self.world):
+            with replaced_globals(self.world) as stand_ins:
+                self.memory.apart = {id(each): each for each in (self.world, *stand_ins)}
                 try:
                     self.loop.call_soon(self._boot)
                     self.loop.call_soon(self.outside.begin)
@@ -156,7 +162,7 @@ class Simulation:
                     self._recording = self._recorded()
                 finally:
                     self._bury()
-                    memory.leave()
+                    self.memory.leave()
 
     def _is_over(self) -> bool:
         return self._failure is not None or self.endless.is_over()
@@ -216,13 +222,12 @@ class Simulation:
             return
         life.alive = False
         self.disk.crash()
+        if not self._keeps_memory:
+            self.memory.forget()
         self.tell("crashed", "", 0, down)
         self.outside.pause()
+        self.loop.call_soon(self._attempts.roll_back, context=self.outer())  # in this thread, which may be another one's now
         self.loop.call_later(down / 1e6, self._boot, context=self.outer())
-
-    def forget(self) -> None:
-        """Let the memory of the process be gone, as with a process that really dies."""
-        self._forgotten = memory.forget(self.subject)
 
     def upgrade(self) -> None:
         """Let the next life run the new code."""
@@ -308,6 +313,7 @@ class Simulation:
         recording: Recording[Any] = Recording(
             world=self.world,
             started=self.subject.start,
+            seed=self.seed,
             main=self.main,
             faults=tuple(self._fired),
             planned=self.planned,
@@ -328,7 +334,7 @@ class Simulation:
             stopped=self._stopped(),
             broken=self._always.broken,
             script_error=self.outside.error,
-            forgotten=self._forgotten,
+            forgotten=self.memory.forgotten,
             decode=self.subject.workflow.signature.result.decode,
         )
         sometimes = (check for check in self.subject.invariants if asking_of(check).when == "sometimes")

@@ -236,12 +236,15 @@ class _Telling:
             case "attempt", (str(name), int(number), *_):
                 yield self._attempt(event, name, number)
             case "effect" | "repeated", (Effect() as effect,):
-                is_again = event.kind == "repeated"
-                yield from self._effect(event, effect, came="known by its key, nothing happened" if is_again else "")
+                again = "known by its key, nothing happened" if effect.key else "as it was already, nothing happened"
+                yield from self._effect(event, effect, came=again if event.kind == "repeated" else "")
             case "nothing", (Effect() as effect,):
                 yield from self._effect(event, effect, came="there was nothing to do")
             case "script", (str(told),):
                 yield Line(event.at, event.run, f"the script ends: {_short(told)}", OTHER)
+            case "impatient", (str(name),):
+                told = f"{name}() waits no longer for the answer, and goes on without it"
+                yield Line(event.at, event.run, told, self._rank(event.run, event.n))
             case "late", _:
                 self._late = True
             case "wrote", (Record() as record,):

@@ -39,6 +39,11 @@ class Strand:
         self.thread = 0
         """Identifier of its thread, once it has begun."""
 
+    @property
+    def is_doomed(self) -> bool:
+        """Whether its process is dead."""
+        return self._doomed
+
     def resume(self) -> None:
         """Give it its turn. Returns when it is held up or has ended."""
         host = threading.get_ident()

@@ -45,9 +45,6 @@ class Striking:
         match fault.kind:
             case "crash" | "crash_replay":
                 simulation.crash()
-            case "crash_fresh":
-                simulation.forget()
-                simulation.crash()
             case "crash_long":
                 simulation.crash(fault.amount)
             case "upgrade":

@@ -153,9 +153,13 @@ class Subject:
 
 
 @contextmanager
-def replaced_globals(world: Any) -> Iterator[None]:
-    """Put parts of a world in the place of module globals, as its `replaces` says: `{"shop.bank:client": make}`."""
+def replaced_globals(world: Any) -> Iterator[list[Any]]:
+    """Put parts of a world in the place of module globals, as its `replaces` says: `{"shop.bank:client": make}`.
+
+    The block is given these parts.
+    """
     saved: list[tuple[Any, str, Any]] = []
+    parts: list[Any] = []
     try:
         for target, make in (getattr(world, "replaces", None) or {}).items():
             module, _, path = target.partition(":")
@@ -167,8 +171,9 @@ def replaced_globals(world: Any) -> Iterator[None]:
                 told = f"the world replaces {target!r}, which is not there: {error}"
                 raise DefinitionError(told, help='write "module:name", such as "shop.bank:client"') from None
             saved.append((owner, name, real))
-            setattr(owner, name, make(world))
-        yield
+            parts.append(make(world))
+            setattr(owner, name, parts[-1])
+        yield parts
     finally:
         for owner, name, real in reversed(saved):
             setattr(owner, name, real)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import linecache
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -43,7 +45,7 @@ from wfkit.core.entries import (
     TimerFired,
     Unblocked,
 )
-from wfkit.sim.recording import Recording
+from wfkit.sim.recording import Event, Read, Recording
 from wfkit.sim.services import Effect
 
 Ending = CompleteRun | FailRun | CancelRun | RunTerminated
@@ -240,10 +242,29 @@ class Trails:
                 found = trail
         return found
 
+    def step_at(self, place: Event | Read) -> RunStep | None:
+        """Return the step call that something happened in."""
+        trail = self.newest(place.run)
+        return trail.steps.get(place.n) if trail is not None else None
+
     def step_of(self, effect: Effect) -> RunStep | None:
         """Return the step call that had an effect."""
         trail = self.of(effect)
         return trail.steps[effect.n] if trail is not None else None
+
+
+def broke_down(trail: Trail) -> bool:
+    """Whether a run failed by an error that Python itself raised in the workflow's code, such as in arithmetic of dates."""
+    error = trail.error
+    cls = getattr(builtins, error.type, None) if error is not None else None
+    if error is None or not (isinstance(cls, type) and issubclass(cls, Exception)) or issubclass(cls, OSError):
+        return False
+    ends = (entry.error for _, entry in trail.ends.values() if isinstance(entry, StepFailed | ChildEnded))
+    if any(end is not None and (end.type, end.message) == (error.type, error.message) for end in ends):
+        return False
+    path, _, number = (error.line or "").partition(" in ")[0].rpartition(":")
+    text = linecache.getline(path, int(number)).strip() if number.isdigit() else "raise"
+    return not text.startswith(("raise", "assert"))
 
 
 def status_of(ending: Ending | None, blocked: Blocked | None) -> str:

@@ -35,7 +35,6 @@ _MOMENTS = {
 
 _KINDS: dict[str, str] = {
     "crash": "worker crashed {moment}",
-    "crash_fresh": "worker crashed {moment}, and what its modules held is gone",
     "crash_replay": "worker crashed again {moment}",
     "crash_long": "worker crashed {moment}, and is down for {amount}",
     "upgrade": "worker stopped {moment}, to go on with the new code",

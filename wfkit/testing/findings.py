@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
 
-from wfkit.errors import HarnessLeak, ReportNotWritten
+from wfkit.errors import ReportNotWritten
 from wfkit.sim.campaign import Campaign, Found, Terms
 from wfkit.sim.cause import find_cause
 from wfkit.sim.explore import Explored
@@ -18,12 +18,13 @@ from wfkit.sim.findings import ERRORS, Finding, Violation
 from wfkit.sim.narrow import narrow
 from wfkit.sim.oracles import judge
 from wfkit.sim.passes.fault_free import fault_free
-from wfkit.sim.recording import Delivery, Recording, first_difference
+from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference
 from wfkit.sim.shrink import RUNS_MAX, shrink
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.story import tell
 from wfkit.sim.subject import Subject
+from wfkit.sim.twice import outlives
 from wfkit.testing.line_of_test import as_a_test
 
 log = logging.getLogger("wfkit.testing")
@@ -59,18 +60,15 @@ class Case:
         self.seed = found.seed
         self._first = found
 
-    def confirm(self) -> None:
-        """Execute the schedule again.
-
-        Raises:
-            HarnessLeak: it went another way.
-        """
-        again = self._run(self.faults)
+    def contradicted(self) -> Violation | None:
+        """Execute the schedule again, and then the one without faults. Returns what it means if either goes another way."""
+        again, base = self._run(self.faults), self.reference.base
         if _is_cut(again) and _is_cut(self.recording):
-            return  # how far it came until then is a matter of the machine
-        if again.digest != self.recording.digest:
-            told = ", ".join(map(str, self.faults)) or "no faults"
-            raise HarnessLeak(f"the schedule with {told} went two ways: {first_difference(self.recording, again)}")
+            return None  # how far it came until then is a matter of the machine
+        if again.digest != self.recording.digest and self._seen_in(again) is None:
+            return outlives(self.reference, self.recording, again, self.violation.title)
+        usual = self._run(())
+        return outlives(self.reference, base, usual, self.violation.title) if usual.trace != base.trace else None
 
     def reduce(self) -> None:
         """Go over to the simplest schedule that shows the violation: in its faults, and then in all else."""
@@ -227,22 +225,21 @@ def findings_of(explored: Explored, subject: Subject, origin: Mapping[str, Any],
         origin: who can replay it.
         folder: where failure files go; None for nowhere.
 
-    Raises:
-        HarnessLeak: a schedule went two ways.
     """
-    made = []
+    made: dict[tuple[str, str, str], Finding] = {}
     for found in explored.found:
         reference = of_old_code(subject, explored.reference, found.seed) if found.upgrade else explored.reference
         case = Case(reference, found)
         file = None
         if found.violation.severity != "info":
             if found.faults:
-                case.confirm()
-                if not found.upgrade:
+                if (other := case.contradicted()) is not None:
+                    case = Case(reference, Found(other, (), found.seed, reference.base, found.times))
+                elif not found.upgrade:
                     case.reduce()
             file = case.keep(folder, origin) if folder is not None else None
-        made.append(case.finding(file=file))
-    return made
+        made.setdefault(case.violation.signature, case.finding(file=file))
+    return [*made.values()]
 
 
 def of_old_code(subject: Subject, new: Reference, seed: int) -> Reference:

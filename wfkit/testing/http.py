@@ -13,38 +13,50 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from wfkit.api.attempt import attempt
 from wfkit.errors import DefinitionError
 from wfkit.sim.services import FOREVER, Calling, FakeService, Pause, in_thread, surroundings, with_pauses
+from wfkit.sim.volatile import leaves
 
 if TYPE_CHECKING:
     import httpx
 
+KEY_HEADER = "Idempotency-Key"
 READS = {"GET", "HEAD", "OPTIONS"}
+SETS = {"PUT", "DELETE"}
+"""Methods that by definition come to the same, however often they are called."""
 
 _VERSION = re.compile(r"v\d+(\.\d+)*")
 _NUMBERED = re.compile(r"\d")
 
 
-def http_transport(service: FakeService) -> httpx.AsyncBaseTransport:
+def http_transport(service: FakeService, *, key_header: str = KEY_HEADER) -> httpx.AsyncBaseTransport:
     """Return a transport for `httpx.AsyncClient(transport=...)` that brings every request to a fake service.
 
     An effect is called by its method and the URL's template: `@bank.on("POST /charges/{id}/refund")`. A part of the path
-    that has a digit in it is an id, unless it is a version such as `v1`. The `Idempotency-Key` header is the key. A handler
-    gets the fields of the JSON body or form, those of the query, and the path's ids as `id`, `id2`, and so on. It answers
-    with the body, which travels as JSON, or with `(status, body)`; a status from 400 on refuses, so nothing has happened.
-    Without a handler the answer is `{"id": "charges-1"}`. GET, HEAD and OPTIONS are reads, for `@bank.on_read("GET /...")`.
+    that has a digit in it is an id, unless it is a version such as `v1`. A handler gets the fields of the JSON body or form,
+    those of the query, and the path's ids as `id`, `id2`, and so on. It answers with the body, which travels as JSON, or with
+    `(status, body)`; a status from 400 on refuses, so nothing has happened. Without a handler the answer is
+    `{"id": "charges-1"}`. GET, HEAD and OPTIONS are reads, for `@bank.on_read("GET /...")`.
+
+    The key is what stands in the header of keys, or else in any header or field that holds the step's idempotency key. A PUT
+    or DELETE that comes again with the same payload is nothing new, unless the handler changes its state once more.
 
     Where a schedule fails a call, the client meets `httpx.ConnectError`, or, if the request has arrived, `httpx.ReadTimeout`.
+
+    Args:
+        service: the fake service.
+        key_header: the header of keys.
 
     Raises:
         DefinitionError: httpx is not installed.
     """
-    return _transports()[0](service)
+    return _transports()[0](service, key_header)
 
 
-def http_transport_sync(service: FakeService) -> httpx.BaseTransport:
+def http_transport_sync(service: FakeService, *, key_header: str = KEY_HEADER) -> httpx.BaseTransport:
     """As `http_transport`, for `httpx.Client`."""
-    return _transports()[1](service)
+    return _transports()[1](service, key_header)
 
 
 class _Refused(Exception):
@@ -56,34 +68,38 @@ class _Refused(Exception):
 
 
 @functools.cache
-def _transports() -> tuple[Callable[[FakeService], httpx.AsyncBaseTransport], Callable[[FakeService], httpx.BaseTransport]]:
+def _transports() -> tuple[
+    Callable[[FakeService, str], httpx.AsyncBaseTransport], Callable[[FakeService, str], httpx.BaseTransport]
+]:
     try:
         import httpx
     except ModuleNotFoundError:
         raise DefinitionError("http_transport needs httpx, which is not installed", help="pip install httpx") from None
 
     class AsyncTransport(httpx.AsyncBaseTransport):
-        def __init__(self, service: FakeService) -> None:
+        def __init__(self, service: FakeService, key_header: str) -> None:
             self._service = service
+            self._key_header = key_header
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             await request.aread()
-            response: httpx.Response = await with_pauses(_exchange(self._service, request))
+            response: httpx.Response = await with_pauses(_exchange(self._service, request, self._key_header))
             return response
 
     class Transport(httpx.BaseTransport):
-        def __init__(self, service: FakeService) -> None:
+        def __init__(self, service: FakeService, key_header: str) -> None:
             self._service = service
+            self._key_header = key_header
 
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             request.read()
-            response: httpx.Response = in_thread(_exchange(self._service, request))
+            response: httpx.Response = in_thread(_exchange(self._service, request, self._key_header))
             return response
 
     return AsyncTransport, Transport
 
 
-def _exchange(service: FakeService, request: httpx.Request) -> Calling:
+def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> Calling:
     """Bring a request to the service, and its answer back."""
     path, ids = _template(request.url.path)
     name = f"{request.method} {path}"
@@ -95,11 +111,12 @@ def _exchange(service: FakeService, request: httpx.Request) -> Calling:
     handler = service.handler_of(name)
     if handler is not None and not hasattr(handler, "refuses"):
         service.on(name)(_refusing(handler))
-    key = request.headers.get("Idempotency-Key")
+    key = _key(request, payload, key_header)
+    sets = f"{request.method} {request.url.path}" if request.method in SETS else ""
     host = surroundings.get()
 
     def arrive() -> Any:
-        return service.apply(name, key, payload)
+        return service.apply(name, key, payload, sets=sets)
 
     if host is not None:
         with _failing_as("ConnectError", request):
@@ -114,6 +131,17 @@ def _exchange(service: FakeService, request: httpx.Request) -> Calling:
     if handler is None:
         answer = {"id": f"{_noun(path)}-{answer.rpartition('-')[2]}"}
     return _response(request, answer)
+
+
+def _key(request: httpx.Request, payload: dict[str, Any], key_header: str) -> str | None:
+    """Return the idempotency key of a request, wherever it stands."""
+    key: str | None = request.headers.get(key_header)
+    now = attempt.get()
+    if key is not None or now is None:
+        return key
+    own = now.info.idempotency_key
+    values = (*request.headers.values(), *leaves(payload))
+    return next((value for value in values if isinstance(value, str) and own in value), None)
 
 
 def _template(path: str) -> tuple[str, dict[str, str]]:
@@ -183,6 +211,7 @@ def _patiently(calling: Calling, request: httpx.Request) -> Calling:
             pause = next(calling)
             if longest is not None and pause != FOREVER and pause > longest:
                 yield longest
+                calling.close()
                 raise TimeoutError
             yield pause
     except StopIteration as done:

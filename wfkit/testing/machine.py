@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from random import Random
@@ -45,11 +46,13 @@ class Machine:
 
     def __init__(self, registry: Registry, resources: Mapping[Resource[Any], object], start: datetime) -> None:
         guard.install()
+        real_io.install()
         self.registry = registry
         self.loop = VirtualLoop()  # type: ignore[abstract]  # what is not there cannot be simulated
         self.clock = Clock(self.loop, round(start.timestamp() * 1e6), is_set=False)
         self.failure: BaseException | None = None
         self._chance = Random(0)
+        self._looks = 0
         self._runner = SimulatedRunner(self.loop, self)
         self._resources = resources
         self._namespaces = namespaces(registry)
@@ -134,6 +137,8 @@ class Machine:
     def collided(self, first: Effect, second: Effect) -> None: ...
     def changed(self, service: FakeService, by: str, before: Mapping[str, Any]) -> None: ...
 
+    def connected(self, database: sqlite3.Connection) -> None: ...
+
     def hold(self, pause: Pause) -> None:
         here = strand.get()
         if here is None:  # a blocking call in an `async def` step: the loop stands still meanwhile
@@ -151,13 +156,17 @@ class Machine:
     def since(self) -> int:
         return self.loop.now
 
+    def computed(self) -> int:
+        self._looks += 1
+        return 1000 * self._looks
+
     def slept(self, seconds: float) -> None:
         self.hold(round(seconds * 1e6))
 
     def chance(self) -> Random:
         return self._chance
 
-    def saw(self, what: str, line: str) -> None: ...
+    def saw(self, what: str, line: str, *, through: str) -> None: ...
     def asked(self, service: str, what: str, line: str) -> None: ...
 
     # -- runs that do not go on -----------------------------------------------------------------------------------------------

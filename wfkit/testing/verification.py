@@ -141,7 +141,7 @@ def verify(
         ValueError: `jobs` is less than 1, or `until` or `budget` is no duration.
         FaultSyntaxError: a fault is not understood.
         TypeError, CodecError: the workflow does not take these arguments.
-        HarnessLeak: one schedule went two ways, so something decides that the simulation does not control.
+        HarnessLeak: without faults it goes another way each time, by something that the simulation does not control.
         UnsimulatedIO: a step opened a real socket.
         SimulationBounds: something never ends.
         DefinitionError: this is no workflow.

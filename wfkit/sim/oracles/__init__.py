@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from wfkit.sim.findings import Violation
-from wfkit.sim.oracles import ambient, difference, ledger, liveness, resource, saga, signals, user, vacuous
+from wfkit.sim.oracles import ambient, difference, draws, ledger, liveness, resource, saga, signals, user, vacuous
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
@@ -50,7 +50,13 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
     found = [*ledger.collisions(schedule), *ambient.asides(schedule), *user.invariants(schedule), *resource.amplified(schedule)]
     found += saga.refused_past_pivot(schedule)
     if not _is_same(reference, recording):
-        found += [*liveness.liveness(schedule), *resource.dangling(schedule), *saga.saga(schedule), *signals.unread(schedule)]
+        found += [
+            *draws.draws(schedule),
+            *liveness.liveness(schedule),
+            *resource.dangling(schedule),
+            *saga.saga(schedule),
+            *signals.unread(schedule),
+        ]
         if schedule.cls in ("M", "S"):
             found += [*ledger.repeats(schedule), *ledger.opaque(schedule)]
         elif schedule.nominal in ("M", "S"):

@@ -9,16 +9,16 @@ from typing import NamedTuple
 import msgspec
 
 from wfkit.sim.drawn import differing, masked, unordered
-from wfkit.sim.faults import KINDS
+from wfkit.sim.faults import KINDS, plain
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
+from wfkit.sim.oracles.tail import without_tail
 from wfkit.sim.oracles.words import short, times
 from wfkit.sim.reference import Outcome, RunEnd
 from wfkit.sim.services import canonical
+from wfkit.sim.trails import broke_down
 
 _VALUE_CHARS_MAX = 120
-_FOLDED = "timing"
-"""What all differences that come of time alone are about: one line tells of them."""
 
 
 class _Difference(NamedTuple):
@@ -31,6 +31,8 @@ class _Difference(NamedTuple):
     n: int = 0
     is_value: bool = False
     """The same things came about, with other values in them."""
+    is_status: bool = False
+    """A run did not end as it does without faults."""
 
 
 def difference(schedule: Schedule) -> Iterator[Violation]:
@@ -40,7 +42,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         return
     if schedule.cls == "T" and _is_cut_short(schedule):
         return
-    outcome = _without_extra(schedule, reference.outcome(schedule.recording))
+    outcome = without_tail(schedule, _without_extra(schedule, reference.outcome(schedule.recording)))
     if outcome in reference.outcomes:
         return
     is_service_failing = schedule.cls in ("S", "T") and any(fault.cls == "S" for fault in schedule.recording.faults)
@@ -49,20 +51,24 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
     found = lost or (_other_result(schedule, outcome) if is_dealt_with else _first(schedule, outcome))
     if found is None or (schedule.is_redrawn and lost is None):
         return
-    is_timing = lost is None and (
-        schedule.cls == "T"
-        or schedule.may_branch_on_time
-        or schedule.is_reordered
-        or schedule.cuts_what_acts
-        or (found.is_value and reference.reads_clock and schedule.costs_time)
-        or _depends_on_order(schedule, outcome)
-        or any(_have_swapped_places(outcome, usual) for usual in reference.outcomes)
+    is_timing = (
+        lost is None
+        and not (found.is_status and _broke_down(schedule))
+        and (
+            schedule.cls == "T"
+            or schedule.may_branch_on_time
+            or _comes_of_order(schedule)
+            or schedule.cuts_what_acts
+            or (found.is_value and reference.reads_clock and schedule.costs_time)
+            or _depends_on_order(schedule, outcome)
+            or any(_have_swapped_places(outcome, usual) for usual in reference.outcomes)
+        )
     )
     why, fix = INTERLEAVED if lost is not None and schedule.is_interleaved else ("", "")
     yield Violation(
         "difference",
         "info" if is_timing else "error",
-        _FOLDED if is_timing else found.about,
+        _folded(schedule) if is_timing else found.about,
         f"it depends on timing: {found.title}" if is_timing else found.title,
         found.workflow or reference.subject.workflow.name,
         found.run or schedule.recording.main,
@@ -72,6 +78,39 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         why,
         _declare(schedule) if is_dealt_with else fix,
     )
+
+
+def _folded(schedule: Schedule) -> str:
+    """Return what a difference is about that comes of time alone: for each kind of fault one line tells of them all."""
+    faults = sorted(schedule.recording.faults, key=lambda fault: fault.cls != "T")
+    return f"timing: {faults[0].kind}" if faults else "timing"
+
+
+def _comes_of_order(schedule: Schedule) -> bool:
+    """Whether things came in another order, and that order is what matters.
+
+    It is not, if the usual comes of it when a crash is replaced by a pause of the same length in the step that it struck. That
+    shows nothing where timers are late as well, or where several steps begin anew.
+    """
+    if not schedule.is_reordered:
+        return False
+    recording, reference = schedule.recording, schedule.reference
+    died = [event for event in recording.events if event.kind == "wrote" and getattr(event.data[0].entry, "died", False)]
+    if len(recording.planned) != 1 or recording.planned[0].kind != "crash" or len(died) != 1:
+        return True
+    point, step = recording.planned[0].point, (died[0].run, died[0].n)
+    if plain(point.phase) not in KINDS["delay"].phases or any(trail.timers for trail in schedule.trails):
+        return True
+    here, usual = (trails.newest(step[0]) for trails in (schedule.trails, reference.trails))
+    if here is None or usual is None or not (here.ended_well(step[1]) and usual.ended_well(step[1])):
+        return True
+    pause = here.ends[step[1]][1].t - usual.ends[step[1]][1].t
+    return pause <= 0 or reference.outcome(reference.paused(recording.planned[0], pause)) not in reference.outcomes
+
+
+def _broke_down(schedule: Schedule) -> bool:
+    """Whether a run failed by an error that Python raised in its own code: no moment is right for that."""
+    return any(broke_down(trail) for trail in schedule.trails)
 
 
 def _lost(schedule: Schedule, outcome: Outcome) -> _Difference | None:
@@ -219,6 +258,7 @@ def _ended_otherwise(usual: RunEnd, end: RunEnd) -> _Difference:
         (f"fault-free: {_end(usual)}", f"this run: {_end(end)}"),
         end.workflow,
         is_value=usual.status == end.status and _has_same_shape(usual.result, end.result),
+        is_status=usual.status != end.status,
     )
 
 

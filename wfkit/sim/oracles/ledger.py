@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
 from wfkit.sim.oracles.words import short, times
-from wfkit.sim.reference import Reference, happened
+from wfkit.sim.reference import Reference, Told, happened
 from wfkit.sim.services import OPAQUE, Effect
 from wfkit.sim.trails import Trails
 
@@ -111,6 +111,8 @@ def repeats(schedule: Schedule) -> Iterator[Violation]:
             usual, now, which = expected, len(effects), name
         else:  # as often as always, but one of them twice and another one not at all
             usual, now, which = reference.counts[reference.told(last)], len(same), f"{name} {short(last.text)}"
+        if now <= usual:
+            continue
         why, fix = _cause(schedule, same if len(same) > 1 else effects)
         yield Violation(
             "ledger",
@@ -237,12 +239,13 @@ def _repeated(schedule: Schedule, effects: list[Effect]) -> list[Effect]:
 
 
 def _repeated_by_command(reference: Reference, effects: list[Effect]) -> list[Effect]:
-    """Return the effects that one command had more often than any command has without faults."""
-    counts: Counter[tuple[str, int]] = Counter()
+    """Return the effects that one command had more often, with the same payload, than any command has without faults."""
+    counts: Counter[tuple[str, int, Told]] = Counter()
     found = []
     for effect in effects:
-        counts[effect.run, effect.n] += 1
-        if counts[effect.run, effect.n] > reference.per_command[effect.service, effect.name]:
+        told = reference.told(effect)
+        counts[effect.run, effect.n, told] += 1
+        if counts[effect.run, effect.n, told] > max(reference.per_command[told], 1):
             found.append(effect)
     return found
 

@@ -77,7 +77,9 @@ class Schedule:
 
     @functools.cached_property
     def _ran_out_of_time(self) -> bool:
-        if "delay" in self.kinds and (self._has_new_timeouts or (self.may_branch_on_time and not self.reference.subject.runs)):
+        if "delay" in self.kinds and (
+            self._has_new_timeouts or self._gave_up_calls or (self.may_branch_on_time and not self.reference.subject.runs)
+        ):
             return True
         return any(self._outran(trail, self.reference.trails.newest(trail.id)) for trail in self.trails)
 
@@ -104,6 +106,11 @@ class Schedule:
     @functools.cached_property
     def _has_new_timeouts(self) -> bool:
         return _timeouts(self.trails) > _timeouts(self.reference.trails)
+
+    @property
+    def _gave_up_calls(self) -> bool:
+        """Whether a step did not wait for an answer so long, and went on without it."""
+        return any(event.kind == "impatient" for event in self.recording.events)
 
     def _outran(self, here: Trail, base: Trail | None) -> bool:
         """Whether a timer fired, or a wait closed, that without faults was a little too late to do so."""
@@ -157,9 +164,15 @@ class Schedule:
 
     @functools.cached_property
     def is_redrawn(self) -> bool:
-        """Whether a step that looks at a clock or draws by chance was executed again, and drew something else."""
+        """Whether a step that draws by chance or returns a time was executed again, and drew something else.
+
+        That it does is seen without faults: one that only measures itself, or waits a random moment, comes to the same.
+        """
         for read in self.recording.reads:
             here, base = self.trails.newest(read.run), self.reference.trails.newest(read.run)
+            step = self.trails.step_at(read)
+            if step is None or step.name not in self.reference.redrawing:
+                continue
             if here is None or base is None:
                 return True
             mine, theirs = here.ends.get(read.n), base.ends.get(read.n)
@@ -224,9 +237,10 @@ def _timeouts(trails: Trails) -> Counter[str]:
     )
 
 
-def _failed_steps(trails: Trails) -> Counter[tuple[str, str]]:
+def _failed_steps(trails: Trails) -> Counter[tuple[str, str, str]]:
+    """Count the steps that failed for good, by their error: who deals with one has not yet dealt with another."""
     return Counter(
-        (trail.workflow, trail.steps[n].name)
+        (trail.workflow, trail.steps[n].name, entry.error.type)
         for trail in trails
         for n, (_, entry) in trail.ends.items()
         if isinstance(entry, StepFailed) and n in trail.steps and not trail.steps[n].compensation

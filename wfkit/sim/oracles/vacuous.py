@@ -11,7 +11,7 @@ from wfkit.sim.oracles.liveness import waits_of
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.signals import unread_of
 from wfkit.sim.oracles.words import listed, times
-from wfkit.sim.trails import Trail
+from wfkit.sim.trails import Trail, broke_down
 
 _NEVER_WORKS = frozenset({"CodecError", "PayloadTooLarge", "UnknownWorkflow"})
 """Errors that no input and no world prevents."""
@@ -58,7 +58,8 @@ def _told(schedule: Schedule, main: Trail, unplayed: list[tuple[Trail, int, str]
     if main.status in ("failed", "timed_out"):
         is_for_want = bool(unplayed) and (main.error is None or main.error.type == "TimeoutError")
         has_world = schedule.reference.subject.world is not None
-        yield _failing(schedule, main, "info" if has_world and not is_for_want else "warning", nobody if is_for_want else "")
+        is_meant = has_world and not is_for_want and not broke_down(main)
+        yield _failing(schedule, main, "info" if is_meant else "warning", nobody if is_for_want else "")
     elif _waits_for_ever(schedule, main):
         names = sorted(waits_of(main))
         unread = unread_of(main)
@@ -80,6 +81,8 @@ def _failing(schedule: Schedule, trail: Trail, severity: Severity, unplayed: str
         fix = _play(unplayed)
     elif trail.error is not None and trail.error.type in _NEVER_WORKS:
         fix = _HAND_IT_OVER if trail.error.type == "UnknownWorkflow" else _FIX
+    elif broke_down(trail):
+        fix = "fix the code"
     return _violation(schedule, trail, severity, f"{trail.workflow} {trail.status}", title, 0, fix)
 
 

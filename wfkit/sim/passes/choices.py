@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from wfkit.sim import memory
 from wfkit.sim.campaign import Campaign
 from wfkit.sim.faults import Fault, Plan, Point, kinds_at
 from wfkit.sim.recording import Recording
@@ -14,8 +13,8 @@ BETWEEN = 5 * 60_000_000
 """So long a step is held up between reading and writing: others come in between, and no timeout begins it anew."""
 TURNS_MAX = 40
 """So many points of one sort get their faults one by one; of longer loops the first, the last and some between."""
-DATES = ("2026-03-28", "2026-03-07", "2026-10-24", "2026-10-31", "2026-01-30", "2028-02-28")
-"""The days before the clocks change in Europe and America, before the end of a month, and before a leap day."""
+DATES = ("2026-03-28", "2026-03-26", "2026-03-07", "2026-10-24", "2026-10-22", "2026-10-31", "2026-01-30", "2028-02-28")
+"""One and three days before the clocks change in Europe, one before they do in America, the end of a month, a leap day."""
 _URGENCY = {"crash": 0, "lost_ack": 1, "zombie": 1, "fatal": 2, "cancel": 3, "dup": 1, "fail_n": 3, "late": 4, "slow": 4}
 """Which kinds of single faults come first; the others after them."""
 
@@ -41,8 +40,6 @@ def faults_at(campaign: Campaign, points: Iterable[Point], recording: Recording[
             if kind.name in ("upgrade", "dst") or not campaign.wants(kind.name):
                 continue
             fault = Fault(kind.name, point)
-            if kind.name == "crash_fresh" and not memory.is_used(campaign.subject):
-                continue
             if point.phase == "delivery":
                 if not _fits(fault, recording):
                     continue

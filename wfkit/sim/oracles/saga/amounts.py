@@ -48,7 +48,7 @@ def _twice_by_one(deeds: Deeds, deed: Deed, name: str) -> Violation:
 
 def _is_usual(deeds: Deeds, name: str) -> bool:
     """Whether one command has this effect more than once without faults, too."""
-    return any(count > 1 for (_, each), count in deeds.reference.per_command.items() if each == name)
+    return any(count > 1 for (_, each, _), count in deeds.reference.per_command.items() if each == name)
 
 
 def _twice_by_two(deeds: Deeds, undoing: list[Deed]) -> Iterator[Violation]:
