@@ -103,7 +103,7 @@ class Endless:
         elif self._goes_round():
             told = f"it goes round in circles: {self._entries - self._changed:,} records, and nothing outside has changed"
             self.stopped = Stopped("circles", told)
-        elif self._turns > TURNS_MAX and simulation.is_up and not simulation.outside.due:
+        elif self._turns > TURNS_MAX and simulation.is_up and simulation.loop.now > self._healed and not simulation.outside.due:
             self.is_at_rest = not any(map(_moves, simulation.unfinished))
 
     def _goes_round(self) -> bool:
