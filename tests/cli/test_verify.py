@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -322,7 +323,8 @@ def test_an_interruption_prints_what_was_found_until_then(shop: Path, jobs: str)
     assert child.returncode == 130, err
     assert "1 fault: " in out
     assert "interrupted" in out
-    assert "Traceback" not in err
+    # Where it strikes in a finalizer, Python itself tells of it, and goes on.
+    assert "Traceback" not in re.sub(r"Exception ignored in: .*?KeyboardInterrupt: *\n", "", err, flags=re.DOTALL)
     _end(others)
 
 
