@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
+from tests.quality.outside import to_its_end
 from tests.sim.judging import RESOURCES, ask, campaign, found, grave, note, pay, reserve, shop, subject_of
 from wfkit import Workflow, info, saga, step, step_info, workflow
 from wfkit.sim.findings import Violation
@@ -41,20 +40,6 @@ def signature(violations: list[Violation]) -> list[tuple[str, str, str]]:
 
 def shop_of(workflow: Workflow[..., Any], *args: Any, **more: Any) -> Subject:
     return subject_of(workflow, *args, **{"world": Shop, "resources": RESOURCES, **more})
-
-
-async def to_its_end(call: Coroutine[Any, Any, Any]) -> None:
-    """Await a call to its end, whatever is cancelled meanwhile; then the cancel goes on."""
-    task = asyncio.create_task(call)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    task.result()
-    if cancelled is not None:
-        raise cancelled
 
 
 @step
