@@ -84,12 +84,10 @@ class Attempts:
         self._declaring[where] = False
         self._given_up.discard(where)
         self._simulation.tell("attempt", info.run_id, now.n, step.name, info.attempt, info.idempotency_key)
-        if "attempt" in self._constants:
-            info = replace(info, attempt=1)
         if "random" in self._constants:
             self._random.seed(f"{info.run_id}/{now.n}")
-        values = {name: getattr(info, name) for name in StepInfo.__slots__}
-        seen = _SeenInfo(**values)
+        number = 1 if "attempt" in self._constants else info.attempt
+        seen = _SeenInfo(info.run_id, info.workflow, info.step, info.idempotency_key, number, info.deadline)
         object.__setattr__(seen, "read", self._read.setdefault(where, set()))  # of a frozen class
         return replace(now, info=seen), self._passing_in(step)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
@@ -53,12 +54,12 @@ def names_any(workflow: Workflow[..., Any], names: frozenset[str]) -> bool:
     return any(not names.isdisjoint(code.co_names) for each in functions for code in nested(each.__code__))
 
 
-def namespaces(*registries: Registry) -> list[dict[str, Any]]:
-    """Return the globals of the modules in which steps and workflows are defined."""
+def namespaces(*registries: Registry) -> Iterator[dict[str, Any]]:
+    """Yield the globals of the modules in which steps and workflows are defined."""
     found: dict[int, dict[str, Any]] = {}
     for registry in registries:
         functions = [each.fn for each in registry.workflows.values()] + [each.fn for each in registry.steps.values()]
         for function in functions:
             globals = getattr(inspect.unwrap(function), "__globals__", {})
             found[id(globals)] = globals
-    return list(found.values())
+    yield from found.values()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from wfkit.core.entries import AttemptFailed, Record, RunStarted, SignalReceived
 from wfkit.core.state import PendingStep, PendingTimer, RunState
-from wfkit.sim.faults import HOUR, Fault, plain
+from wfkit.sim.faults import HOUR, Fault
 from wfkit.sim.recording import Recording, Stopped
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ nothing outside changes and nothing else goes on."""
 TURNS_MAX = 1_000
 """How often a script may look for something when all runs have ended, or wait for what only the script can bring."""
 
+CALLS = frozenset({"call.before", "comp.call.before"})
+"""The phases in which a step asks a service for something."""
 _COUNTED: Final = "fail_n"
 """The kind of fault whose parameter is no time."""
 
@@ -60,10 +62,9 @@ class Endless:
 
     # -- what happens ---------------------------------------------------------------------------------------------------
 
-    def reached(self, run: str, n: int, phase: str) -> None:
-        """Note that a point was passed."""
-        if plain(phase) == "call.before":
-            self._in_vain.pop((run, n), None)
+    def asked(self, run: str, n: int) -> None:
+        """Note that a step asks a service for something."""
+        self._in_vain.pop((run, n), None)
 
     def struck(self, fault: Fault) -> None:
         """Note that something goes wrong, for as long as it takes."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from wfkit.sim import ambient, lines, memory
+from wfkit.sim import ambient, lines, memory, real_io
 from wfkit.sim.campaign import USUAL, Campaign, Enough, Found, Progress, Terms
 from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.coverage import Coverage, Struck
@@ -69,10 +69,16 @@ def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progre
     refuse_campaigns()
     campaign = Campaign(subject, terms, progress=progress)
     subject, coverage = campaign.subject, campaign.coverage
-    known = namespaces(registry_of(subject, None), registry_of(campaign.upgraded, campaign.upgraded.upgrade_from))
-    for registry in (registry_of(subject, None), registry_of(campaign.upgraded, campaign.upgraded.upgrade_from)):
+    registries = (registry_of(subject, None), registry_of(campaign.upgraded, campaign.upgraded.upgrade_from))
+    for registry in registries:
         memory.look_at(registry)  # before the lines of the code are watched, which changes it
-    with _collected(), _interrupts() as campaign.interrupts, ambient.installed(known), lines.watched(subject) as campaign.lines:
+    with (
+        _collected(),
+        _interrupts() as campaign.interrupts,
+        ambient.installed(namespaces(*registries)),
+        real_io.unlogged(),
+        lines.watched(subject) as campaign.lines,
+    ):
         try:
             campaign.hash_seeds.start(subject)
             campaign.begin("without faults")
@@ -152,7 +158,6 @@ def _interrupts() -> Iterator[list[int]]:
 def _collected() -> Iterator[None]:
     """Keep the garbage collector out of schedules, and cheap between them: what is there already is not looked at."""
     was, freezes = gc.isenabled(), gc.get_freeze_count() == 0  # otherwise the program has done so, and it is to last
-    gc.collect()
     if freezes:
         gc.freeze()
     gc.disable()

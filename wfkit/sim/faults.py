@@ -56,6 +56,7 @@ STEP_PHASES = (
     "step.journaled",
 )
 COMPENSATION_PHASES = tuple(f"comp.{phase.removeprefix('step.')}" for phase in STEP_PHASES)
+_OF_STEPS = dict(zip(COMPENSATION_PHASES, STEP_PHASES, strict=True))
 PHASES = (
     "start.before_journal",
     "start.journaled",
@@ -86,9 +87,7 @@ PHASES = (
 
 def plain(phase: str) -> str:
     """Return the phase of a compensation as that of an ordinary step."""
-    if phase in COMPENSATION_PHASES:
-        return STEP_PHASES[COMPENSATION_PHASES.index(phase)]
-    return phase
+    return _OF_STEPS.get(phase, phase)
 
 
 class Kind(NamedTuple):

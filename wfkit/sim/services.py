@@ -249,7 +249,7 @@ class FakeService:
         now = attempt.get()
         at = host.now() if host is not None else datetime.now(UTC)
         run, n = (now.info.run_id, now.n) if now is not None else ("", 0)
-        effect = Effect(at, self.name, name, key, copy.deepcopy(payload), run, n)
+        effect = Effect(at, self.name, name, key, {each: copy.deepcopy(value) for each, value in payload.items()}, run, n)
         self.attempts.append(effect)
         known = self._answers.get(key) if key is not None else None
         if known is not None:
@@ -274,11 +274,12 @@ class FakeService:
             if host is not None:
                 host.came_to_nothing(effect)
             return answer.answer
-        known_value, self._values[sets] = self._values.get(sets), (name, effect.text)
-        if sets and known_value == (name, effect.text) and canonical(self.state) == canonical(before):
-            if host is not None:
-                host.happened(effect, again=True)
-            return answer
+        if sets:
+            before_it, self._values[sets] = self._values.get(sets), (name, effect.text)
+            if before_it == self._values[sets] and canonical(self.state) == canonical(before):
+                if host is not None:
+                    host.happened(effect, again=True)
+                return answer
         self.effects.append(effect)
         waiting, self._waiting = self._waiting, []
         for wake in waiting:
@@ -294,9 +295,16 @@ class FakeService:
         if handler is None:
             self._counts[name] = self._counts.get(name, 0) + 1
             return f"{name}-{self._counts[name]}"
-        if "idempotency_key" in inspect.signature(handler).parameters:
+        if _takes_key(handler):
             payload = {**payload, "idempotency_key": key}
         return handler(self.state, **payload)
+
+
+def _takes_key(handler: Callable[..., Any]) -> bool:
+    code = getattr(handler, "__code__", None)
+    if code is None or hasattr(handler, "__wrapped__"):
+        return "idempotency_key" in inspect.signature(handler).parameters  # takes 20 us
+    return "idempotency_key" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -423,6 +431,9 @@ def in_thread(calling: Calling) -> Any:
         return done.value
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, default=repr, separators=(",", ":"))
+
+
 def canonical(value: object) -> str:
     """Return a value as JSON with sorted keys; what is no JSON is shown by `repr`."""
-    return json.dumps(value, sort_keys=True, default=repr, separators=(",", ":"))
+    return _CANONICAL.encode(value)

@@ -10,7 +10,6 @@ from datetime import date, datetime
 from random import Random
 from typing import Any
 
-from wfkit import guard
 from wfkit.core.entries import BUS, Record
 from wfkit.core.state import RunState
 from wfkit.engine.engine import Engine
@@ -21,7 +20,7 @@ from wfkit.sim.clock import Clock, Entropy
 from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.disk import SimulatedDisk
 from wfkit.sim.durable import DurableState
-from wfkit.sim.endless import LIVES_MAX, Endless
+from wfkit.sim.endless import CALLS, LIVES_MAX, Endless
 from wfkit.sim.faults import HOUR, Fault, Point
 from wfkit.sim.invariants import Always, asking_of, failed, name_of
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
@@ -66,7 +65,6 @@ class Simulation:
         watch: Callable[[Simulation, Point], None] | None = None,
         base: Recording[Any] | None = None,
     ) -> None:
-        guard.install()
         real_io.install()
         self.subject = subject
         self.planned = tuple(faults)
@@ -269,7 +267,8 @@ class Simulation:
         self._trace.append(point)
         if self._watch is not None:
             self._watch(self, point)
-        self.endless.reached(run, n, phase)
+        if phase in CALLS:
+            self.endless.asked(run, n)
         self._always.ask(self.world, point)
         fault = self._plan.get(point)
         if fault is not None:

@@ -55,7 +55,7 @@ class Machine:
         self._looks = 0
         self._runner = SimulatedRunner(self.loop, self)
         self._resources = resources
-        self._namespaces = namespaces(registry)
+        self._namespaces = list(namespaces(registry))
         self._context = contextvars.copy_context()
         self._context.run(ambient.ambience.set, self)
         self._context.run(surroundings.set, self)
