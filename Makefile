@@ -19,6 +19,8 @@ demo: $(venv)/.demo  ## a shop that is killed every few seconds and loses nothin
 	@$(python) -m fixtures.shop.demo
 
 test: $(venv)/.dev  ## all tests except the torture ones, on two cores
+	@# A thousand processes are started, which need not each compile wfkit, whether or not Python may write bytecode here.
+	@$(python) -m compileall -q -j 2 wfkit tui fixtures tests
 	$(python) -m pytest -n 2 --dist worksteal
 
 check: $(venv)/.dev  ## format, lint, types and layers
