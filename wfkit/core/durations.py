@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import timedelta
 from typing import TypeAlias
@@ -57,6 +58,7 @@ def microseconds(duration: Duration) -> int:
     return result
 
 
+@functools.lru_cache(maxsize=256)
 def _parse(text: str) -> int:
     total = 0.0
     end = 0

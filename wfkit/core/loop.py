@@ -22,6 +22,7 @@ import asyncio.tasks
 import builtins
 import contextlib
 import contextvars
+import functools
 import gc
 import itertools
 import operator
@@ -458,8 +459,9 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     """Return the innermost frame of the user's code at or above `frame`; None if a run's loop called by itself."""
     library = None
     while frame is not None and frame.f_code is not RunLoop.inside.__code__:  # beyond is whoever drives the run
-        if not is_internal(frame.f_code):
-            if not is_library(frame.f_code):
+        path = frame.f_code.co_filename
+        if not is_internal_file(path):
+            if not is_library_file(path):
                 return frame
             library = library or frame
         frame = frame.f_back
@@ -492,6 +494,7 @@ def is_internal(code: CodeType) -> bool:
     return is_internal_file(code.co_filename)
 
 
+@functools.lru_cache(maxsize=1024)
 def is_internal_file(path: str) -> bool:
     """As `is_internal`, of the code of a file."""
     return path.startswith(_INTERNAL)
@@ -510,6 +513,7 @@ def is_users_module(name: str) -> bool:
     return not (is_internal_file(file) or is_library_file(file))
 
 
+@functools.lru_cache(maxsize=1024)
 def is_library_file(path: str) -> bool:
     """As `is_library`, of the code of a file."""
     return path.startswith(_STANDARD_LIBRARY) or "/site-packages/" in path or "/dist-packages/" in path

@@ -137,7 +137,7 @@ class _Replay(NamedTuple):
 
 
 def disagreements(
-    code: Code, fed: Sequence[Activation], length: int, start: int, *, beginnings: bool = True
+    code: Code, fed: Sequence[Activation], length: int, start: int, *, beginnings: bool = True, moments: bool = True
 ) -> list[Disagreement]:
     """Replay a history and its beginnings elsewhere, until one takes another way. Only within `elsewhere.anywhere`.
 
@@ -147,6 +147,7 @@ def disagreements(
         length: how many records it has.
         start: when it was recorded, microseconds UTC.
         beginnings: whether its beginnings are replayed as well as the whole.
+        moments: whether code that looks at the clock is replayed at many moments.
 
     Returns:
         The replay that took another way, or else the first differences of arguments.
@@ -161,7 +162,7 @@ def disagreements(
         if replay.apart and first is None:
             first = number, replay
         looks_at_clock = looks_at_clock or _has_clock(replay.place.sights)
-    if looks_at_clock:
+    if looks_at_clock and moments:
         at_moments = (_replay(code, fed[:whole], length, moment) for moment in _moments(whole, start))
         if (broken := next((replay for replay in at_moments if replay.breaks), None)) is not None:
             return broken.told()

@@ -227,7 +227,7 @@ class HashSeeds:
         Args:
             recording: what came of a schedule.
             faults: those of the schedule.
-            only: the runs, by number, whose histories are replayed as a whole; unless given all are, and their beginnings too.
+            only: the runs, by number, whose histories are replayed; all unless given.
         """
         for number, history in sorted(recording.histories.items()):
             first = history[0].entry
@@ -244,7 +244,7 @@ class HashSeeds:
             if digest not in self._known:
                 self._known.add(digest)
                 io = self._subject.io == "allow"
-                request = Replay(self._campaign, first.workflow, records, only is None, world, io)
+                request = Replay(self._campaign, first.workflow, records, world, io)
                 self._ask(self._processes, request, _Fed(faults, recording))
 
     def _world_of(self, workflow: str, world: Any) -> Source | str | None:

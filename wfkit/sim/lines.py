@@ -10,6 +10,8 @@ a call that is still under way when the campaign has ended, as another thread's 
 from __future__ import annotations
 
 import ast
+import functools
+import itertools
 import linecache
 import os
 from collections.abc import Callable, Iterator
@@ -62,17 +64,17 @@ class Lines:
     def __init__(self, subject: Subject | None = None) -> None:
         self.ran = _Ran()
         self._subject = subject
-        self._statements: list[_Statement] = []
+        self._statements: dict[int, _Statement] = {}
 
-    def add(self, path: str, line: int, owner: str) -> int:
-        """Add a statement. Returns what stands for it."""
-        self._statements.append(_Statement(path, line, owner))
-        return len(self._statements) - 1
+    def add(self, function: _Noting, path: str, owner: str) -> None:
+        """Add the statements of a function, but for those that somebody else owns already."""
+        for number, line in function.statements:
+            self._statements.setdefault(number, _Statement(path, line, owner))
 
     def covered(self) -> Covered:
         """Return how many statements have run, and which have not."""
         owners = self._owners()
-        total = sum(statement.owner in owners for statement in self._statements)
+        total = sum(statement.owner in owners for statement in self._statements.values())
         missing = self.missing()
         more = [f"{len(missing) - SHOWN_MAX} more"] if len(missing) > SHOWN_MAX else []
         return Covered(len(self.ran), total, missing[:SHOWN_MAX] + more)
@@ -82,22 +84,22 @@ class Lines:
         owners = self._owners()
         stretches: list[list[_Statement]] = []
         before = -1
-        for index, statement in enumerate(self._statements):
-            if index in self.ran or statement.owner not in owners:
+        for number, statement in self._statements.items():
+            if number in self.ran or statement.owner not in owners:
                 continue
-            follows = index == before + 1 and stretches and stretches[-1][-1].owner == statement.owner
+            follows = number == before + 1 and stretches and stretches[-1][-1].owner == statement.owner
             if follows:
                 stretches[-1].append(statement)
             else:
                 stretches.append([statement])
-            before = index
+            before = number
         return [_span(stretch) for stretch in sorted(stretches, key=lambda stretch: (stretch[0].path, stretch[0].line))]
 
     def _owners(self) -> set[str]:
         """Return the workflows and steps whose statements count."""
         if self._subject is None:
             return set()
-        ran = {self._statements[index].owner for index in self.ran}
+        ran = {self._statements[number].owner for number in self.ran}
         others = [workflow for workflow in self._subject.workflows if f"workflow {workflow.name}" in ran]
         return {owner for owner, _ in _owners(replace(self._subject, workflows=others))} | ran
 
@@ -147,25 +149,50 @@ def _noting(path: str, owners: dict[FunctionType, str], lines: Lines) -> Iterato
     The file is compiled as a whole, as it was when it was imported. Where that does not give a function's very code, the
     file was changed since, or something else has rewritten the function: then it is left as it is.
     """
-    try:
-        tree = ast.parse("".join(linecache.getlines(path)))
-        codes = _codes(tree, path)
-    except SyntaxError:
-        return
-    definitions = {_place(node): node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    noted: dict[int, int] = {}
-    known = {}
+    compiled = _compiled(path, "".join(linecache.getlines(path)))
     for function, owner in owners.items():
-        place = (function.__code__.co_firstlineno, function.__code__.co_name)
-        if codes.get(place) == function.__code__ and place in definitions:
-            known[function] = place
-            for statement in _statements(definitions[place]):
-                if id(statement) not in noted:
-                    noted[id(statement)] = lines.add(path, statement.lineno, owner)
+        noting = compiled.get((function.__code__.co_firstlineno, function.__code__.co_name))
+        if noting is not None and noting.plain == function.__code__:
+            lines.add(noting, path, owner)
+            yield function, _writing_to(lines.ran, noting.code)
+
+
+class _Noting(NamedTuple):
+    """A function that notes its statements."""
+
+    plain: CodeType
+    """Its own code."""
+    code: CodeType
+    """The same with a note before each statement."""
+    statements: tuple[tuple[int, int], ...]
+    """What each of them notes, and its line; in order. In one process no two statements have the same number."""
+
+
+_numbers = itertools.count()
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(path: str, text: str) -> dict[tuple[int, str], _Noting]:
+    """Return the functions of a file by their first lines and names; none if it is no Python."""
+    try:
+        tree = ast.parse(text)
+        plain = _codes(tree, path)
+    except SyntaxError:
+        return {}
+    definitions = {_place(node): node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    statements = {place: _statements(definition) for place, definition in definitions.items()}
+    numbers: dict[int, int] = {}
+    for each in statements.values():
+        for statement in each:
+            if id(statement) not in numbers:
+                numbers[id(statement)] = next(_numbers)
     for block in list(_blocks(tree)):
-        block[:] = [each for statement in block for each in _with_note(statement, noted)]
-    codes = _codes(tree, path)
-    yield from ((function, _writing_to(lines.ran, codes[place])) for function, place in known.items())
+        block[:] = [each for statement in block for each in _with_note(statement, numbers)]
+    return {
+        place: _Noting(plain[place], code, tuple((numbers[id(each)], each.lineno) for each in statements[place]))
+        for place, code in _codes(tree, path).items()
+        if place in definitions
+    }
 
 
 def _codes(tree: ast.Module, path: str) -> dict[tuple[int, str], CodeType]:
@@ -199,8 +226,8 @@ def _is_idle(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Global | ast.Nonlocal)
 
 
-def _with_note(statement: ast.stmt, noted: dict[int, int]) -> list[ast.stmt]:
-    number = noted.get(id(statement))
+def _with_note(statement: ast.stmt, numbers: dict[int, int]) -> list[ast.stmt]:
+    number = numbers.get(id(statement))
     if number is None:
         return [statement]
     note = ast.Expr(ast.Call(ast.Attribute(ast.Constant(_RAN), "add", ast.Load()), [ast.Constant(number)], []))

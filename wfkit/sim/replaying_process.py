@@ -27,7 +27,7 @@ from wfkit.api.definitions import Workflow
 from wfkit.core.loop import is_internal_file, is_library_file
 from wfkit.core.machine import activations
 from wfkit.core.records import decode_record
-from wfkit.sim import real_io
+from wfkit.sim import ambient, real_io
 from wfkit.sim.carried import Carried
 from wfkit.sim.deeds import Deed, deeds
 from wfkit.sim.disagreements import Disagreement, disagreements
@@ -64,13 +64,11 @@ class Load(Struct, frozen=True, tag=True):
 
 
 class Replay(Struct, frozen=True, tag=True):
-    """Replay a history."""
+    """Replay a history as a whole: its beginnings, and other moments, show no more than where they are replayed already."""
 
     campaign: int
     workflow: str
     records: tuple[bytes, ...]
-    beginnings: bool
-    """Whether its beginnings are replayed as well as the whole."""
     world: Source | None = None
     """What makes the world that stands in for globals which the workflow's code names."""
     io: bool = False
@@ -222,6 +220,7 @@ def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
     workflows: dict[str, Workflow[..., Any]] = {}
     worlds: dict[Source, Any] = {}
     start, limit_seconds = 0, 0.0
+    for_good = contextlib.ExitStack()  # never left: this process does nothing else
     while True:
         try:
             request = _own_request.decode(_read(requests))
@@ -233,6 +232,7 @@ def _replay_for(requests: BinaryIO, answers: BinaryIO) -> NoReturn:
         signal.setitimer(signal.ITIMER_REAL, limit_seconds)  # its signal ends this process, also if nobody else is left
         if isinstance(request, Load):
             answer = _load(request, workflows)
+            for_good.enter_context(ambient.installed(inspect.unwrap(each.fn).__globals__ for each in workflows.values()))
         elif isinstance(request, Execute):
             answer = _execute(request)
         else:
@@ -262,7 +262,7 @@ def _replay(request: Replay, code: Workflow[..., Any] | None, worlds: dict[Sourc
             return Answer(not_run=f"the world of {code.name} is not made there: {type(exc).__name__}: {exc}".splitlines()[0])
         for each in (anywhere([inspect.unwrap(code.fn).__globals__]), refused, real_io.unlogged()):
             stack.enter_context(each)
-        apart = disagreements(code, activations(history), len(history), start, beginnings=request.beginnings)
+        apart = disagreements(code, activations(history), len(history), start, beginnings=False, moments=False)
     return Answer(replayed=True, found=tuple(apart))
 
 
