@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from tests.benchmarks.figures import report
 from tests.quality import bugs, suspicious
 from wfkit import resource, sleep, step, step_info, workflow
-from wfkit.sim.campaign import Terms
-from wfkit.sim.explore import search
+from wfkit.sim.campaign import Campaign, Terms
+from wfkit.sim.explore import search, under_way
 from wfkit.sim.faults import parse_fault
-from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject, replace
 from wfkit.testing import FakeService
 
@@ -67,13 +66,14 @@ def measure() -> None:
 
 
 def _schedules() -> None:
-    faults = [parse_fault("crash@5:step.journaled:charge")]
-    ten = subject(10)
-    Simulation(ten, faults).run()
-    start = time.process_time()
-    for _ in range(SCHEDULES):
-        Simulation(ten, faults).run()
-    report("simulated_schedules", SCHEDULES / (time.process_time() - start), "per second and core, 10 steps and a crash")
+    faults = (parse_fault("crash@5:step.journaled:charge"),)
+    campaign = Campaign(subject(10))
+    with under_way(campaign):
+        campaign.base = campaign.execute()
+        start = time.process_time()
+        for _ in range(SCHEDULES):
+            campaign.execute(faults)
+        report("simulated_schedules", SCHEDULES / (time.process_time() - start), "per second and core, 10 steps and a crash")
 
 
 def _closure(steps: int) -> None:

@@ -69,16 +69,7 @@ def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progre
     refuse_campaigns()
     campaign = Campaign(subject, terms, progress=progress)
     subject, coverage = campaign.subject, campaign.coverage
-    registries = (registry_of(subject, None), registry_of(campaign.upgraded, campaign.upgraded.upgrade_from))
-    for registry in registries:
-        memory.look_at(registry)  # before the lines of the code are watched, which changes it
-    with (
-        _collected(),
-        _interrupts() as campaign.interrupts,
-        ambient.installed(namespaces(*registries)),
-        real_io.unlogged(),
-        lines.watched(subject) as campaign.lines,
-    ):
+    with under_way(campaign):
         try:
             campaign.hash_seeds.start(subject)
             campaign.begin("without faults")
@@ -99,6 +90,22 @@ def search(subject: Subject, terms: Terms = USUAL, *, progress: Callable[[Progre
     coverage.schedules = campaign.schedules
     coverage.seconds = time.perf_counter() - campaign.began
     return Explored(campaign.base, campaign.reference, [*campaign.found.values()], coverage, subject)
+
+
+@contextmanager
+def under_way(campaign: Campaign) -> Iterator[None]:
+    """Make all ready for the schedules of a campaign: what each of them would put in place for itself is there at once."""
+    registries = (registry_of(campaign.subject, None), registry_of(campaign.upgraded, campaign.upgraded.upgrade_from))
+    for registry in registries:
+        memory.look_at(registry)  # before the lines of the code are watched, which changes it
+    with (
+        _collected(),
+        _interrupts() as campaign.interrupts,
+        ambient.installed(namespaces(*registries)),
+        real_io.unlogged(),
+        lines.watched(campaign.subject) as campaign.lines,
+    ):
+        yield
 
 
 def _struck(campaign: Campaign) -> list[Struck]:
