@@ -399,7 +399,7 @@ class SignalsFinding(VerificationFailed):
 
 
 class DanglingFinding(VerificationFailed):
-    """A workflow returned while a step or child that it started was still under way; that one was cancelled."""
+    """A workflow returned while what it started was under way, and cut it short; or a call was never awaited."""
 
     code = "WF068"
 

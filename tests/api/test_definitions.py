@@ -70,6 +70,12 @@ def asked(of: Any) -> RunStep:
 # -- what is a definition -------------------------------------------------------------------------------------------------
 
 
+def test_python_names_the_step_that_nobody_awaited() -> None:
+    """Its own warning has nothing but the name of the coroutine to go by."""
+    with pytest.warns(RuntimeWarning, match="'pay' was never awaited"):
+        charge(1)  # type: ignore[unused-coroutine]  # the mistake
+
+
 def test_a_step_keeps_its_function_and_takes_its_name() -> None:
     """Async or not decides where it runs."""
     assert isinstance(double, AsyncStep)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
+
+import pytest
 
 from tests.sim.judging import charge, found, shop, subject_of
-from wfkit import sleep, step, step_info, workflow
+from wfkit import Workflow, sleep, step, step_info, workflow
 from wfkit.sim.findings import Violation
 
 
@@ -37,6 +40,44 @@ def test_a_step_that_nobody_awaits_is_found() -> None:
     [violation] = found(subject, "fatal@1:call.before:charge")
     assert signature([violation]) == [("dangling", "error", "slow")]
     assert violation.n == 2
+
+
+@workflow
+async def forgets_to_await_a_step() -> str:
+    slow()  # type: ignore[unused-coroutine]  # the mistake
+    return await charge(1)
+
+
+@step
+async def posts() -> None:
+    _post()  # type: ignore[unused-coroutine]  # the mistake
+
+
+async def _post() -> None: ...
+
+
+@workflow
+async def forgets_within_a_step() -> None:
+    await posts()
+
+
+@workflow
+async def awaits_later() -> str:
+    calls = [charge(1), charge(2)]
+    first, _ = await asyncio.gather(*calls)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(slow(), 0)
+    return first
+
+
+@pytest.mark.parametrize(
+    ("workflow", "about"), [(forgets_to_await_a_step, "slow()"), (forgets_within_a_step, "_post()"), (awaits_later, "")]
+)
+def test_a_call_that_nobody_awaits_is_found(workflow: Workflow[..., Any], about: str) -> None:
+    """In workflow code and in steps: it does nothing, and Python only warns of it. One that is awaited later is in order."""
+    found_here = found(subject_of(workflow))
+    assert signature(found_here) == ([("dangling", "error", about)] if about else [])
+    assert all(__file__ in each.line for each in found_here)
 
 
 @workflow

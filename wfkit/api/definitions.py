@@ -157,7 +157,9 @@ class Step(Generic[P, R]):
         return self._retry.non_retryable if self._retry is not None else ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        return self._call(args, kwargs)
+        call = self._call(args, kwargs)
+        call.__qualname__ = self.name  # type: ignore[attr-defined]  # so Python calls it where it warns that nobody has awaited it
+        return call
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         machine = current_or_none()
@@ -394,7 +396,9 @@ class Workflow(Generic[P, R]):
         self.timeout = None if timeout is None else microseconds(timeout)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        return self._call(args, kwargs)
+        call = self._call(args, kwargs)
+        call.__qualname__ = self.name  # type: ignore[attr-defined]  # as that of a step
+        return call
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         machine = current_or_none()

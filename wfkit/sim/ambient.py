@@ -19,16 +19,17 @@ import threading
 import time
 import timeit
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from random import Random
-from types import FrameType
+from types import CoroutineType, FrameType
 from typing import Any, Protocol
 
 from wfkit import guard
-from wfkit.core.loop import active_loops, is_internal, is_library, is_users_module, location, running
+from wfkit.core.loop import active_loops, is_internal, is_library, is_users_module, location, running, user_frame
 from wfkit.guard.scope import PASSED_THROUGH
 
 
@@ -55,6 +56,10 @@ class Ambience(Protocol):
 
     def asked(self, service: str, what: str, line: str) -> None:
         """Workflow code itself asked a service for something."""
+        ...
+
+    def unawaited(self, coroutine: CoroutineType[Any, Any, Any], line: str) -> None:
+        """The user's code has made a coroutine, and it is dropped before anybody has awaited it: what it says is not done."""
         ...
 
     def end_with(self, error: BaseException) -> None:
@@ -148,6 +153,8 @@ def installed(namespaces: Iterable[dict[str, Any]] = ()) -> Iterator[None]:
     put(tempfile, "_get_candidate_names", _candidate_names)
     if uuid._generate_time_safe is not None:  # type: ignore[attr-defined]  # what `uuid1` asks where the system knows better
         put(uuid, "_generate_time_safe", _generate_time_safe)
+    if hasattr(warnings, "_warn_unawaited_coroutine"):  # what Python calls to warn of one, wherever such warnings go
+        put(warnings, "_warn_unawaited_coroutine", _unawaited)
     found = [site for namespace in namespaces for site in _bound_in(namespace, frozenset(made))]
     sites = [*_bound(len(sys.modules), frozenset(made)), *found]
     rebound = [(namespace, name, value) for namespace, name in sites if id(value := namespace.get(name)) in made]
@@ -343,6 +350,18 @@ def _generate_time_safe(real: Any) -> Any:
         return made.bytes, None
 
     return generate_time_safe
+
+
+def _unawaited(real: Any) -> Any:
+    def unawaited(coroutine: CoroutineType[Any, Any, Any]) -> None:
+        here = _here()
+        if here is None:
+            real(coroutine)
+            return
+        frame = user_frame(sys._getframe(1))
+        here.unawaited(coroutine, location(frame) if frame is not None else "")
+
+    return unawaited
 
 
 _DRAWING = ("random", "secrets", "tempfile", "uuid")

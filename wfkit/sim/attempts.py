@@ -9,14 +9,15 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
-from wfkit.core.machine import current
+from wfkit.core.machine import current, current_or_none
 from wfkit.sim.disk import step_phase
 from wfkit.sim.loop import Killed
-from wfkit.sim.recording import Aside, Change, Read
+from wfkit.sim.recording import Aside, Change, Read, Unawaited
 from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
 from wfkit.sim.strand import strand
 from wfkit.sim.striking import Striking, too_large
@@ -56,6 +57,7 @@ class Attempts:
         """First and second use of an idempotency key for two different things."""
         self.reads: list[Read] = []
         self.asides: list[Aside] = []
+        self.dropped: list[Unawaited] = []
         self.changes: list[Change] = []
         self._looks = 0
         """How often somebody asked how much was computed."""
@@ -209,6 +211,13 @@ class Attempts:
     def asked(self, service: str, what: str, line: str) -> None:
         start = current().start
         self.asides.append(Aside(start.workflow, start.id, service, what, line))
+
+    def unawaited(self, coroutine: CoroutineType[Any, Any, Any], line: str) -> None:
+        machine, now = current_or_none(), attempt.get()
+        run, n = (now.info.run_id, now.n) if now is not None else ("", 0)
+        if machine is not None:
+            run, n = machine.start.id, 0
+        self.dropped.append(Unawaited(run, n, f"{coroutine.__qualname__}()", line))
 
 
 class _SeenInfo(StepInfo):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from random import Random
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from wfkit.core.loop import running
@@ -116,6 +117,9 @@ class Elsewhere:
 
     def asked(self, service: str, what: str, line: str) -> None:
         self.sights[Sight(f"{service}.{what}", line)] = None
+
+    def unawaited(self, coroutine: CoroutineType[Any, Any, Any], line: str) -> None:
+        """Nothing: the schedule whose history this is has told of it."""
 
     def end_with(self, error: BaseException) -> None:
         """Nothing: it is raised where the replay comes to it, and no schedule came so far."""

@@ -62,6 +62,17 @@ class Aside(NamedTuple):
     line: str
 
 
+class Unawaited(NamedTuple):
+    """A coroutine that was made, and dropped before anybody had awaited it."""
+
+    run: str
+    n: int
+    """Number of the step whose code made it; 0 if it was workflow code."""
+    what: str
+    """Such as `charge()`."""
+    line: str
+
+
 class Change(NamedTuple):
     """A step, or the outside, has changed the state of a service, or has left it as it was."""
 
@@ -178,6 +189,7 @@ class Recording(Generic[R]):
     events: list[Event]
     reads: list[Read]
     asides: list[Aside]
+    unawaited: Sequence[Unawaited]
     steps: Mapping[str, Step[..., Any]]
     """The definitions of the steps that were called, by name."""
     changes: list[Change]

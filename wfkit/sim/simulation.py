@@ -326,6 +326,7 @@ class Simulation:
             events=self._events,
             reads=self._attempts.reads,
             asides=self._attempts.asides,
+            unawaited=tuple(self._attempts.dropped),  # those that are buried with the schedule are not its code's fault
             steps=self._attempts.definitions,
             changes=self._attempts.changes,
             lives=self.lives,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sqlite3
+import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from random import Random
+from types import CoroutineType
 from typing import Any, TypeVar
 
 from wfkit import guard
@@ -168,6 +170,9 @@ class Machine:
 
     def saw(self, what: str, line: str, *, through: str) -> None: ...
     def asked(self, service: str, what: str, line: str) -> None: ...
+
+    def unawaited(self, coroutine: CoroutineType[Any, Any, Any], line: str) -> None:
+        warnings.warn(f"coroutine {coroutine.__qualname__!r} was never awaited, at {line}", RuntimeWarning, stacklevel=3)
 
     # -- runs that do not go on -----------------------------------------------------------------------------------------------
 

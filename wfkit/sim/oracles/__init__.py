@@ -28,6 +28,7 @@ def judge_base(subject: Subject, reference: Reference) -> list[Violation]:
     return [
         *liveness.blocked_in_base(schedule),
         *resource.dangling(schedule),
+        *resource.unawaited(schedule),
         *resource.size(schedule),
         *ledger.collisions(schedule),
         *ambient.asides(schedule),

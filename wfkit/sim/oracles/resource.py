@@ -41,6 +41,30 @@ def dangling(schedule: Schedule) -> Iterator[Violation]:
         )
 
 
+def unawaited(schedule: Schedule) -> Iterator[Violation]:
+    """Every call is awaited. In schedules with faults one may be dropped since what came before it failed."""
+    told: set[tuple[str, str]] = set()
+    for dropped in schedule.recording.unawaited:
+        trail = schedule.trails.newest(dropped.run)
+        if trail is None or (dropped.what, dropped.line) in told:
+            continue
+        told.add((dropped.what, dropped.line))
+        step = trail.steps[dropped.n].name if dropped.n in trail.steps else ""
+        yield Violation(
+            "dangling",
+            "error",
+            dropped.what,
+            f"{f'step {step}' if step else trail.workflow} calls {dropped.what} and never awaits it",
+            trail.workflow,
+            trail.id,
+            dropped.n,
+            dropped.line or schedule.reference.line_of(step, trail.workflow),
+            (f"{dropped.what} was called, and did nothing",),
+            "the call of an `async def` function runs nothing until it is awaited",
+            f"await {dropped.what[:-1]}...); several at once: await asyncio.gather(...)",
+        )
+
+
 def _name(trail: Trail, n: int) -> str:
     if n in trail.steps:
         return trail.steps[n].name
