@@ -120,6 +120,9 @@ lines = st.recursive(
 )
 zoned = st.datetimes(timezones=st.just(datetime.UTC))
 
+jsons = st.recursive(
+    st.none() | st.booleans() | st.integers() | number | text, lambda of: st.lists(of) | st.dictionaries(text, of)
+)
 TRAVELS: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (int, st.integers()),
     (bool, st.booleans()),
@@ -164,12 +167,9 @@ TRAVELS: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Annotated[int, "meta"], st.integers()),
     (Seconds, number),
     (StrictItem, st.builds(StrictItem, on=st.dates(), blob=text.map(str.encode))),
-    (
-        Any,
-        st.recursive(
-            st.none() | st.booleans() | st.integers() | number | text, lambda of: st.lists(of) | st.dictionaries(text, of)
-        ),
-    ),
+    (Any, jsons),
+    (object, jsons),
+    (dict[str, object], st.dictionaries(text, jsons)),
 ]
 
 

@@ -56,6 +56,8 @@ def _encode_other(value: Any) -> Any:
 
 
 def _decode_other(hint: Any, value: Any) -> Any:
+    if hint is object:  # whatever JSON makes, as for Any
+        return value
     origin = typing.get_origin(hint) or hint
     if isinstance(origin, type):
         if issubclass(origin, pathlib.PurePath):

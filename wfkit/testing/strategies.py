@@ -141,7 +141,7 @@ def _values(hint: Any) -> SearchStrategy[Any]:
         int: lambda: st.integers(-INTEGER_MAX, INTEGER_MAX),
         float: lambda: st.floats(allow_nan=False, allow_infinity=False),
         datetime: lambda: st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  # as it asks
-        Any: lambda: st.none() | st.booleans() | st.integers(-INTEGER_MAX, INTEGER_MAX) | st.text(),
+        **dict.fromkeys((Any, object), lambda: st.none() | st.booleans() | st.integers(-INTEGER_MAX, INTEGER_MAX) | st.text()),
     }
     return plain[hint]() if hint in plain else st.from_type(hint)
 
