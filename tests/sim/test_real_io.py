@@ -10,12 +10,13 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
-from wfkit import UnsimulatedIO, Workflow, step, unsafe, workflow
+from wfkit import Expect, UnsimulatedIO, Workflow, step, unsafe, workflow
 from wfkit.testing import simulate, verify
 
 
@@ -187,3 +188,27 @@ def test_workflow_code_does_not_reach_it_either() -> None:
     """Under `unsafe` the guard is lifted, and each of a thousand schedules would ask."""
     with pytest.raises(UnsimulatedIO, match=r"^workflow code reaches for the real world: .*test_real_io.py"):
         simulate(unsafely)
+
+
+@step(expect=Expect(read_only=True))
+def sums(n: int) -> int:
+    with ThreadPoolExecutor(2) as pool:
+        return sum(pool.map(abs, range(n)))
+
+
+@step(expect=Expect(read_only=True))
+async def sums_beside(n: int) -> int:
+    return await asyncio.to_thread(sum, range(n))
+
+
+@workflow
+async def adds(n: int) -> int:
+    return await sums(n) + await sums_beside(n)
+
+
+def test_steps_that_start_threads_are_named() -> None:
+    """What runs there is not simulated. `asyncio.to_thread` goes by the loop, and is."""
+    report = verify(adds, 3, faults=["crash@1:step.before:sums"])
+    line = sums.fn.__code__.co_firstlineno + 3  # its decorator is the first
+    [told] = [each for each in report.coverage["not_run"] if "thread" in each]
+    assert told == f"threads that sums (tests/sim/test_real_io.py:{line} sums()) starts: what runs in them is not simulated"

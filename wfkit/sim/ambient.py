@@ -51,7 +51,7 @@ class Ambience(Protocol):
     def slept(self, seconds: float) -> None: ...
     def chance(self) -> Random: ...
     def saw(self, what: str, line: str, *, through: str) -> None:
-        """User code read the clock, or chance: by itself, or through a library's module."""
+        """User code read the clock, or chance, or started a thread: by itself, or through a library's module."""
         ...
 
     def asked(self, service: str, what: str, line: str) -> None:
@@ -153,6 +153,7 @@ def installed(namespaces: Iterable[dict[str, Any]] = ()) -> Iterator[None]:
     put(tempfile, "_get_candidate_names", _candidate_names)
     if uuid._generate_time_safe is not None:  # type: ignore[attr-defined]  # what `uuid1` asks where the system knows better
         put(uuid, "_generate_time_safe", _generate_time_safe)
+    put(threading.Thread, "start", _started)
     if hasattr(warnings, "_warn_unawaited_coroutine"):  # what Python calls to warn of one, wherever such warnings go
         put(warnings, "_warn_unawaited_coroutine", _unawaited)
     found = [site for namespace in namespaces for site in _bound_in(namespace, frozenset(made))]
@@ -350,6 +351,19 @@ def _generate_time_safe(real: Any) -> Any:
         return made.bytes, None
 
     return generate_time_safe
+
+
+STARTS_THREAD = "threading.Thread.start()"
+
+
+def _started(real: Any) -> Any:
+    def start(self: threading.Thread) -> None:
+        here = _here(guarded=True)
+        if here is not None:
+            tell(here, STARTS_THREAD)
+        real(self)
+
+    return start
 
 
 def _unawaited(real: Any) -> Any:

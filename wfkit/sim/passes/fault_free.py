@@ -11,10 +11,12 @@ from typing import Any
 
 from wfkit.core.entries import TimerFired
 from wfkit.errors import HarnessLeak
+from wfkit.sim.ambient import STARTS_THREAD
 from wfkit.sim.campaign import Campaign
 from wfkit.sim.code import registry_of
 from wfkit.sim.faults import HOUR, Fault, Plan, Point, plain
 from wfkit.sim.oracles import judge_base
+from wfkit.sim.oracles.words import listed
 from wfkit.sim.passes.replays import replay_all
 from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference, redrawing
@@ -66,7 +68,20 @@ def fault_free(campaign: Campaign) -> Reference:
     campaign.note(judge_base(subject, campaign.reference), (), base)
     campaign.coverage.points = sum(point.phase not in ("tie", "delivery") for point in base.trace)
     campaign.coverage.effects = len(base.effects)
+    if starting := list(_starting_threads(base, campaign.reference.trails)):
+        campaign.coverage.not_run.append(f"threads that {listed(starting)} starts: what runs in them is not simulated")
     return campaign.reference
+
+
+def _starting_threads(base: Recording[Any], trails: Trails) -> Iterator[str]:
+    """Yield the steps that start threads of their own, and where they do."""
+    lines: dict[str, str] = {}
+    for read in base.reads:
+        step = trails.step_at(read)
+        if read.what == STARTS_THREAD and step is not None:
+            lines.setdefault(step.name, read.line)
+    for name, line in lines.items():
+        yield f"{name} ({place(line)})"
 
 
 def _endless(campaign: Campaign) -> Reference:
