@@ -717,6 +717,32 @@ async def invoice_with_date() -> str:
     return await write_invoice()
 
 
+# A key made of the date, so that nobody is charged twice a day: whoever is charged at midnight is charged twice.
+
+
+@step
+async def charge_of_the_day(customer: str) -> None:
+    await outside.get().call("fee", idempotency_key=f"{customer}/{datetime.now(UTC):%Y-%m-%d}", customer=customer)
+
+
+@workflow
+async def fee_by_the_day_of_the_step() -> None:
+    await sleep("3 days")
+    await charge_of_the_day("ann")
+
+
+@step
+async def charge_for(customer: str, day: str) -> None:
+    written = datetime.now(UTC).isoformat()
+    await outside.get().call("fee", idempotency_key=f"{customer}/{day}", customer=customer, written=written)
+
+
+@workflow
+async def fee_by_the_day_of_the_workflow() -> None:
+    await sleep("3 days")
+    await charge_for("ann", f"{now():%Y-%m-%d}")
+
+
 # == The verdicts =========================================================================================================
 
 WITHDRAWN = sends((1200, withdrawn, "changed my mind"))
@@ -818,4 +844,10 @@ CASES = (
     Case("undo in vain", undo_finds_nothing, found=Found("saga", tells=("reserve", "nothing to undo"))),
     Case("undo in vain", undo_finds_what_was_done),
     Case("date in step", invoice_with_date),
+    Case(
+        "day in key",
+        fee_by_the_day_of_the_step,
+        found=Found("ledger", faults=2, tells=("fee", "datetime.now()", "step_info().idempotency_key")),
+    ),
+    Case("day in key", fee_by_the_day_of_the_workflow),
 )

@@ -126,6 +126,8 @@ def test_what_cannot_be_simulated_is_refused() -> None:
     """With words that say why."""
     with pytest.raises(FaultSyntaxError):
         simulate(sound, 7, **SHOP, faults="crush@1:step.before:charge")
+    with pytest.raises(FaultSyntaxError, match="'2026-02-30' is not when a schedule can begin"):
+        simulate(sound, 7, **SHOP, faults="dst@calendar:2026-02-30")
     with pytest.raises(DefinitionError, match="is no workflow"):
         verify(sound.fn, 7, **SHOP)
     with pytest.raises(TypeError, match=r"sound\(amount\): missing a required argument: 'amount'"):

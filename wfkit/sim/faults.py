@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -82,7 +83,10 @@ PHASES = (
     "tie",
     "delivery",
     "calendar",
+    "begin",
 )
+CALENDAR = frozenset({"calendar", "begin"})
+"""What stands for the time at which a schedule begins: a day, or a day and a time."""
 
 
 def plain(phase: str) -> str:
@@ -104,7 +108,7 @@ class Kind(NamedTuple):
 
 
 _IN_STEP = frozenset({"step.before", "call.before", "call.after", "step.effect_done_not_journaled", "get", "put", "put.after"})
-_EVERYWHERE = frozenset(PHASES) - {"tie", "delivery", "calendar"} - set(COMPENSATION_PHASES)
+_EVERYWHERE = frozenset(PHASES) - {"tie", "delivery"} - CALENDAR - set(COMPENSATION_PHASES)
 _WAITING = frozenset({"timer.set", "wait.registered"})
 
 DROP = "drop"
@@ -138,10 +142,12 @@ KINDS: dict[str, Kind] = {
         Kind("freeze", "T", _WAITING | {"step.before"}),
         Kind("skew", "T", _WAITING | {"step.before"}, 2 * HOUR),
         Kind("dst", "T", frozenset({"calendar"})),
+        Kind("new_year", "T", frozenset({"begin"})),
         Kind("big", "B", frozenset({"step.effect_done_not_journaled"}), is_asked_for=True),
         Kind(DROP, "M", frozenset({"delivery"}), is_asked_for=True),
     )
 }
+_BEGIN = "%Y%m%dT%H%M%S"
 RANK = {name: rank for rank, name in enumerate(KINDS)}
 
 
@@ -172,6 +178,26 @@ class Fault:
         if self.param and self.param != KINDS[self.kind].default:
             shown = f"({self.param if self.kind == 'fail_n' else display(self.param)})"
         return f"{self.kind}{shown}@{self.point}"
+
+
+def new_year(begin: datetime) -> Fault:
+    """Return what lets a schedule begin so, shortly before a year ends. Fractions of a second are dropped."""
+    return Fault("new_year", Point("", 0, "begin", begin.strftime(_BEGIN)))
+
+
+def begin_of(fault: Fault, usual: datetime) -> datetime:
+    """Return when a schedule begins that a fault moves to another day; `usual` if it moves none.
+
+    Raises:
+        ValueError: its label is no date.
+    """
+    match fault.kind:
+        case "dst":
+            return datetime.combine(date.fromisoformat(fault.point.label), usual.timetz())
+        case "new_year":
+            return datetime.strptime(fault.point.label, _BEGIN).replace(tzinfo=UTC)
+        case _:
+            return usual
 
 
 Plan: TypeAlias = tuple[Fault, ...]
@@ -206,7 +232,16 @@ def parse_fault(text: str) -> Fault:
     if plain(point.phase) not in kind.phases:
         fitting = ", ".join(sorted(kind.phases))
         raise FaultSyntaxError(f"{kind.name} does not fit {point.phase}", help=f"{kind.name} fits: {fitting}")
-    return Fault(kind.name, point, _parse_param(kind, found["param"]))
+    fault = Fault(kind.name, point, _parse_param(kind, found["param"]))
+    if point.phase in CALENDAR:
+        try:
+            begin_of(fault, datetime.now(UTC))
+        except ValueError:
+            wanted = "a date, such as 2026-03-28" if kind.name == "dst" else "a time, such as 20261231T235959"
+            raise FaultSyntaxError(
+                f"{point.label!r} is not when a schedule can begin", help=f"{kind.name} takes {wanted}"
+            ) from None
+    return fault
 
 
 def kind_named(name: str) -> Kind:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from datetime import date, datetime
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -21,7 +22,7 @@ from wfkit.sim.code import namespaces, registry_of
 from wfkit.sim.disk import SimulatedDisk
 from wfkit.sim.durable import DurableState
 from wfkit.sim.endless import CALLS, LIVES_MAX, Endless
-from wfkit.sim.faults import HOUR, Fault, Point
+from wfkit.sim.faults import CALENDAR, HOUR, Fault, Point, begin_of
 from wfkit.sim.invariants import Always, asking_of, failed, name_of
 from wfkit.sim.loop import Epoch, Killed, VirtualLoop, epoch
 from wfkit.sim.memory import Memory
@@ -187,7 +188,7 @@ class Simulation:
         self.life = context
         self.entropy.drawn = sum(run != BUS for run in self.disk.records)
         if self.lives == 1:
-            self._fired += [fault for fault in self.planned if fault.kind == "dst"]
+            self._fired += [fault for fault in self.planned if fault.point.phase in CALENDAR]
         self.tell("started", "", 0, self.lives)
         task = self.loop.create_task(self._live(), context=context)
         task.add_done_callback(self._lived)
@@ -367,7 +368,4 @@ def _horizon(subject: Subject, base: Recording[Any] | None) -> int:
 
 def _begin(subject: Subject, faults: Sequence[Fault]) -> datetime:
     """Return when a schedule begins: at the subject's start, unless it is moved to another day."""
-    for fault in faults:
-        if fault.kind == "dst":
-            return datetime.combine(date.fromisoformat(fault.point.label), subject.start.timetz())
-    return subject.start
+    return functools.reduce(lambda begin, fault: begin_of(fault, begin), faults, subject.start)

@@ -60,6 +60,7 @@ _KINDS: dict[str, str] = {
     "big": "{label}() returned more than can be recorded",
     "drop": "{label} is not delivered",
     "dst": "all of it happens around {label}",
+    "new_year": "a new year begins while the run is under way",
 }
 
 

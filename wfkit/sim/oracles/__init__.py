@@ -60,6 +60,8 @@ def judge(subject: Subject, reference: Reference, recording: Recording[Any]) -> 
         ]
         if schedule.cls in ("M", "S"):
             found += [*ledger.repeats(schedule), *ledger.opaque(schedule)]
+        elif schedule.nominal == "T":
+            found += ledger.rekeyed(schedule)
         elif schedule.nominal in ("M", "S"):
             found += ledger.given_up_on(schedule)
         if not any(violation.oracle in _EXPLAINS and violation.severity != "info" for violation in found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
@@ -127,6 +128,39 @@ def repeats(schedule: Schedule) -> Iterator[Violation]:
             why,
             fix,
         )
+
+
+def rekeyed(schedule: Schedule) -> Iterator[Violation]:
+    """A step that is executed again asks for the same thing under the same key, however long that takes."""
+    reference, trails = schedule.reference, schedule.trails
+    attempts: dict[tuple[str, int], list[list[Effect]]] = defaultdict(list)
+    for event in schedule.recording.events:
+        if event.kind == "attempt":
+            attempts[event.run, event.n].append([])
+        elif event.kind in ("effect", "repeated") and attempts[event.run, event.n]:
+            attempts[event.run, event.n][-1].append(event.data[0])
+    for effects in attempts.values():
+        for one, other in (pair for before, again in pairwise(effects) for pair in zip(before, again, strict=False)):
+            step = trails.step_of(other)
+            if step is None or reference.told(one)[:2] != reference.told(other)[:2] or None in (one.key, other.key):
+                break  # it goes another way
+            expect = reference.expect(step.name)
+            if one.key == other.key or expect.read_only or expect.idempotent or expect.at_least_once:
+                continue
+            yield Violation(
+                "ledger",
+                "error",
+                other.name,
+                f"{other.name} may happen twice: {step.name} makes another key when it is executed again",
+                _workflow(trails, other),
+                other.run,
+                other.n,
+                reference.line_of(step.name),
+                (f"first attempt: key {one.key}", f"next attempt: key {other.key}"),
+                "the key is made of something that changes with time, so the next attempt is a new call to the outside",
+                "use step_info().idempotency_key; or take the date in the workflow, from now(), and give it to the step",
+            )
+            break
 
 
 def given_up_on(schedule: Schedule) -> Iterator[Violation]:

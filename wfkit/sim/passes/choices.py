@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wfkit.sim.campaign import Campaign
-from wfkit.sim.faults import Fault, Plan, Point, kinds_at
+from wfkit.sim.faults import Fault, Plan, Point, kinds_at, new_year, plain
 from wfkit.sim.recording import Recording
 
 BETWEEN = 5 * 60_000_000
 """So long a step is held up between reading and writing: others come in between, and no timeout begins it anew."""
 TURNS_MAX = 40
 """So many points of one sort get their faults one by one; of longer loops the first, the last and some between."""
+CALLS_MAX = 2
+"""So many calls of one step are looked at, whether they make another key when a year has ended."""
 DATES = ("2026-03-28", "2026-03-26", "2026-03-07", "2026-10-24", "2026-10-22", "2026-10-31", "2026-01-30", "2028-02-28")
 """One and three days before the clocks change in Europe, one before they do in America, the end of a month, a leap day."""
 _URGENCY = {"crash": 0, "lost_ack": 1, "zombie": 1, "fatal": 2, "cancel": 3, "dup": 1, "fail_n": 3, "late": 4, "slow": 4}
@@ -30,6 +33,29 @@ def single_plans(campaign: Campaign, points: Sequence[Point]) -> Iterator[Plan]:
     if campaign.wants("dst") and any(point.phase == "timer.set" for point in points):
         for date in DATES:
             yield (Fault("dst", Point("", 0, "calendar", date)),)
+    if campaign.wants("new_year"):
+        yield from _new_years(campaign)
+
+
+def _new_years(campaign: Campaign) -> Iterator[Plan]:
+    """Yield what lets a new year begin between two attempts of a step that makes a key of its own, which may hold a date.
+
+    A second later the hour, the day, the month and the year are others.
+    """
+    base, trails = campaign.base, campaign.reference.trails
+    done = {(event.run, event.n): event for event in base.events if event.kind == "effect"}
+    left = dict.fromkeys((point.label for point in base.trace), CALLS_MAX)
+    for point in base.trace:
+        event = done.get((point.run or base.main, point.n))
+        step = trails.step_at(event) if event is not None else None
+        if plain(point.phase) != "step.effect_done_not_journaled" or event is None or step is None or not left[point.label]:
+            continue
+        if event.data[0].key in (None, step.key):
+            continue
+        left[point.label] -= 1
+        seconds = (event.at - round(base.started.timestamp() * 1e6)) // 1_000_000 + 1
+        midnight = datetime(base.started.year + 1, 1, 1, tzinfo=UTC)
+        yield new_year(midnight - timedelta(seconds=seconds)), Fault("crash", point)
 
 
 def faults_at(campaign: Campaign, points: Iterable[Point], recording: Recording[Any]) -> list[Fault]:
