@@ -6,6 +6,8 @@ python := $(venv)/bin/python
 install := $(python) -m pip install --quiet --disable-pip-version-check
 # Pyright comes with its wheel; without this it asks a package index for a newer one at each start.
 pyright := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(venv)/bin/pyright
+# Tests start hundreds of processes: each would compile all that it imports, which takes longer than most of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench torture screenshots pins clean
