@@ -284,7 +284,7 @@ def test_what_only_another_process_shows_is_replayed_there(verifying: Wfkit, sho
     assert verifying("verify", "looks.py:look_at_all", "--for", "0.1s").status == 1
     (file,) = shop.glob(".wfkit/failures/*.json")
     assert verifying("verify", "--replay", str(file)).out.startswith("still fails: WF062")
-    (shop / "looks.py").write_text(SET.format(first="[", last="]"), encoding="utf-8")
+    (shop / "looks.py").write_text(SET.format(first="[ ", last=" ]"), encoding="utf-8")
     assert verifying("verify", "--replay", str(file)).out.startswith("fixed: ")
 
 
