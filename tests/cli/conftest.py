@@ -20,6 +20,8 @@ from wfkit import Engine
 from wfkit.cli.main import main
 
 APP = Path(__file__).with_name("app.py")
+MODULES = ("app", "shop", "fakes")
+"""What the folders of tests hold: each call imports them anew."""
 SECONDS_MAX = 30
 UNSET = ("CI", "NO_COLOR", "FORCE_COLOR", "WFKIT_STORE", "WFKIT_ENGINE")
 
@@ -116,7 +118,8 @@ def call_here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         monkeypatch.delenv(name, raising=False)
 
     def call(*arguments: str) -> Answer:
-        monkeypatch.delitem(sys.modules, "app", raising=False)
+        for module in MODULES:
+            monkeypatch.delitem(sys.modules, module, raising=False)
         monkeypatch.setattr(sys, "argv", ["wfkit", *arguments])
         capsys.readouterr()
         status = main()

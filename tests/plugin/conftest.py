@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 SECONDS_MAX = 60
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
+"""Plugins of others that a project has no use for: loading them takes as long as its tests."""
 
 SHOP = """
 import uuid
@@ -81,7 +84,7 @@ class Project:
         return sorted(self.folder.glob(".wfkit/failures/*.json"))
 
     def pytest(self, *arguments: str, **env: str) -> Answer:
-        return self._call("pytest", "-p", "no:cacheprovider", "--no-header", "-v", *arguments, **env)
+        return self._call("pytest", *WITHOUT, "--no-header", "-v", *arguments, **env)
 
     def wfkit(self, *arguments: str) -> Answer:
         return self._call("wfkit", *arguments)
@@ -115,3 +118,18 @@ def make_project(folder: Path) -> Project:
 def project(tmp_path: Path) -> Project:
     """Return a project whose workflow charges twice when it is crashed."""
     return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
+    """Return a folder with a project whose test has found something, and what pytest said of it; only to be read."""
+    project = make_project(tmp_path_factory.mktemp("project"))
+    return project.folder, project.pytest()
+
+
+@pytest.fixture
+def failed(first: tuple[Path, Answer], tmp_path: Path) -> Project:
+    """Return such a project."""
+    folder, _ = first
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path)

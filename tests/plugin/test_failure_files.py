@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-import pytest
-
-from tests.plugin.conftest import RIGHT, TESTS, Answer, Project, make_project
+from tests.plugin.conftest import RIGHT, TESTS, Answer, Project
 
 FILE = ".wfkit/failures/{name}.json::{name}"
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
-    """Return a folder with a project whose test has found something, and what pytest said of it."""
-    project = make_project(tmp_path_factory.mktemp("project"))
-    return project.folder, project.pytest()
-
-
-@pytest.fixture
-def failed(first: tuple[Path, Answer], tmp_path: Path) -> Project:
-    """Return such a project."""
-    folder, _ = first
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    return Project(tmp_path)
 
 
 def only_file(project: Project) -> str:

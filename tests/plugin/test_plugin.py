@@ -18,14 +18,13 @@ sys.exit(status)
 
 
 @pytest.mark.parametrize("autoload", [True, False], ids=["as an entry point", "by name"])
-def test_it_loads_nothing_until_a_test_uses_it(project: Project, autoload: bool) -> None:
+def test_it_loads_nothing_until_a_test_uses_it(failed: Project, autoload: bool) -> None:
     """A project that has wfkit installed and does not use it collects its tests as quickly as before."""
-    project.pytest()
-    project.tests("def test_nothing(): pass\n")
+    failed.tests("def test_nothing(): pass\n")
     arguments, env = ([], {}) if autoload else (["-p", "wfkit.pytest_plugin"], {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
-        cwd=project.folder,
+        cwd=failed.folder,
         env=env,
         capture_output=True,
         text=True,

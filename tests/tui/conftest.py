@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import _wait
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -31,6 +32,8 @@ SECONDS_MAX = 30.0
 """On a busy machine: nothing takes so long that goes well."""
 SMALL = (80, 24)
 LARGE = (160, 45)
+IDLE_S = 0.005
+"""How long the app must be idle before the next key: a pilot waits three times a key. Textual has 20 ms."""
 EXPECTED = {
     "undo-1": "compensating",
     "parcel-1": "retrying",
@@ -109,6 +112,15 @@ async def engine_on(journal: Path) -> AsyncIterator[Engine]:
     with all_logs() as logs:
         async with running(opened, registry) as engine, serving(engine.requests, opened, registry, logs, app="app.py"):
             yield engine
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_pilot() -> Iterator[None]:
+    """Let pilots look more often whether the app has done what a key asks for."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_wait, "SLEEP_GRANULARITY", IDLE_S)
+        patched.setattr(_wait, "SLEEP_IDLE", IDLE_S / 20)
+        yield
 
 
 @pytest.fixture
