@@ -6,8 +6,6 @@ python := $(venv)/bin/python
 install := $(python) -m pip install --quiet --disable-pip-version-check
 # Pyright comes with its wheel; without this it asks a package index for a newer one at each start.
 pyright := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(venv)/bin/pyright
-# A thousand processes are started, which need not each compile wfkit, nor have pytest rewrite it, whatever the shell says.
-unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench torture screenshots pins clean
@@ -21,6 +19,8 @@ demo: $(venv)/.demo  ## a shop that is killed every few seconds and loses nothin
 	@$(python) -m fixtures.shop.demo
 
 test: $(venv)/.dev  ## all tests except the torture ones, on two cores
+	@# A thousand processes are started, which need not each compile wfkit, whether or not Python may write bytecode here.
+	@$(python) -m compileall -q -j 2 wfkit tui fixtures tests
 	$(python) -m pytest -n 2 --dist worksteal
 
 check: $(venv)/.dev  ## format, lint, types and layers
