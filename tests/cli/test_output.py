@@ -69,6 +69,16 @@ def test_a_table_fits_the_terminal_and_cuts_no_id(filled_folder: Path, columns: 
     assert ("GEN" in shown[0]) is (columns == 160)
 
 
+def test_an_error_fits_the_terminal(folder: Path) -> None:
+    """It is broken between words, and what is left of a sentence goes on below it. A pipe gets a line for each."""
+    command = ("verify", "app.py:pay", "--faults", "crash@1:step.befor:charge")
+    shown = [line.rstrip() for line in ESCAPE.sub("", on_terminal(folder, *command, columns=60)).splitlines()]
+    first, *rest = shown[next(index for index, line in enumerate(shown) if line.startswith("error")) :]
+    assert first == "error: '1:step.befor:charge' names no phase; did you mean"
+    assert rest[:2] == ["        step.before?", "  help  phases: start.before_journal, start.journaled,"]
+    assert max(map(len, rest)) <= 60
+
+
 def test_colours_are_for_terminals_that_want_them(filled_folder: Path) -> None:
     """NO_COLOR and TERM=dumb are honoured; the words stay."""
     assert "\x1b[31m✗ failed" in on_terminal(filled_folder, "runs", "status:failed")

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from wfkit import errors
-from wfkit.cli.colours import paint
+from wfkit.cli.colours import is_terminal, paint
 from wfkit.errors import InternalError, WfkitError
 
 NO = 1
@@ -90,8 +90,32 @@ def tell(error: Exception, *, debug: bool) -> int:
         text += f"\n  report   {_write_report(error)}"
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    print(paint_first_line(text), file=sys.stderr)
+    print(paint_first_line(_fitted(text)), file=sys.stderr)
     return status
+
+
+_HELP = "  help  "
+
+
+def _fitted(text: str) -> str:
+    """Return an error whose sentences fit the terminal, if there is one. What stands below, such as code, is left alone."""
+    if not is_terminal(sys.stderr):
+        return text
+    from wfkit.cli.output import columns
+
+    width = columns()
+    first, *others = text.split("\n")
+    fitted = [_filled(line, width) if line.startswith(_HELP) else line for line in others]
+    return "\n".join([_filled(first, width), *fitted])
+
+
+def _filled(line: str, width: int) -> str:
+    import textwrap  # most commands do not fail
+
+    if len(line) <= width:
+        return line
+    below = " " * len(_HELP)
+    return textwrap.fill(line, width, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
 
 
 def paint_first_line(text: str) -> str:
@@ -121,7 +145,7 @@ def _judge(error: Exception) -> tuple[int, str]:
 
 def _told(message: str, help: str = "", *, code: str = "") -> str:
     text = f"error[{code}]: {message}" if code else f"error: {message}"
-    return f"{text}\n  help  {help}" if help else text
+    return f"{text}\n{_HELP}{help}" if help else text
 
 
 def _is_of_stdout(error: OSError) -> bool:

@@ -293,7 +293,9 @@ def parse_point(text: str) -> Point:
     """
     found = _PHASE.search(text)
     if found is None:
-        raise FaultSyntaxError(f"{text!r} names no phase", help=f"phases: {', '.join(PHASES)}")
+        near = [phase for part in text.split(":") for phase in get_close_matches(part, PHASES, n=1)]
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise FaultSyntaxError(f"{text!r} names no phase{hint}", help=f"phases: {', '.join(PHASES)}")
     before, label = text[: found.start()], text[found.end() + 1 :]
     run, _, n = before.rpartition(":")
     if not n.isdigit():
