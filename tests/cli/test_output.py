@@ -71,7 +71,8 @@ def test_a_table_fits_the_terminal_and_cuts_no_id(filled_folder: Path, columns: 
 
 def test_an_error_fits_the_terminal(folder: Path) -> None:
     """It is broken between words, and what is left of a sentence goes on below it. A pipe gets a line for each."""
-    command = ("verify", "app.py:pay", "--faults", "crash@1:step.befor:charge")
+    order = '{"id": "o-1", "amount": "9"}'
+    command = ("verify", "app.py:pay", order, "--faults", "crash@1:step.befor:charge")
     shown = [line.rstrip() for line in ESCAPE.sub("", on_terminal(folder, *command, columns=60)).splitlines()]
     first, *rest = shown[next(index for index, line in enumerate(shown) if line.startswith("error")) :]
     assert first == "error: '1:step.befor:charge' names no phase; did you mean"
