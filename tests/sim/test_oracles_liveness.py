@@ -188,15 +188,26 @@ async def always_fails() -> None:
     await fails()
 
 
+@step
+async def breaks() -> str:
+    return {"ann": "4711"}["bob"]
+
+
+@workflow
+async def always_breaks() -> str:
+    return await breaks()
+
+
 @pytest.mark.parametrize(
     ("workflow", "world", "severity", "told"),
     [
         (always_fails, judging.World, "info", "fails: LookupError: no such account"),
         (always_fails, None, "warning", "fails: LookupError: no such account"),
+        (always_breaks, judging.World, "warning", "fails: KeyError: 'bob'"),
         (gets_what_is_no_json, judging.World, "warning", "fails: CodecError: "),
         (times_out, judging.World, "warning", "fails: TimeoutError; nobody sends reply"),
     ],
-    ids=["refused", "no world", "no JSON", "nobody sends"],
+    ids=["refused", "no world", "breaks", "no JSON", "nobody sends"],
 )
 def test_a_run_that_fails_without_any_fault_proves_nothing(
     workflow: Workflow[..., Any], world: Any, severity: str, told: str

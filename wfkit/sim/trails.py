@@ -254,15 +254,14 @@ class Trails:
 
 
 def broke_down(trail: Trail) -> bool:
-    """Whether a run failed by an error that Python itself raised in the workflow's code, such as in arithmetic of dates."""
+    """Whether a run failed by an error that Python itself raised, such as in arithmetic of dates: nobody refused anything."""
     error = trail.error
     cls = getattr(builtins, error.type, None) if error is not None else None
     if error is None or not (isinstance(cls, type) and issubclass(cls, Exception)) or issubclass(cls, OSError):
         return False
     ends = (entry.error for _, entry in trail.ends.values() if isinstance(entry, StepFailed | ChildEnded))
-    if any(end is not None and (end.type, end.message) == (error.type, error.message) for end in ends):
-        return False
-    path, _, number = (error.line or "").partition(" in ")[0].rpartition(":")
+    first = next((end for end in ends if end is not None and (end.type, end.message) == (error.type, error.message)), error)
+    path, _, number = (first.line or "").partition(" in ")[0].rpartition(":")
     text = linecache.getline(path, int(number)).strip() if number.isdigit() else "raise"
     return not text.startswith(("raise", "assert"))
 
