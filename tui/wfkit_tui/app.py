@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 PAINTS_PER_SECOND = 3
 PAINTS_PER_SECOND_FAR = 2
 """Over ssh."""
+AHEAD_SECONDS = (1.0, 0.2)
+"""When the first screen is built that nobody has gone to yet, and how long after it the next one."""
 RATE_SECONDS = 5.0
 """Over so long the rate of entries is taken."""
 WIDTHS: list[tuple[int, str]] = [(0, "-tiny"), (COLUMNS_MIN, "-slim"), (80, "-narrow"), (100, "-middle"), (140, "-wide")]
@@ -69,6 +72,7 @@ class WfkitApp(App[None]):
         ascii: show no character that is not ASCII.
         theme: `dark` or `light`, as the terminal is: the colours are its own.
         supervision: what `wfkit dev` tells of the code.
+        ahead: build each screen before somebody goes to it, when the first one is painted.
     """
 
     TITLE = "wfkit"
@@ -80,7 +84,13 @@ class WfkitApp(App[None]):
     VERTICAL_BREAKPOINTS = HEIGHTS
 
     def __init__(
-        self, backend: Backend, *, ascii: bool = False, theme: str = "dark", supervision: Supervision | None = None
+        self,
+        backend: Backend,
+        *,
+        ascii: bool = False,
+        theme: str = "dark",
+        supervision: Supervision | None = None,
+        ahead: bool = False,
     ) -> None:
         # Textual would answer NO_COLOR with shades of grey, of which a terminal of few colours makes black on black.
         plain = bool(os.environ.pop("NO_COLOR", ""))
@@ -108,13 +118,14 @@ class WfkitApp(App[None]):
         self.struck: Signal[list[Struck]] = Signal(self, "struck")
         self.signals: tuple[Signal[Any], ...] = (self.news, self.told, self.standing, self.tallied, self.ticks, self.struck)
         """All that a screen may subscribe to."""
+        self._ahead = ahead
         self._arrived: list[FeedEvent] = []
         self._counted = 0
         self._count = Refresher(self, self._read_counts, pause=1.0, tell=lambda _: None)
         self._strikes = Refresher(self, self._read_chaos, pause=0.5, tell=lambda _: None)
         self._facts = Refresher(self, backend.read_facts, pause=2.0, tell=lambda _: None)
         for name, screen in SCREENS.items():
-            self.add_mode(name, partial(screen, backend))
+            self.add_mode(name, partial(self._build, screen))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._last]
@@ -128,6 +139,8 @@ class WfkitApp(App[None]):
         self.set_interval(1.0, self._tick)
         self.run_worker(self._follow())
         self._count.ask()
+        if self._ahead:
+            self.set_timer(AHEAD_SECONDS[0], self._build_ahead)
 
     def size_classes(self) -> Iterator[str]:
         """Yield the classes that a screen has by the size of the terminal."""
@@ -169,6 +182,21 @@ class WfkitApp(App[None]):
         """Tell the keys of the screen and of the pane that has the focus."""
         if not isinstance(self.screen, HelpDialog):
             self.push_screen(HelpDialog(list(self.screen.active_bindings.values())))
+
+    def _build(self, kind: type[Frame]) -> Frame:
+        screen = kind(self.backend)
+        screen.styled_as_of(self._css_update_count)
+        return screen
+
+    def _build_ahead(self) -> None:
+        """Build a screen that nobody has gone to yet, which takes longer than to paint it; then the next one in a while."""
+        unbuilt = next((name for name in SCREENS if name not in self._screen_stacks), None)
+        if unbuilt is not None:
+            self._init_mode(unbuilt)
+            self.set_timer(AHEAD_SECONDS[1], self._build_ahead)
+        else:  # what is there now stays, so the collector need not look at all of it again and again: 60 ms each time
+            gc.collect()
+            gc.freeze()
 
     async def _follow(self) -> None:
         async for news in self.backend.news():
@@ -229,7 +257,8 @@ def main(store: Path, engine: Path | None, *, ascii: bool, theme: str, news: Sim
     """
     theme = theme or guessed_theme(os.environ.get("COLORFGBG", ""))
     supervision = Supervision(news) if news is not None else None
-    app = WfkitApp(Backend(store, engine), ascii=ascii or not _can_show_all(), theme=theme, supervision=supervision)
+    ascii = ascii or not _can_show_all()
+    app = WfkitApp(Backend(store, engine), ascii=ascii, theme=theme, supervision=supervision, ahead=True)
     app.run()
     return app.return_code or 0
 

@@ -6,8 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -49,17 +50,25 @@ def strip_of(line: Line, width: int, base: Style) -> Strip:
 
     Pieces of one style become one segment, since a terminal is told the style of each.
     """
-    whole = [*line, Piece(" " * (width - cells(line)))]
+    shown = [(visible(text), style) for text, style in line]
+    taken = sum([cell_len(text) for text, _ in shown])
+    if taken < width:
+        shown.append((" " * (width - taken), ""))
     segments = [
-        Segment("".join(visible(text) for text, _ in pieces), base + Style.parse(style))
-        for style, pieces in groupby(whole, key=attrgetter("style"))
+        Segment("".join([text for text, _ in pieces]), _style(base, style)) for style, pieces in groupby(shown, itemgetter(1))
     ]
-    return Strip(segments).crop_extend(0, width, base)
+    strip = Strip(segments, max(taken, width))
+    return strip if taken <= width else strip.crop(0, width)
+
+
+@lru_cache
+def _style(base: Style, style: str) -> Style:
+    return base + Style.parse(style)
 
 
 def cells(line: Line) -> int:
     """Return how many cells a line takes."""
-    return sum(cell_len(piece.text) for piece in line)
+    return sum([cell_len(text) for text, _ in line])
 
 
 def fitted(text: str, cells: int, *, right: bool = False) -> str:
@@ -142,7 +151,12 @@ class Harmless(LineFilter):
     """Leaves out what a terminal would obey: texts of users reach it through widgets of Textual's own, too."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        return [segment if segment.control else Segment(_CONTROLS.sub("", segment.text), segment.style) for segment in segments]
+        return [
+            segment
+            if segment.text.isprintable() or segment.control
+            else Segment(_CONTROLS.sub("", segment.text), segment.style)
+            for segment in segments
+        ]
 
 
 class Ascii(LineFilter):

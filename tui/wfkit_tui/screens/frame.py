@@ -55,6 +55,10 @@ class Frame(Screen[None]):
         self.backend = backend
         self._problem: WfkitError | None = None
 
+    def styled_as_of(self, count: int) -> None:
+        """Say that the style sheets are those of so many changes: Textual would read them all anew when this is first seen."""
+        self._css_update_count = count
+
     # -- what a kind of screen says for itself -------------------------------------------------------------------------
 
     def heading(self) -> ComposeResult:
@@ -111,8 +115,8 @@ class Frame(Screen[None]):
     def on_mount(self) -> None:
         self.ui.news.subscribe(self, self.happened)
         self.ui.standing.subscribe(self, lambda _: self._standing())
-        self.ui.told.subscribe(self, lambda _: self.draw_frame())
-        self.ui.tallied.subscribe(self, lambda _: self.draw_frame())
+        self.ui.told.subscribe(self, lambda _: self._redraw())
+        self.ui.tallied.subscribe(self, lambda _: self._redraw())
         self.ui.ticks.subscribe(self, lambda _: self._tick())
         self.draw_frame()
 
@@ -160,6 +164,10 @@ class Frame(Screen[None]):
         self.refresh_bindings()
         if self.is_current:
             self.reload()
+
+    def _redraw(self) -> None:
+        if self.is_current:  # otherwise it is drawn when it is seen again
+            self.draw_frame()
 
     def _tick(self) -> None:
         if self.is_current:

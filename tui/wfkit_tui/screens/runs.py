@@ -61,6 +61,8 @@ _SORTED: dict[Sort, tuple[str, bool]] = {
     "wake_at": ("DUE", False),
 }
 """The column that shows what is sorted by, and whether the latest comes first."""
+TERMS = 'terms: status:  wf:  id:  step:  error:  input.NAME:  after:  before:  "text"'
+"""Stands below a filter that is written, where it is told what is wrong: a line that comes and goes moves the whole screen."""
 NOTHING = "No runs yet. Press s to start one, or: wfkit start WORKFLOW '{...}'"
 
 
@@ -276,6 +278,7 @@ class RunsScreen(Frame):
         field = self.query_one("#filter", Input)
         field.add_class("-shown")
         self.set_focus(field)
+        self._check(field.value)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._check(event.value)
@@ -296,7 +299,7 @@ class RunsScreen(Frame):
         except FilterError as error:
             wrong.show(f"{error}; {error.help}", "bold red")
             return False
-        wrong.show("", "")
+        wrong.show(TERMS if self.query_one("#filter", Input).has_focus else "", "dim")
         return True
 
     def use_filter(self, text: str) -> None:
@@ -305,6 +308,7 @@ class RunsScreen(Frame):
         field.value = text
         field.set_class(bool(text), "-shown")
         self.table.focus()
+        self.query_one("#wrong", Banner).show("", "")
         if text != self._filter:
             self._filter = text
             self._begin()
