@@ -41,6 +41,8 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _ROOM_MIN = 16
 """Where there is less room than this, so deep inside, each value has a line of its own."""
+_CELL_BYTES_MAX = 8
+"""More bytes than a cell of a text takes; that of no width counts with the one before it."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """Characters of no width."""
 
@@ -119,20 +121,22 @@ def json_lines(value: msgspec.Raw, indent: str, width: int) -> Sequence[Line]:
 
 def _json_lines(value: bytes, width: int, beside: int = 0) -> Iterator[str]:
     """Yield the lines of a value, beside which so many cells are taken where it stands in one line."""
-    whole = msgspec.json.format(value, indent=0).decode()
-    if cell_len(whole) + beside <= width or whole[:1] not in ("{", "[") or len(whole) == 2:
-        yield whole
-        return
+    is_long = len(value) > _CELL_BYTES_MAX * width  # of a whole history it takes long to count the cells
+    if not is_long or value[:1] not in (b"{", b"["):
+        whole = msgspec.json.format(value, indent=0).decode()
+        if cell_len(whole) + beside <= width or whole[:1] not in ("{", "[") or len(whole) == 2:
+            yield whole
+            return
     if width < _ROOM_MIN:
         yield from msgspec.json.format(value, indent=2).decode().splitlines()
         return
-    named = whole[0] == "{"
+    named = value[:1] == b"{"
     members: list[tuple[str, msgspec.Raw]] = (
         [(f"{msgspec.json.encode(name).decode()}: ", item) for name, item in _OBJECT.decode(value).items()]
         if named
         else [("", item) for item in _ARRAY.decode(value)]
     )
-    yield whole[0]
+    yield "{" if named else "["
     for number, (name, item) in enumerate(members, 1):
         comma = "," if number < len(members) else ""
         first, *rest = _json_lines(bytes(item), width - 2, cell_len(name + comma))
