@@ -43,7 +43,7 @@ async def start_and_kill(visitor: Visitor, take: Take) -> None:
     await visitor.sees("TimeoutError", "CardDeclined", "completed")
     await visitor.order("order-1045", card="shaky")
     await visitor.order("order-1046", card="slow")
-    await visitor.sees("order-1046", "▶ 3 running", "✗ 2 failed", "✓ 1 completed")
+    await visitor.sees("order-1046", "◷ 1 waiting", "✗ 2 failed", "✓ 1 completed")
     await visitor.press("home")
     await visitor.sees("> order-1046", "▶ charge")
     take("start")
@@ -73,7 +73,7 @@ async def edit_too_much(visitor: Visitor, take: Take) -> None:
     take("blocked")
 
     CODE.write_text(code, encoding="utf-8")
-    await visitor.sees("◷ waiting", "▶ 2 running")
+    await visitor.sees("◷ waiting", "◷ 2 waiting")
     await visitor.press("escape")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +19,8 @@ from textual.app import App
 from textual.filter import LineFilter, NoColor
 from textual.signal import Signal
 
-from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, LogLine, Struck
+from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, ListRuns, LogLine, Struck
+from wfkit.errors import WfkitError
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend, Found, Lost
 from wfkit_tui.dialogs.help import HelpDialog
@@ -61,7 +65,10 @@ SCREENS: dict[str, type[Frame]] = {
 }
 
 
-UNFINISHED = ("running", "blocked")
+DETAILED_MAX = 200
+"""So many unfinished runs are asked for what they do; of more it is only told how many there are."""
+QUIT_SECONDS = 1.0
+"""So long it is waited for the number of unfinished runs before it is asked whether to leave them."""
 
 
 class WfkitApp(App[None]):
@@ -102,7 +109,9 @@ class WfkitApp(App[None]):
         self.backend = backend
         self.supervision = supervision
         self.counts: dict[str, int] = {}
-        """Runs by status."""
+        """Runs by status; `running` is told in detail: waiting, retrying, compensating. `unfinished`: all of these together."""
+        self.unfinished = 0
+        """Runs that have not ended, the blocked ones among them."""
         self.rate = 0.0
         """Entries a second, lately."""
         self.news: Signal[list[FeedEvent]] = Signal(self, "news")
@@ -137,6 +146,9 @@ class WfkitApp(App[None]):
         far = "SSH_CONNECTION" in os.environ
         self.set_interval(1 / (PAINTS_PER_SECOND_FAR if far else PAINTS_PER_SECOND), self._hand_on)
         self.set_interval(1.0, self._tick)
+        if self.supervision is not None:  # whose engine ends with the screens, and whose journal may be deleted then
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self.run_worker(self._follow())
         self._count.ask()
         if self._ahead:
@@ -172,11 +184,14 @@ class WfkitApp(App[None]):
 
     async def action_quit(self) -> None:
         """Leave the screens. The engine of `wfkit dev` ends with them, so that is asked first if runs are unfinished."""
-        unfinished = sum(self.counts.get(status, 0) for status in UNFINISHED)
-        if self.supervision is None or not unfinished or isinstance(self.screen, QuitDialog):
-            self.exit()
-        else:
-            self.push_screen(QuitDialog(unfinished, kept=self.chaos is None or not self.chaos.jumps))
+        if self.supervision is not None and not isinstance(self.screen, QuitDialog):
+            with suppress(WfkitError, TimeoutError):  # then those count that were counted last
+                async with asyncio.timeout(QUIT_SECONDS):
+                    await self._read_counts()
+            if self.unfinished:
+                self.push_screen(QuitDialog(self.unfinished, kept=self.chaos is None or not self.chaos.jumps))
+                return
+        self.exit()
 
     def action_help(self) -> None:
         """Tell the keys of the screen and of the pane that has the focus."""
@@ -241,7 +256,15 @@ class WfkitApp(App[None]):
             self.tallied.publish(None)
 
     async def _read_counts(self) -> None:
-        self.counts = (await self.backend.ask(GetStore())).runs
+        counts = Counter((await self.backend.ask(GetStore())).runs)
+        self.unfinished = counts["running"] + counts["blocked"]
+        if running := counts.pop("running", 0):
+            if running <= DETAILED_MAX:
+                found = await self.backend.ask(ListRuns(filter=("status:running",), limit=DETAILED_MAX))
+                counts += Counter(run.detail for run in found.runs)
+            else:
+                counts["unfinished"] = running
+        self.counts = counts
         self.tallied.publish(None)
 
 

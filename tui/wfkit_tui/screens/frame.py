@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 COLUMNS_MIN, ROWS_MIN = 60, 16
 SILENT_SECONDS = 3.0
 """An engine that owes an answer for longer is told of: it may never give one."""
-_COUNTED = ("running", "blocked", "failed", "timed_out", "cancelled", "terminated", "completed")
+_UNFINISHED = ("unfinished", "running", "waiting", "retrying", "compensating", "blocked")
+_COUNTED = (*_UNFINISHED, "failed", "timed_out", "cancelled", "terminated", "completed")
 
 
 class Frame(Screen[None]):
@@ -191,10 +192,12 @@ class Frame(Screen[None]):
             left.append(Piece(f" v{code.version}"))
         for status in _COUNTED:
             if count := self.ui.counts.get(status):
+                look = LOOKS["running" if status == "unfinished" else status]
+                named = wide or status in (*_UNFINISHED, "failed")
                 left += [
-                    Piece("   "),
-                    Piece(LOOKS[status].sign, f"bold {LOOKS[status].colour}"),
-                    Piece(f" {count:,}" + (f" {word(status)}" if wide or status in ("running", "failed", "blocked") else "")),
+                    Piece("   " if wide else "  "),
+                    Piece(look.sign, f"bold {look.colour}"),
+                    Piece(f" {count:,}" + (f" {word(status)}" if named else "")),
                 ]
         left += self._struck(wide)
         right = [Piece(f"   {counted(round(self.ui.rate), 'entry', 'entries')}/s ", "dim")] if facts is not None else []
