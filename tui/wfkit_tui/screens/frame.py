@@ -21,7 +21,7 @@ from wfkit.errors import WfkitError
 from wfkit.replay.explain import spell
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend
-from wfkit_tui.drawing import Line, Piece, counted
+from wfkit_tui.drawing import Line, Piece, cells, counted
 from wfkit_tui.refresher import Refresher
 from wfkit_tui.widgets.bar import Banner, Bar
 from wfkit_tui.widgets.footer import Footer
@@ -36,6 +36,8 @@ SILENT_SECONDS = 3.0
 """An engine that owes an answer for longer is told of: it may never give one."""
 _UNFINISHED = ("unfinished", "running", "waiting", "retrying", "compensating", "blocked")
 _COUNTED = (*_UNFINISHED, "failed", "timed_out", "cancelled", "terminated", "completed")
+_NAMED = (_COUNTED, (*_UNFINISHED, "failed"), ("blocked", "failed"), ("blocked",))
+"""The statuses that the header names, as far as there is room; the others have their signs alone."""
 
 
 class Frame(Screen[None]):
@@ -190,20 +192,22 @@ class Frame(Screen[None]):
         left = [Piece(" wfkit ", "bold"), state, Piece(f"  {_short(Path(app))}" if app else "")]
         if app and code is not None and code.version:
             left.append(Piece(f" v{code.version}"))
-        for status in _COUNTED:
-            if count := self.ui.counts.get(status):
-                look = LOOKS["running" if status == "unfinished" else status]
-                named = wide or status in (*_UNFINISHED, "failed")
-                left += [
-                    Piece("   " if wide else "  "),
-                    Piece(look.sign, f"bold {look.colour}"),
-                    Piece(f" {count:,}" + (f" {word(status)}" if named else "")),
-                ]
-        left += self._struck(wide)
+        struck = list(self._struck(wide))
         right = [Piece(f"   {counted(round(self.ui.rate), 'entry', 'entries')}/s ", "dim")] if facts is not None else []
         if wide:
             right.append(Piece(f"  {_short(self.backend.store)} ", "dim"))
-        return left, right
+        room = self.size.width - cells([*left, *struck, *right])
+        counts = next((told for named in _NAMED if cells(told := list(self._counts(named))) <= room), list(self._counts(())))
+        return [*left, *counts, *struck], right
+
+    def _counts(self, named: Sequence[str]) -> Iterator[Piece]:
+        """Yield how many runs there are of each status; those that are `named` with its name."""
+        for status in _COUNTED:
+            if count := self.ui.counts.get(status):
+                look = LOOKS["running" if status == "unfinished" else status]
+                yield Piece("   " if named == _COUNTED else "  ")
+                yield Piece(look.sign, f"bold {look.colour}")
+                yield Piece(f" {count:,}" + (f" {word(status)}" if status in named else ""))
 
     def _struck(self, wide: bool) -> Iterator[Piece]:
         """Yield how often chaos has struck, and how far it has put the clock forward."""

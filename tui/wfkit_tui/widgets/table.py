@@ -24,6 +24,8 @@ GAP = 2
 MEASURED_MAX = 200
 """So many rows decide how wide the columns are; a longer cell that comes later widens its column."""
 MARKER_CELLS = 2
+CUT_MIN = 6
+"""A column that is cut to fewer cells says nothing."""
 
 
 class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=False):
@@ -293,6 +295,19 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         if self._widths is None or self._widths[0] != width:
             natural = {column.title: self._natural.get(column.title, len(self._title(column))) for column in self.columns}
             told = [column for column in self.columns if not (self.rows and column.rank) or column.title in self._filled]
-            self._widths = width, fit(told, natural, width)
+            self._widths = width, _squeezed(told, fit(told, natural, width), width)
         widths = self._widths[1]
         return [(column, widths[column.title]) for column in self.columns if column.title in widths]
+
+
+def _squeezed(columns: Sequence[Column[Any]], widths: dict[str, int], width: int) -> dict[str, int]:
+    """Return widths that fit. Where long names take the room, the last columns that may be cut are, or are left out."""
+    excess = sum(widths.values()) + GAP * (len(widths) - 1) - width
+    for column in reversed(columns):
+        if excess > 0 and column.cut and column.title in widths:
+            left = widths.pop(column.title) - excess
+            excess = -left - GAP
+            if left >= CUT_MIN:
+                widths[column.title] = left
+                break
+    return widths
