@@ -30,7 +30,7 @@ class HistoryJson:
 
     def take(self, records: Sequence[Record]) -> None:
         """Take over a history: the same one, grown, or another."""
-        if list(records[: self._written]) != list(self._records[: self._written]):
+        if self._records[:1] != records[:1] or len(records) < self._written:
             self._begin()
         self._records = records
 

@@ -164,11 +164,15 @@ class DetailScreen(Frame):
         return self._page.records[0].entry.t if self._page is not None else 0
 
     def _draw_json(self) -> None:
-        """Show the history as JSON as far as it is written; the next part follows when this one is painted."""
         if self._view == "json":
-            self.query_one("#json", Page).show(self._json.lines)
-            if not self._json.complete:
-                self.call_after_refresh(self._write_json)
+            self.query_one("#json", Page).show(self._json_lines)
+
+    def _json_lines(self, width: int) -> Sequence[Line]:
+        """Return the history as JSON as far as it is written; the next part follows when this one is painted."""
+        lines = self._json.lines(width)
+        if not self._json.complete:
+            self.call_after_refresh(self._write_json)
+        return lines
 
     def _write_json(self) -> None:
         if self._view == "json" and not self._json.complete:
