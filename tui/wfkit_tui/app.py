@@ -130,7 +130,7 @@ class WfkitApp(App[None]):
         self._ahead = ahead
         self._arrived: list[FeedEvent] = []
         self._counted = 0
-        self._count = Refresher(self, self._read_counts, pause=1.0, tell=lambda _: None)
+        self._count = Refresher(self, self._read_counts, pause=2.0, tell=lambda _: None)
         self._strikes = Refresher(self, self._read_chaos, pause=0.5, tell=lambda _: None)
         self._facts = Refresher(self, backend.read_facts, pause=2.0, tell=lambda _: None)
         for name, screen in SCREENS.items():
