@@ -48,7 +48,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def strip_of(line: Line, width: int, base: Style) -> Strip:
-    """Return a line of exactly `width` cells; what would move the cursor in it is written out.
+    """Return a line of exactly `width` cells; what would move the cursor in it is written out, and one that is cut says so.
 
     Pieces of one style become one segment, since a terminal is told the style of each.
     """
@@ -60,7 +60,7 @@ def strip_of(line: Line, width: int, base: Style) -> Strip:
         Segment("".join([text for text, _ in pieces]), _style(base, style)) for style, pieces in groupby(shown, itemgetter(1))
     ]
     strip = Strip(segments, max(taken, width))
-    return strip if taken <= width else strip.crop(0, width)
+    return strip if taken <= width else Strip([*strip.crop(0, width - 1), Segment("…", segments[-1].style)], width)
 
 
 @lru_cache

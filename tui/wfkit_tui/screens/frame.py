@@ -36,8 +36,17 @@ SILENT_SECONDS = 3.0
 """An engine that owes an answer for longer is told of: it may never give one."""
 _UNFINISHED = ("unfinished", "running", "waiting", "retrying", "compensating", "blocked")
 _COUNTED = (*_UNFINISHED, "failed", "timed_out", "cancelled", "terminated", "completed")
-_NAMED = (_COUNTED, (*_UNFINISHED, "failed"), ("blocked", "failed"), ("blocked",))
-"""The statuses that the header names, as far as there is room; the others have their signs alone."""
+_NAMED = (
+    (_COUNTED, True),
+    ((*_UNFINISHED, "failed"), True),
+    ((*_UNFINISHED, "failed"), False),
+    (("blocked", "failed"), False),
+    (("blocked",), False),
+)
+"""The statuses that the header names, and whether beside the journal's path: the first for which there is room.
+
+The other statuses have their signs alone.
+"""
 
 
 class Frame(Screen[None]):
@@ -194,10 +203,17 @@ class Frame(Screen[None]):
             left.append(Piece(f" v{code.version}"))
         struck = list(self._struck(wide))
         right = [Piece(f"   {counted(round(self.ui.rate), 'entry', 'entries')}/s ", "dim")] if facts is not None else []
-        if wide:
-            right.append(Piece(f"  {_short(self.backend.store)} ", "dim"))
+        store = [Piece(f"  {_short(self.backend.store)} ", "dim")] if wide else []
         room = self.size.width - cells([*left, *struck, *right])
-        counts = next((told for named in _NAMED if cells(told := list(self._counts(named))) <= room), list(self._counts(())))
+        right += store  # the bar leaves it out where there is no room
+        counts = next(
+            (
+                told
+                for named, with_store in _NAMED
+                if cells([*(told := list(self._counts(named))), *(store if with_store else ())]) <= room
+            ),
+            list(self._counts(())),
+        )
         return [*left, *counts, *struck], right
 
     def _counts(self, named: Sequence[str]) -> Iterator[Piece]:
