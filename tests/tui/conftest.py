@@ -193,7 +193,7 @@ def write_reports(folder: Path) -> None:
     (folder / "bad.json").write_text(report("bad", found, struck), encoding="utf-8")
 
 
-def report(workflow: str, findings: list[dict[str, object]], struck: list[dict[str, object]]) -> str:
+def report(workflow: str, findings: list[dict[str, object]], struck: list[dict[str, object]], *, ok: bool | None = None) -> str:
     coverage = {
         "not_run": [],
         "points": 9,
@@ -204,7 +204,13 @@ def report(workflow: str, findings: list[dict[str, object]], struck: list[dict[s
         "schedules": 63,
         "seconds": 1.25,
     }
-    head = {"file": "wfkit-report", "format": 1, "wfkit": "0.1.0", "workflow": workflow, "ok": not findings}
+    head = {
+        "file": "wfkit-report",
+        "format": 1,
+        "wfkit": "0.1.0",
+        "workflow": workflow,
+        "ok": not findings if ok is None else ok,
+    }
     return json.dumps(head | {"findings": findings, "coverage": coverage})
 
 

@@ -7,10 +7,14 @@ import gc
 import json
 from pathlib import Path
 
+import pytest
 from textual._styles_cache import StylesCache
 
 from tests.cli import app as defined
 from tests.tui.conftest import LARGE, Seen, engine_on, looking, order
+from wfkit.core.entries import Record, TimerFired
+from wfkit_tui import history_json
+from wfkit_tui.history_json import PART, HistoryJson
 from wfkit_tui.screens.detail import DetailScreen
 from wfkit_tui.widgets.page import Page
 
@@ -65,6 +69,40 @@ def test_y_copies_the_json_and_upper_y_the_command(standing: Path) -> None:
             assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
             await seen.press("Y")
             assert seen.app.clipboard == f"wfkit runs history pay-flaky --view all --json --store {standing}"
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("written_before", [0, 2, 3])
+def test_json_of_a_history_is_the_same_however_it_was_written(written_before: int) -> None:
+    """In parts, after another width, and with what comes later."""
+    records = [Record(TimerFired(t=number, n=number), None) for number in range(2 * PART + 50)]
+    grown = HistoryJson()
+    grown.take(records[: 2 * PART])
+    grown.lines(40)
+    for _ in range(written_before):
+        grown.write()
+    grown.take(records)
+    while not grown.complete:
+        grown.lines(80)
+        grown.write()
+    text = "\n".join("".join(piece.text for piece in line) for line in grown.lines(80))
+    assert [record["seq"] for record in json.loads(text)] == list(range(1, len(records) + 1))
+
+
+def test_json_is_written_to_its_end_whatever_the_width(standing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after the terminal is resized, by itself."""
+    monkeypatch.setattr(history_json, "PART", 2)
+
+    async def test() -> None:
+        async with looking(standing) as seen:
+            await opened(seen, "pay-flaky")
+            await seen.press("v", "v", "v")
+            page = seen.app.screen.query_one("#json", Page)
+            for width in (80, 120):
+                await seen.pilot.resize_terminal(width, 40)
+                await seen.until(lambda: page.text.endswith("]"))
+                assert len(json.loads(page.text)) > 2
 
     asyncio.run(test())
 

@@ -85,7 +85,7 @@ def test_quit_is_asked_first_since_the_engine_ends_with_the_screens(journal: Pat
             await engine.start(defined.nap, "2 days", id="napper")
             for supervision, asks in ((Supervision(SimpleQueue()), True), (None, False)):
                 async with looking(journal, supervision=supervision) as seen:
-                    await seen.until("▶ 1 running")
+                    await seen.until("◷ 1 waiting")
                     await seen.press("q")
                     assert seen.app.is_running is asks
                     if asks:
@@ -98,6 +98,19 @@ def test_quit_is_asked_first_since_the_engine_ends_with_the_screens(journal: Pat
     asyncio.run(test())
 
 
+def test_quit_counts_the_unfinished_runs_anew(journal: Path) -> None:
+    """What was counted last may have ended since: then nothing is asked."""
+
+    async def test() -> None:
+        async with engine_on(journal), looking(journal, supervision=Supervision(SimpleQueue())) as seen:
+            await seen.until("No runs yet")
+            seen.app.unfinished = 1
+            await seen.press("q")
+            assert not seen.app.is_running
+
+    asyncio.run(test())
+
+
 def test_quit_says_that_an_ephemeral_journal_is_deleted(journal: Path) -> None:
     """Its unfinished runs go on at no next start."""
 
@@ -105,7 +118,7 @@ def test_quit_says_that_an_ephemeral_journal_is_deleted(journal: Path) -> None:
         async with engine_on(journal) as engine:
             await engine.start(defined.nap, "2 days", id="napper")
             async with looking(journal, supervision=Supervision(SimpleQueue())) as seen:
-                await seen.until("▶ 1 running")
+                await seen.until("◷ 1 waiting")
                 seen.app.chaos = ChaosFacts(profile="", jumps=True, ahead=0, strikes=0, struck=[])
                 await seen.press("q")
                 await seen.until("1 unfinished run is deleted: the journal is ephemeral")

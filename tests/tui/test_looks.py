@@ -184,6 +184,28 @@ def test_a_place_that_is_cut_keeps_its_line() -> None:
     asyncio.run(test())
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"), [(43, "> a-long-name-that-is-whole  goes to shi…"), (37, "> a-long-name-that-is-whole  goes …")]
+)
+def test_long_names_leave_other_columns_less_room_or_none(width: int, shown: str) -> None:
+    """What is cut says so; of a column that would say nothing the title goes, too."""
+
+    class OneTable(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Table[str]([Column("RUN", str), Column("NOW AT", lambda _: "goes to ship it", cut=True)], str)
+
+    async def test() -> None:
+        for columns, line in ((width, shown), (30, "> a-long-name-that-is-whole")):
+            async with OneTable().run_test(size=(columns, 5)) as pilot:
+                table = pilot.app.query_one(Table)
+                table.show(["a-long-name-that-is-whole"])
+                await pilot.pause()
+                assert table.render_line(1).text.rstrip() == line
+                assert table.render_line(0).text.rstrip().endswith("NOW AT") is (columns == width)
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("width", [1, 5, 9, 40])
 def test_a_text_is_wrapped_however_narrow_the_screen(width: int) -> None:
     """Every letter is shown, and it comes to an end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import shutil
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli import app as defined
-from tests.tui.conftest import LARGE, SMALL, engine_on, looking, order
-from wfkit_tui import keys
+from tests.tui.conftest import LARGE, SMALL, engine_on, finding, looking, order, report
+from wfkit_tui import app, keys
 
 SHOWS = {"1": "> napper", "2": "waiting for", "3": "retry of ship", "4": "blocked runs", "5": "FIRST FINDING", "6": "INFO"}
 
@@ -160,6 +161,39 @@ def test_simulations_lists_reports_and_opens_one(standing: Path) -> None:
             assert seen.app.clipboard == "wfkit verify --replay .wfkit/failures/bad-ledger-1.json"
             await seen.press("escape")
             await seen.until("FIRST FINDING")
+
+    asyncio.run(test())
+
+
+def test_screens_that_were_built_ahead_show_at_once_what_they_have_read(
+    standing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anybody goes to them."""
+    monkeypatch.setattr(app, "AHEAD_SECONDS", (0.01, 0.01))
+    frozen: list[bool] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+
+    async def test() -> None:
+        async with looking(standing, ahead=True) as seen:
+            await seen.until(lambda: bool(frozen))
+            await seen.press("3")
+            assert "retry of ship" in seen.text
+
+    asyncio.run(test())
+
+
+def test_a_run_that_fails_by_itself_holds_with_that_said(journal: Path) -> None:
+    """In the list of reports and in the report: little is proved by such a run."""
+
+    async def test() -> None:
+        fails = finding("proves nothing: without any fault pay fails: Declined: card declined", [], 1) | {"severity": "info"}
+        (journal.parent / "reports").mkdir(parents=True)
+        (journal.parent / "reports" / "pay.json").write_text(report("pay", [fails], [], ok=True), encoding="utf-8")
+        async with engine_on(journal), looking(journal, LARGE) as seen:
+            await seen.press("5")
+            await seen.until("✓ holds (fault-free run fails: Declined)")
+            await seen.press("enter")
+            await seen.until("pay  ✓ holds (fault-free run fails: Declined)")
 
     asyncio.run(test())
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.tui.terminal import ROOT, WFKIT, Terminal, call, environment, terminal_in
+from tests.tui.terminal import ROOT, SECONDS_MAX, WFKIT, Terminal, call, environment, terminal_in
 
 APP = ROOT / "tests" / "cli" / "app.py"
 
@@ -51,6 +52,19 @@ def test_a_user_looks_at_a_run_and_cancels_it(engine: Path, terminal: Terminal) 
     terminal.keys("q")
     assert "napper" not in terminal.until("status 0")
     call(engine, "runs", "get", "napper")
+
+
+def test_a_terminal_that_is_closed_leaves_no_ephemeral_journal(tmp_path: Path, terminal: Terminal) -> None:
+    """The engine ends with it, and its folder goes."""
+    shutil.copy(APP, tmp_path / "app.py")
+    terminal.open(80, 24, f"TMPDIR={tmp_path}", *WFKIT, "dev", "app.py", "--ephemeral")
+    terminal.until("● live")
+    assert list(tmp_path.glob("wfkit-dev-*"))
+    terminal.close()
+    give_up = time.monotonic() + SECONDS_MAX
+    while list(tmp_path.glob("wfkit-dev-*")):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 def test_in_a_pipe_there_are_no_screens(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
+import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,7 +19,8 @@ from textual.app import App
 from textual.filter import LineFilter, NoColor
 from textual.signal import Signal
 
-from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, LogLine, Struck
+from wfkit.control.messages import ChaosFacts, FeedEvent, GetChaos, GetStore, ListRuns, LogLine, Struck
+from wfkit.errors import WfkitError
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend, Found, Lost
 from wfkit_tui.dialogs.help import HelpDialog
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
 PAINTS_PER_SECOND = 3
 PAINTS_PER_SECOND_FAR = 2
 """Over ssh."""
+AHEAD_SECONDS = (1.0, 0.2)
+"""When the first screen is built that nobody has gone to yet, and how long after it the next one."""
 RATE_SECONDS = 5.0
 """Over so long the rate of entries is taken."""
 WIDTHS: list[tuple[int, str]] = [(0, "-tiny"), (COLUMNS_MIN, "-slim"), (80, "-narrow"), (100, "-middle"), (140, "-wide")]
@@ -58,7 +65,10 @@ SCREENS: dict[str, type[Frame]] = {
 }
 
 
-UNFINISHED = ("running", "blocked")
+DETAILED_MAX = 200
+"""So many unfinished runs are asked for what they do; of more it is only told how many there are."""
+QUIT_SECONDS = 1.0
+"""So long it is waited for the number of unfinished runs before it is asked whether to leave them."""
 
 
 class WfkitApp(App[None]):
@@ -69,6 +79,7 @@ class WfkitApp(App[None]):
         ascii: show no character that is not ASCII.
         theme: `dark` or `light`, as the terminal is: the colours are its own.
         supervision: what `wfkit dev` tells of the code.
+        ahead: build each screen before somebody goes to it, when the first one is painted.
     """
 
     TITLE = "wfkit"
@@ -80,7 +91,13 @@ class WfkitApp(App[None]):
     VERTICAL_BREAKPOINTS = HEIGHTS
 
     def __init__(
-        self, backend: Backend, *, ascii: bool = False, theme: str = "dark", supervision: Supervision | None = None
+        self,
+        backend: Backend,
+        *,
+        ascii: bool = False,
+        theme: str = "dark",
+        supervision: Supervision | None = None,
+        ahead: bool = False,
     ) -> None:
         # Textual would answer NO_COLOR with shades of grey, of which a terminal of few colours makes black on black.
         plain = bool(os.environ.pop("NO_COLOR", ""))
@@ -92,7 +109,9 @@ class WfkitApp(App[None]):
         self.backend = backend
         self.supervision = supervision
         self.counts: dict[str, int] = {}
-        """Runs by status."""
+        """Runs by status; `running` is told in detail: waiting, retrying, compensating. `unfinished`: all of these together."""
+        self.unfinished = 0
+        """Runs that have not ended, the blocked ones among them."""
         self.rate = 0.0
         """Entries a second, lately."""
         self.news: Signal[list[FeedEvent]] = Signal(self, "news")
@@ -108,13 +127,14 @@ class WfkitApp(App[None]):
         self.struck: Signal[list[Struck]] = Signal(self, "struck")
         self.signals: tuple[Signal[Any], ...] = (self.news, self.told, self.standing, self.tallied, self.ticks, self.struck)
         """All that a screen may subscribe to."""
+        self._ahead = ahead
         self._arrived: list[FeedEvent] = []
         self._counted = 0
-        self._count = Refresher(self, self._read_counts, pause=1.0, tell=lambda _: None)
+        self._count = Refresher(self, self._read_counts, pause=2.0, tell=lambda _: None)
         self._strikes = Refresher(self, self._read_chaos, pause=0.5, tell=lambda _: None)
         self._facts = Refresher(self, backend.read_facts, pause=2.0, tell=lambda _: None)
         for name, screen in SCREENS.items():
-            self.add_mode(name, partial(screen, backend))
+            self.add_mode(name, partial(self._build, screen))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._last]
@@ -126,8 +146,13 @@ class WfkitApp(App[None]):
         far = "SSH_CONNECTION" in os.environ
         self.set_interval(1 / (PAINTS_PER_SECOND_FAR if far else PAINTS_PER_SECOND), self._hand_on)
         self.set_interval(1.0, self._tick)
+        if self.supervision is not None:  # whose engine ends with the screens, and whose journal may be deleted then
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self.run_worker(self._follow())
         self._count.ask()
+        if self._ahead:
+            self.set_timer(AHEAD_SECONDS[0], self._build_ahead)
 
     def size_classes(self) -> Iterator[str]:
         """Yield the classes that a screen has by the size of the terminal."""
@@ -159,16 +184,34 @@ class WfkitApp(App[None]):
 
     async def action_quit(self) -> None:
         """Leave the screens. The engine of `wfkit dev` ends with them, so that is asked first if runs are unfinished."""
-        unfinished = sum(self.counts.get(status, 0) for status in UNFINISHED)
-        if self.supervision is None or not unfinished or isinstance(self.screen, QuitDialog):
-            self.exit()
-        else:
-            self.push_screen(QuitDialog(unfinished, kept=self.chaos is None or not self.chaos.jumps))
+        if self.supervision is not None and not isinstance(self.screen, QuitDialog):
+            with suppress(WfkitError, TimeoutError):  # then those count that were counted last
+                async with asyncio.timeout(QUIT_SECONDS):
+                    await self._read_counts()
+            if self.unfinished:
+                self.push_screen(QuitDialog(self.unfinished, kept=self.chaos is None or not self.chaos.jumps))
+                return
+        self.exit()
 
     def action_help(self) -> None:
         """Tell the keys of the screen and of the pane that has the focus."""
         if not isinstance(self.screen, HelpDialog):
             self.push_screen(HelpDialog(list(self.screen.active_bindings.values())))
+
+    def _build(self, kind: type[Frame]) -> Frame:
+        screen = kind(self.backend)
+        screen.styled_as_of(self._css_update_count)
+        return screen
+
+    def _build_ahead(self) -> None:
+        """Build a screen that nobody has gone to yet, which takes longer than to paint it; then the next one in a while."""
+        unbuilt = next((name for name in SCREENS if name not in self._screen_stacks), None)
+        if unbuilt is not None:
+            self._init_mode(unbuilt)
+            self.set_timer(AHEAD_SECONDS[1], self._build_ahead)
+        else:  # what is there now stays, so the collector need not look at all of it again and again: 60 ms each time
+            gc.collect()
+            gc.freeze()
 
     async def _follow(self) -> None:
         async for news in self.backend.news():
@@ -213,7 +256,15 @@ class WfkitApp(App[None]):
             self.tallied.publish(None)
 
     async def _read_counts(self) -> None:
-        self.counts = (await self.backend.ask(GetStore())).runs
+        counts = Counter((await self.backend.ask(GetStore())).runs)
+        self.unfinished = counts["running"] + counts["blocked"]
+        if running := counts.pop("running", 0):
+            if running <= DETAILED_MAX:
+                found = await self.backend.ask(ListRuns(filter=("status:running",), limit=DETAILED_MAX))
+                counts += Counter(run.detail for run in found.runs)
+            else:
+                counts["unfinished"] = running
+        self.counts = counts
         self.tallied.publish(None)
 
 
@@ -229,7 +280,8 @@ def main(store: Path, engine: Path | None, *, ascii: bool, theme: str, news: Sim
     """
     theme = theme or guessed_theme(os.environ.get("COLORFGBG", ""))
     supervision = Supervision(news) if news is not None else None
-    app = WfkitApp(Backend(store, engine), ascii=ascii or not _can_show_all(), theme=theme, supervision=supervision)
+    ascii = ascii or not _can_show_all()
+    app = WfkitApp(Backend(store, engine), ascii=ascii, theme=theme, supervision=supervision, ahead=True)
     app.run()
     return app.return_code or 0
 

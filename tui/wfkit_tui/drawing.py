@@ -6,8 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -40,26 +41,36 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _ROOM_MIN = 16
 """Where there is less room than this, so deep inside, each value has a line of its own."""
+_CELL_BYTES_MAX = 8
+"""More bytes than a cell of a text takes; that of no width counts with the one before it."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """Characters of no width."""
 
 
 def strip_of(line: Line, width: int, base: Style) -> Strip:
-    """Return a line of exactly `width` cells; what would move the cursor in it is written out.
+    """Return a line of exactly `width` cells; what would move the cursor in it is written out, and one that is cut says so.
 
     Pieces of one style become one segment, since a terminal is told the style of each.
     """
-    whole = [*line, Piece(" " * (width - cells(line)))]
+    shown = [(visible(text), style) for text, style in line]
+    taken = sum([cell_len(text) for text, _ in shown])
+    if taken < width:
+        shown.append((" " * (width - taken), ""))
     segments = [
-        Segment("".join(visible(text) for text, _ in pieces), base + Style.parse(style))
-        for style, pieces in groupby(whole, key=attrgetter("style"))
+        Segment("".join([text for text, _ in pieces]), _style(base, style)) for style, pieces in groupby(shown, itemgetter(1))
     ]
-    return Strip(segments).crop_extend(0, width, base)
+    strip = Strip(segments, max(taken, width))
+    return strip if taken <= width else Strip([*strip.crop(0, width - 1), Segment("…", segments[-1].style)], width)
+
+
+@lru_cache
+def _style(base: Style, style: str) -> Style:
+    return base + Style.parse(style)
 
 
 def cells(line: Line) -> int:
     """Return how many cells a line takes."""
-    return sum(cell_len(piece.text) for piece in line)
+    return sum([cell_len(text) for text, _ in line])
 
 
 def fitted(text: str, cells: int, *, right: bool = False) -> str:
@@ -110,20 +121,22 @@ def json_lines(value: msgspec.Raw, indent: str, width: int) -> Sequence[Line]:
 
 def _json_lines(value: bytes, width: int, beside: int = 0) -> Iterator[str]:
     """Yield the lines of a value, beside which so many cells are taken where it stands in one line."""
-    whole = msgspec.json.format(value, indent=0).decode()
-    if cell_len(whole) + beside <= width or whole[:1] not in ("{", "[") or len(whole) == 2:
-        yield whole
-        return
+    is_long = len(value) > _CELL_BYTES_MAX * width  # of a whole history it takes long to count the cells
+    if not is_long or value[:1] not in (b"{", b"["):
+        whole = msgspec.json.format(value, indent=0).decode()
+        if cell_len(whole) + beside <= width or whole[:1] not in ("{", "[") or len(whole) == 2:
+            yield whole
+            return
     if width < _ROOM_MIN:
         yield from msgspec.json.format(value, indent=2).decode().splitlines()
         return
-    named = whole[0] == "{"
+    named = value[:1] == b"{"
     members: list[tuple[str, msgspec.Raw]] = (
         [(f"{msgspec.json.encode(name).decode()}: ", item) for name, item in _OBJECT.decode(value).items()]
         if named
         else [("", item) for item in _ARRAY.decode(value)]
     )
-    yield whole[0]
+    yield "{" if named else "["
     for number, (name, item) in enumerate(members, 1):
         comma = "," if number < len(members) else ""
         first, *rest = _json_lines(bytes(item), width - 2, cell_len(name + comma))
@@ -142,7 +155,12 @@ class Harmless(LineFilter):
     """Leaves out what a terminal would obey: texts of users reach it through widgets of Textual's own, too."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        return [segment if segment.control else Segment(_CONTROLS.sub("", segment.text), segment.style) for segment in segments]
+        return [
+            segment
+            if segment.text.isprintable() or segment.control
+            else Segment(_CONTROLS.sub("", segment.text), segment.style)
+            for segment in segments
+        ]
 
 
 class Ascii(LineFilter):

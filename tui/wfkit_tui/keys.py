@@ -11,7 +11,7 @@ Keys: TypeAlias = list[BindingType]
 
 def _hidden(key: str, action: str, description: str) -> Binding:
     """Return a key that the help shows, and the footer has no room for."""
-    return Binding(key, action, description, show=False)
+    return Binding(key, action, description, show=False, key_display="Esc" if key == "escape" else None)
 
 
 SCREENS = [

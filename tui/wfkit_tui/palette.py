@@ -73,4 +73,4 @@ _OF_FRAMES = {one.action for one in keys.FRAME if isinstance(one, Binding)}
 
 
 def _line(key: str, name: Content) -> Content:
-    return Content.assemble((f"{key:<7}", "$text-muted"), name)
+    return Content.assemble((f"{key:<7}", "dim"), name)

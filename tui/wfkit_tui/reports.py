@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
 
+from wfkit.cli.colours import Colour
 from wfkit.errors import BadRequest, FaultSyntaxError
 from wfkit.sim.coverage import Coverage, Struck
 from wfkit.sim.faults import KINDS, parse_fault
 
 FORMAT = 1
 """The newest version of a report that is understood."""
+_FAILS = re.compile(r"proves nothing: without any fault \S+ (fails(?:: [\w.]+)?|reaches its timeout)")
+"""The title of the finding that tells how a run ends badly by itself."""
 
 
 class Finding(Struct, frozen=True):
@@ -48,6 +52,14 @@ class ReportFile(Struct, frozen=True, tag_field="file", tag="wfkit-report"):
     ok: bool
     findings: tuple[Finding, ...]
     coverage: Coverage
+
+    @property
+    def verdict(self) -> tuple[str, Colour]:
+        """Whether it holds, and the colour of that. A run that fails by itself leaves little to hold, so that is told too."""
+        if not self.ok:
+            return "✗ fails", "red"
+        ended = next(filter(None, (_FAILS.match(finding.title) for finding in self.findings)), None)
+        return ("✓ holds", "green") if ended is None else (f"✓ holds (fault-free run {ended[1]})", "yellow")
 
     @property
     def schedules(self) -> int:

@@ -172,6 +172,8 @@ def _dev_beside(screens: Screens, make: Callable[[Callable[[News], None]], Super
         await supervisor.run()
 
     running: list[tuple[asyncio.AbstractEventLoop, Supervisor]] = []
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C, so that nothing is left behind; the screens take them over
+        signal.signal(number, signal.default_int_handler)
     with ThreadPoolExecutor(1, thread_name_prefix="wfkit-dev") as threads:
         supervising = threads.submit(asyncio.run, supervise())
         supervising.add_done_callback(lambda _: begun.set())

@@ -89,7 +89,9 @@ class Asking(Dialog[bool]):
             text = f"$ {self.command()}"
         except ValueError as error:
             text = f"({error})"
-        self.query_one("#command", Static).update(text)
+        field = self.query_one("#command", Static)
+        field.update(text)
+        field.display = True
 
     async def _perform(self, act: Awaitable[str]) -> None:
         try:
@@ -97,6 +99,7 @@ class Asking(Dialog[bool]):
         except (WfkitError, ValueError) as error:
             help = getattr(error, "help", "")
             self.problem(f"{error}" + (f"\n{help}" if help else ""))
+            self.query_one("#command").display = not isinstance(error, ValueError)  # there is none: why is told once
         else:
             self.dismiss(True)
             self.app.notify(done, markup=False, timeout=3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
 from msgspec import UNSET
 from rich.cells import cell_len
 from textual import events
@@ -16,7 +15,7 @@ from textual.widget import Widget
 from wfkit.cli.facts import Fact
 from wfkit.cli.runs.bars import name_of
 from wfkit.cli.runs.get import facts_of
-from wfkit.cli.runs.history import ALL, compact, record_members
+from wfkit.cli.runs.history import ALL, compact
 from wfkit.cli.runs.reading import lasted
 from wfkit.cli.runs.records import Row, rows_of
 from wfkit.cli.runs.why import about
@@ -27,6 +26,7 @@ from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend
 from wfkit_tui.disagreement import blocked_lines
 from wfkit_tui.drawing import Line, Piece, cells, counted, fact_lines, fitted, json_lines, status
+from wfkit_tui.history_json import HistoryJson
 from wfkit_tui.parts import record_lines, span_lines, told
 from wfkit_tui.screens.frame import Frame
 from wfkit_tui.screens.logs import LogsScreen
@@ -61,6 +61,7 @@ class DetailScreen(Frame):
         self._run_id = run
         self._page = page
         self._view = "timeline"
+        self._json = HistoryJson()
         self.add_class("-folded")
 
     def heading(self) -> ComposeResult:
@@ -153,13 +154,30 @@ class DetailScreen(Frame):
         for id in ("all", "entries"):
             self.query_one(f"#{id}", Table).show(rows)
         self.query_one("#entries-title", Rule).title(counted(len(page.records), "entry", "entries"), "of the span above")
-        self.query_one("#json", Page).show(_json_writer(page))
+        self._json.take(page.records)
+        self._draw_json()
         self._draw_title()
         self._draw_part()
         self._draw_run()
 
     def _began(self) -> int:
         return self._page.records[0].entry.t if self._page is not None else 0
+
+    def _draw_json(self) -> None:
+        if self._view == "json":
+            self.query_one("#json", Page).show(self._json_lines)
+
+    def _json_lines(self, width: int) -> Sequence[Line]:
+        """Return the history as JSON as far as it is written; the next part follows when this one is painted."""
+        lines = self._json.lines(width)
+        if not self._json.complete:
+            self.call_after_refresh(self._write_json)
+        return lines
+
+    def _write_json(self) -> None:
+        if self._view == "json" and not self._json.complete:
+            self._json.write()
+            self._draw_json()
 
     def _draw_title(self) -> None:
         page = self._page
@@ -257,8 +275,16 @@ class DetailScreen(Frame):
     def action_view(self) -> None:
         self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
         self._show_view()
+        self._draw_json()
         self._draw_title()
         self._draw_part()
+
+    def action_copy_value(self) -> None:
+        if self._view == "json":  # all of it, also what is not written yet
+            while not self._json.complete:
+                self._json.write()
+            self._draw_json()
+        super().action_copy_value()
 
     def action_failure(self, step: int) -> None:
         table = self._table()
@@ -328,8 +354,3 @@ def _is_failure(row: Span | Row) -> bool:
     if isinstance(row, Span):
         return bool(row.attempts) or row.outcome in ("failed", "timed_out", "blocked")
     return row.what in _FAILED_ENTRIES
-
-
-def _json_writer(page: RunPage) -> Callable[[int], list[Line]]:
-    records = msgspec.Raw(msgspec.json.encode(list(record_members(page.records, 0))))
-    return lambda width: list(json_lines(records, " ", width))

@@ -21,7 +21,7 @@ from wfkit.errors import WfkitError
 from wfkit.replay.explain import spell
 from wfkit_tui import acting, keys
 from wfkit_tui.backend import Backend
-from wfkit_tui.drawing import Line, Piece, counted
+from wfkit_tui.drawing import Line, Piece, cells, counted
 from wfkit_tui.refresher import Refresher
 from wfkit_tui.widgets.bar import Banner, Bar
 from wfkit_tui.widgets.footer import Footer
@@ -34,7 +34,19 @@ if TYPE_CHECKING:
 COLUMNS_MIN, ROWS_MIN = 60, 16
 SILENT_SECONDS = 3.0
 """An engine that owes an answer for longer is told of: it may never give one."""
-_COUNTED = ("running", "blocked", "failed", "timed_out", "cancelled", "terminated", "completed")
+_UNFINISHED = ("unfinished", "running", "waiting", "retrying", "compensating", "blocked")
+_COUNTED = (*_UNFINISHED, "failed", "timed_out", "cancelled", "terminated", "completed")
+_NAMED = (
+    (_COUNTED, True),
+    ((*_UNFINISHED, "failed"), True),
+    ((*_UNFINISHED, "failed"), False),
+    (("blocked", "failed"), False),
+    (("blocked",), False),
+)
+"""The statuses that the header names, and whether beside the journal's path: the first for which there is room.
+
+The other statuses have their signs alone.
+"""
 
 
 class Frame(Screen[None]):
@@ -54,6 +66,10 @@ class Frame(Screen[None]):
         super().__init__()
         self.backend = backend
         self._problem: WfkitError | None = None
+
+    def styled_as_of(self, count: int) -> None:
+        """Say that the style sheets are those of so many changes: Textual would read them all anew when this is first seen."""
+        self._css_update_count = count
 
     # -- what a kind of screen says for itself -------------------------------------------------------------------------
 
@@ -111,8 +127,8 @@ class Frame(Screen[None]):
     def on_mount(self) -> None:
         self.ui.news.subscribe(self, self.happened)
         self.ui.standing.subscribe(self, lambda _: self._standing())
-        self.ui.told.subscribe(self, lambda _: self.draw_frame())
-        self.ui.tallied.subscribe(self, lambda _: self.draw_frame())
+        self.ui.told.subscribe(self, lambda _: self._redraw())
+        self.ui.tallied.subscribe(self, lambda _: self._redraw())
         self.ui.ticks.subscribe(self, lambda _: self._tick())
         self.draw_frame()
 
@@ -161,6 +177,10 @@ class Frame(Screen[None]):
         if self.is_current:
             self.reload()
 
+    def _redraw(self) -> None:
+        if self.is_current:  # otherwise it is drawn when it is seen again
+            self.draw_frame()
+
     def _tick(self) -> None:
         if self.is_current:
             self.draw_frame()
@@ -181,18 +201,29 @@ class Frame(Screen[None]):
         left = [Piece(" wfkit ", "bold"), state, Piece(f"  {_short(Path(app))}" if app else "")]
         if app and code is not None and code.version:
             left.append(Piece(f" v{code.version}"))
+        struck = list(self._struck(wide))
+        right = [Piece(f"   {counted(round(self.ui.rate), 'entry', 'entries')}/s ", "dim")] if facts is not None else []
+        store = [Piece(f"  {_short(self.backend.store)} ", "dim")] if wide else []
+        room = self.size.width - cells([*left, *struck, *right])
+        right += store  # the bar leaves it out where there is no room
+        counts = next(
+            (
+                told
+                for named, with_store in _NAMED
+                if cells([*(told := list(self._counts(named))), *(store if with_store else ())]) <= room
+            ),
+            list(self._counts(())),
+        )
+        return [*left, *counts, *struck], right
+
+    def _counts(self, named: Sequence[str]) -> Iterator[Piece]:
+        """Yield how many runs there are of each status; those that are `named` with its name."""
         for status in _COUNTED:
             if count := self.ui.counts.get(status):
-                left += [
-                    Piece("   "),
-                    Piece(LOOKS[status].sign, f"bold {LOOKS[status].colour}"),
-                    Piece(f" {count:,}" + (f" {word(status)}" if wide or status in ("running", "failed", "blocked") else "")),
-                ]
-        left += self._struck(wide)
-        right = [Piece(f"   {counted(round(self.ui.rate), 'entry', 'entries')}/s ", "dim")] if facts is not None else []
-        if wide:
-            right.append(Piece(f"  {_short(self.backend.store)} ", "dim"))
-        return left, right
+                look = LOOKS["running" if status == "unfinished" else status]
+                yield Piece("   " if named == _COUNTED else "  ")
+                yield Piece(look.sign, f"bold {look.colour}")
+                yield Piece(f" {count:,}" + (f" {word(status)}" if status in named else ""))
 
     def _struck(self, wide: bool) -> Iterator[Piece]:
         """Yield how often chaos has struck, and how far it has put the clock forward."""

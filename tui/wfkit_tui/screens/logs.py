@@ -74,13 +74,13 @@ class LogsScreen(FindingFrame):
             self._add(self.ui.supervision.lines)
             self.ui.told.subscribe(self, self._add)
         self._page.focus()
-        self._draw()
 
     @property
     def _page(self) -> Page:
         return self.query_one("#lines", Page)
 
     def reload(self) -> None:
+        self._draw()
         self._list.ask(hurry=True)
 
     def tick(self) -> None:
@@ -124,6 +124,8 @@ class LogsScreen(FindingFrame):
         self._draw()
 
     def _draw(self) -> None:
+        if not self.is_current:
+            return  # it is drawn when it is seen again
         words = self.sought.casefold().split()
         shown = [one for one in self._records if one not in self._again and all(word in _text(one) for word in words)]
         if not shown:

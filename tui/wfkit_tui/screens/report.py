@@ -53,7 +53,8 @@ class ReportScreen(Frame):
 
     def on_mount(self) -> None:
         report = self._report
-        verdict = Piece("✓ holds", "bold green") if report.ok else Piece("✗ fails", "bold red")
+        told, colour = report.verdict
+        verdict = Piece(told, f"bold {colour}")
         counts = f"  {counted(report.schedules, 'schedule')}  {report.seconds:.1f} s"
         self.query_one("#title", Bar).show([Piece(" ‹ ", "dim"), Piece(f"{report.workflow}  ", "bold"), verdict, Piece(counts)])
         self.table.show(report.findings)

@@ -9,6 +9,7 @@ from typing import get_args
 
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.timer import Timer
 from textual.widgets import Input
 
 from wfkit.cli.colours import Colour
@@ -61,6 +62,10 @@ _SORTED: dict[Sort, tuple[str, bool]] = {
     "wake_at": ("DUE", False),
 }
 """The column that shows what is sorted by, and whether the latest comes first."""
+CHECK_SECONDS = 0.15
+"""After the last key it is told what is wrong with a filter: most are, until they are whole."""
+TERMS = 'terms: status:  wf:  id:  step:  error:  input.NAME:  after:  before:  "text"'
+"""Stands below a filter that is written, where it is told what is wrong: a line that comes and goes moves the whole screen."""
 NOTHING = "No runs yet. Press s to start one, or: wfkit start WORKFLOW '{...}'"
 
 
@@ -81,6 +86,7 @@ class RunsScreen(Frame):
         """When the rows were moved last, in seconds of a clock of its own."""
         self._book = self._new_book()
         self._feed = Happenings(FEED_MAX)
+        self._check_soon: Timer | None = None
 
     def body(self) -> ComposeResult:
         yield FilterField('status:failed  wf:order_*  after:10m  step:ship  error:"503"  "text"', id="filter")
@@ -276,9 +282,12 @@ class RunsScreen(Frame):
         field = self.query_one("#filter", Input)
         field.add_class("-shown")
         self.set_focus(field)
+        self._check(field.value)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self._check(event.value)
+        if self._check_soon is not None:
+            self._check_soon.stop()
+        self._check_soon = self.set_timer(CHECK_SECONDS, lambda: self._check(event.input.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if self._check(event.value):
@@ -289,14 +298,14 @@ class RunsScreen(Frame):
         self.use_filter(self._filter)
 
     def _check(self, text: str) -> bool:
-        """Tell what is wrong with a filter, while it is written."""
+        """Tell what is wrong with a filter."""
         wrong = self.query_one("#wrong", Banner)
         try:
             parse(text, self.backend.clock())
         except FilterError as error:
             wrong.show(f"{error}; {error.help}", "bold red")
             return False
-        wrong.show("", "")
+        wrong.show(TERMS if self.query_one("#filter", Input).has_focus else "", "dim")
         return True
 
     def use_filter(self, text: str) -> None:
@@ -305,6 +314,7 @@ class RunsScreen(Frame):
         field.value = text
         field.set_class(bool(text), "-shown")
         self.table.focus()
+        self.query_one("#wrong", Banner).show("", "")
         if text != self._filter:
             self._filter = text
             self._begin()

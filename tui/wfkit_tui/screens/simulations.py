@@ -113,13 +113,13 @@ def _summary(row: Row | None) -> Callable[[int], Sequence[Line]]:
 def _verdict(row: Row) -> str:
     if row.report is None:
         return "? unreadable"
-    return "✓ holds" if row.report.ok else "✗ fails"
+    return row.report.verdict[0]
 
 
 def _colour(row: Row) -> Colour:
     if row.report is None:
         return "yellow"
-    return "green" if row.report.ok else "red"
+    return row.report.verdict[1]
 
 
 def _first(row: Row) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from rich.cells import cell_len
@@ -24,6 +24,8 @@ GAP = 2
 MEASURED_MAX = 200
 """So many rows decide how wide the columns are; a longer cell that comes later widens its column."""
 MARKER_CELLS = 2
+CUT_MIN = 6
+"""A column that is cut to fewer cells says nothing."""
 
 
 class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=False):
@@ -64,7 +66,7 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         self._filled: set[str] = set()
         """Titles of the columns in which a row had something to say: any other only takes room."""
         self._empty = empty
-        self._drawn: dict[int, Strip] = {}
+        self._painted: dict[int, Line] = {}
         """The lines as they were painted last."""
         self.rows: Sequence[T] = ()
         self.cursor = 0
@@ -117,8 +119,12 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
 
     def repaint(self, changed: Collection[Hashable] | None = None) -> None:
         """Draw rows again whose keys are in `changed`, or all that are seen."""
-        if changed is None or any(self._key(row) in changed for row in self._seen()):
+        seen = self._seen()
+        if changed is None:
             self._refresh_changed()
+        elif meant := [place for place, row in enumerate(seen) if self._key(row) in changed]:
+            self._measure([seen[place] for place in meant])
+            self._refresh_lines([place + 1 for place in meant] if self._widths is not None else range(self.size.height))
 
     def select(self, row: int) -> None:
         """Select a row by its place; the nearest one if there is none."""
@@ -149,7 +155,7 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
                     self.refresh()
             text = cut_in_front(text, size, column)
             pieces += [Piece(fitted(text, size, right=column.right), colour or ""), Piece(" " * GAP)]
-        return pieces
+        return pieces[:-1]
 
     def lit(self, line: Line) -> Line:
         """Return a line as it is drawn under the cursor: in one colour, so that it is read on any background."""
@@ -190,8 +196,8 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
     # -- drawing --------------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        strip = self._drawn[y] = self._draw(y)
-        return strip
+        line = self._painted[y] = self._line_at(y)
+        return strip_of(line, self.size.width, self.base)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Scroll as every `ScrollView`, but paint only lines that differ: those of a list that grows above stay the same."""
@@ -203,29 +209,32 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
     def _refresh_changed(self) -> None:
         """Paint the lines that are not as they were painted last: over ssh each of them counts."""
         self._measure(self._seen())
-        lines = [y for y in range(self.size.height) if self._drawn.get(y) != self._draw(y)]
-        if lines:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in lines))
+        self._refresh_lines(range(self.size.height))
 
-    def _draw(self, y: int) -> Strip:
-        width, base = self.size.width, self.base
+    def _refresh_lines(self, lines: Iterable[int]) -> None:
+        changed = [y for y in lines if self._painted.get(y) != self._line_at(y)]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def _line_at(self, y: int) -> Line:
+        width = self.size.width
         room = width - MARKER_CELLS - self.styles.scrollbar_size_vertical
         if y == 0:
-            return strip_of([Piece(" " * MARKER_CELLS), *self.titles(room)], width, base)
+            return [Piece(" " * MARKER_CELLS), *self.titles(room)]
         place = y - 1 + self.scroll_offset.y
         if place >= len(self.rows):
-            return strip_of([Piece("  " + self._empty if y == 2 and not self.rows else "", "dim")], width, base)
+            return [Piece("  " + self._empty if y == 2 and not self.rows else "", "dim")]
         row = self.rows[place]
         mark = (">" if place == self.cursor else " ") + ("*" if self._key(row) in self.marked else " ")
         line = [Piece(mark, "bold" if mark.strip() else ""), *self.line(row, room)]
         if place != self.cursor:
-            return strip_of(line, width, base)
+            return line
         if self.has_focus:
-            return strip_of(self.lit([*line, Piece(" " * (width - cells(line)))]), width, base)
-        return strip_of([Piece(text, f"bold {style}") for text, style in line], width, base)
+            return self.lit([*line, Piece(" " * (width - cells(line)))])
+        return [Piece(text, f"bold {style}") for text, style in line]
 
     def on_resize(self) -> None:
-        self._drawn.clear()
+        self._painted.clear()
         set_lines(self, len(self.rows) + 1)
         self._reveal()
 
@@ -286,6 +295,19 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         if self._widths is None or self._widths[0] != width:
             natural = {column.title: self._natural.get(column.title, len(self._title(column))) for column in self.columns}
             told = [column for column in self.columns if not (self.rows and column.rank) or column.title in self._filled]
-            self._widths = width, fit(told, natural, width)
+            self._widths = width, _squeezed(told, fit(told, natural, width), width)
         widths = self._widths[1]
         return [(column, widths[column.title]) for column in self.columns if column.title in widths]
+
+
+def _squeezed(columns: Sequence[Column[Any]], widths: dict[str, int], width: int) -> dict[str, int]:
+    """Return widths that fit. Where long names take the room, the last columns that may be cut are, or are left out."""
+    excess = sum(widths.values()) + GAP * (len(widths) - 1) - width
+    for column in reversed(columns):
+        if excess > 0 and column.cut and column.title in widths:
+            left = widths.pop(column.title) - excess
+            excess = -left - GAP
+            if left >= CUT_MIN:
+                widths[column.title] = left
+                break
+    return widths
