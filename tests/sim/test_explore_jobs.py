@@ -22,7 +22,6 @@ from wfkit.sim.processes import Gone, Processes, ProcessesGone
 from wfkit.sim.services import FakeService
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject, replace
-from wfkit.testing import Volatile
 
 EXHAUSTIVE = ("points", "effects", "single_run", "single_total", "states", "closed", "closure_runs", "not_run", "schedules")
 HERE = os.getpid()
@@ -49,7 +48,7 @@ async def charge_without_a_key() -> None:
 
 
 @step
-async def is_busy(name: str) -> Volatile[bool]:
+async def is_busy(name: str) -> bool:
     await banks.get()[name].call("ask", idempotency_key=step_info().idempotency_key)
     return step_info().attempt > 1
 

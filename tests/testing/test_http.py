@@ -91,6 +91,24 @@ def test_a_request_is_an_effect_by_method_template_and_key() -> None:
     assert recording.effects[1].key is None
 
 
+class Parcels(World):
+    """A service whose handlers name the parts of their paths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        @self.service.on("POST /v1/charges/{charge}/refunds")
+        def refund(state: dict[str, Any], charge: str) -> Any:
+            return {"id": f"refund of {charge}"}
+
+
+def test_a_handler_may_name_the_parts_of_its_path() -> None:
+    """It is called by these names, whatever the parts look like."""
+    recording = simulate(buy, 7, world=Parcels, resources=resources(bank))
+    assert recording.result == ["ch_1", 7, "refund of ch_1"]
+    assert [effect.name for effect in recording.effects][1] == "POST /v1/charges/{charge}/refunds"
+
+
 def test_an_error_status_refuses_so_nothing_has_happened() -> None:
     """The service's state is what it was, and there is no effect."""
     recording = simulate(buy, 700, world=World, resources=resources(bank))

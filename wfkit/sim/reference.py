@@ -23,7 +23,7 @@ from wfkit.sim.services import OPAQUE, Effect, canonical
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
 from wfkit.sim.trails import Trails, ending_of, status_of
-from wfkit.sim.volatile import holding, is_volatile, leaves, settled
+from wfkit.sim.volatile import holding, is_marked, is_volatile, leaves, settled
 
 Named: TypeAlias = tuple[str, str]
 """An effect by the names of its service and its own."""
@@ -146,6 +146,11 @@ class Reference:
     def redrawing(self) -> frozenset[str]:
         """Names of the steps that come to other values without any fault, with another clock and other chance."""
         return frozenset(name for other in (*self.redrawn, *self.elsewhen) for name in redrawing(self.trails, Trails(other)))
+
+    @functools.cached_property
+    def volatile_steps(self) -> frozenset[str]:
+        """Names of the steps whose whole result is declared to be volatile."""
+        return frozenset(name for name, step in self.steps.items() if is_marked(_hint_of(step)))
 
     @functools.cached_property
     def reads_clock(self) -> bool:

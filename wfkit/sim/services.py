@@ -163,6 +163,11 @@ class FakeService:
 
         return register
 
+    @property
+    def handled(self) -> list[str]:
+        """The effects and queries that have a handler."""
+        return [*self._handlers, *self._readers]
+
     def handler_of(self, effect: str) -> Callable[..., Any] | None:
         """Return the handler that `on` has registered for an effect."""
         return self._handlers.get(effect)

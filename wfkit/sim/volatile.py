@@ -32,7 +32,8 @@ containers named there:
 
 Of a workflow, what stands there in the result is left out of the comparison with the run without faults. Of a step, so is
 whatever holds the value further on: payloads of effects, states of services, results. How often things happen is compared
-all the same.
+all the same; but where the whole result of a step is volatile, as the answer of a language model, and came to be another
+one, what follows may be something else.
 """
 
 
@@ -52,7 +53,7 @@ def settled(hint: Any, value: Any, drawn: list[Any] | None = None) -> Any:
     """
     if not is_volatile(hint):
         return value
-    if _is_marked(hint):
+    if is_marked(hint):
         if drawn is not None:
             drawn.append(value)
         return DRAWN
@@ -102,7 +103,7 @@ def _is_in(part: Any, value: Any) -> bool:
     return type(part) is type(value) and bool(part == value)
 
 
-def _is_marked(hint: Any) -> bool:
+def is_marked(hint: Any) -> bool:
     return typing.get_origin(hint) is Annotated and _MARK in hint.__metadata__
 
 
@@ -119,7 +120,7 @@ def _bare(hint: Any) -> Any:
 
 
 def _is_volatile(hint: Any, outer: set[Any]) -> bool:
-    if _is_marked(hint):
+    if is_marked(hint):
         return True
     hint = _bare(hint)
     if hint in outer:

@@ -34,9 +34,10 @@ def http_transport(service: FakeService, *, key_header: str = KEY_HEADER) -> htt
     """Return a transport for `httpx.AsyncClient(transport=...)` that brings every request to a fake service.
 
     An effect is called by its method and the URL's template: `@bank.on("POST /charges/{id}/refund")`. A part of the path
-    that has a digit in it is an id, unless it is a version such as `v1`. A handler gets the fields of the JSON body or form,
-    those of the query, and the path's ids as `id`, `id2`, and so on. It answers with the body, which travels as JSON, or with
-    `(status, body)`; a status from 400 on refuses, so nothing has happened. Without a handler the answer is
+    that has a digit in it is an id, unless it is a version such as `v1`. A handler may name parts of the path itself, whatever
+    they look like: `@bank.on("POST /charges/{charge}/refund")`. It gets the fields of the JSON body or form, those of the
+    query, and the path's ids by these names, or else as `id`, `id2`, and so on. It answers with the body, which travels as
+    JSON, or with `(status, body)`; a status from 400 on refuses, so nothing has happened. Without a handler the answer is
     `{"id": "charges-1"}`. GET, HEAD and OPTIONS are reads, for `@bank.on_read("GET /...")`.
 
     The key is what stands in the header of keys, or else in any header or field that holds the step's idempotency key. A PUT
@@ -101,8 +102,7 @@ def _transports() -> tuple[
 
 def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> Calling:
     """Bring a request to the service, and its answer back."""
-    path, ids = _template(request.url.path)
-    name = f"{request.method} {path}"
+    name, ids = _called(service, request)
     payload = {**ids, **dict(request.url.params), **_fields(request)}
     if request.method in READS:
         with _failing_as("ConnectError", request):
@@ -129,7 +129,7 @@ def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> 
         with _failing_as("ReadTimeout", request):
             yield from _patiently(host.reach(service, "call.after", name), request)
     if handler is None:
-        answer = {"id": f"{_noun(path)}-{answer.rpartition('-')[2]}"}
+        answer = {"id": f"{_noun(name.partition(' ')[2])}-{answer.rpartition('-')[2]}"}
     return _response(request, answer)
 
 
@@ -142,6 +142,27 @@ def _key(request: httpx.Request, payload: dict[str, Any], key_header: str) -> st
     own = now.info.idempotency_key
     values = (*request.headers.values(), *leaves(payload))
     return next((value for value in values if isinstance(value, str) and own in value), None)
+
+
+def _called(service: FakeService, request: httpx.Request) -> tuple[str, dict[str, str]]:
+    """Return what a request calls, and the ids in its path: by a handler's own template, or else by the usual one."""
+    path, ids = _template(request.url.path)
+    usual = f"{request.method} {path}"
+    if usual not in service.handled:
+        for template in service.handled:
+            if "{" in template and (own := _ids_by(template, f"{request.method} {request.url.path}")) is not None:
+                return template, own
+    return usual, ids
+
+
+def _ids_by(template: str, called: str) -> dict[str, str] | None:
+    """Return the parts of a path that a template such as `POST /orders/{order}/ship` names; None if it does not fit."""
+    patterns, parts = template.split("/"), called.split("/")
+    names = [pattern.startswith("{") and pattern.endswith("}") for pattern in patterns]
+    pairs = list(zip(patterns, parts, names, strict=False))
+    if len(patterns) != len(parts) or any(pattern != part for pattern, part, is_name in pairs if not is_name):
+        return None
+    return {pattern[1:-1]: part for pattern, part, is_name in pairs if is_name}
 
 
 def _template(path: str) -> tuple[str, dict[str, str]]:

@@ -173,7 +173,8 @@ def _was_published(schedule: Schedule, names: list[str]) -> bool:
 
 def _retries_what_never_heals(schedule: Schedule) -> bool:
     """Whether all that keeps the schedule from its end is a step that fails for good, and may not give up."""
-    fatal = {(fault.point.run or schedule.recording.main, fault.point.n) for fault in schedule.recording.faults}
+    faults = (fault for fault in schedule.recording.faults if fault.kind == "fatal")
+    fatal = {(fault.point.run or schedule.recording.main, fault.point.n) for fault in faults}
     return any(
         isinstance(pending, PendingStep) and (id, n) in fatal and pending.command.retry.max_attempts is None
         for id, run in schedule.recording.runs.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from wfkit.core.entries import SignalPublished, SignalReceived, StepCompleted, StepFailed
@@ -16,6 +17,8 @@ from wfkit.sim.trails import Trail, Trails
 DUPLICATING = frozenset({"dup", "lost_event_ack"})
 _SLOWING = frozenset({"delay", "slow", "outage", "fail", "fail_n", "lost_ack"})
 """Kinds that cost time: minutes and hours, by themselves or by the attempts that follow."""
+_HOLDING_UP = frozenset({"delay", "slow", "outage"})
+"""Kinds that hold a step up for an hour, or until its timeout."""
 INTERLEAVED = (
     "another run came in between: what had been read was no longer so when it was acted on",
     "read, decide and write at once: compare_and_set in one step, or whatever the store offers for that",
@@ -86,7 +89,7 @@ class Schedule:
     @property
     def may_branch_on_time(self) -> bool:
         """Whether a run was held up that looks at a clock: it may then do something else, if hardly the same thing again."""
-        return "delay" in self.kinds and self.reference.reads_clock
+        return bool(self.kinds & _HOLDING_UP) and self.reference.reads_clock
 
     @property
     def costs_time(self) -> bool:
@@ -166,21 +169,33 @@ class Schedule:
     def is_redrawn(self) -> bool:
         """Whether a step that draws by chance or returns a time was executed again, and drew something else.
 
-        That it does is seen without faults: one that only measures itself, or waits a random moment, comes to the same.
+        That it does is seen without faults: one that only measures itself, or waits a random moment, comes to the same. Or it
+        is declared, such as of the answers of a language model.
         """
+        if any(self._came_to_another(trail, n) for trail, n in self._declared_to_differ()):
+            return True
         for read in self.recording.reads:
             here, base = self.trails.newest(read.run), self.reference.trails.newest(read.run)
             step = self.trails.step_at(read)
             if step is None or step.name not in self.reference.redrawing:
                 continue
-            if here is None or base is None:
-                return True
-            mine, theirs = here.ends.get(read.n), base.ends.get(read.n)
-            if mine is None or theirs is None:
-                continue
-            if isinstance(mine[1], StepCompleted) and isinstance(theirs[1], StepCompleted) and mine[1].value != theirs[1].value:
+            if here is None or base is None or self._came_to_another(here, read.n):
                 return True
         return False
+
+    def _declared_to_differ(self) -> Iterator[tuple[Trail, int]]:
+        """Yield the calls of steps whose whole result is `Volatile`."""
+        declared = self.reference.volatile_steps
+        if declared:
+            yield from ((trail, n) for trail in self.trails for n, step in trail.steps.items() if step.name in declared)
+
+    def _came_to_another(self, here: Trail, n: int) -> bool:
+        """Whether a step call has another result than without faults."""
+        base = self.reference.trails.newest(here.id)
+        if base is None or n not in base.steps or base.steps[n].name != here.steps[n].name:
+            return False
+        mine, theirs = (trail.ends.get(n, (0, None))[1] for trail in (here, base))
+        return isinstance(mine, StepCompleted) and isinstance(theirs, StepCompleted) and mine.value != theirs.value
 
     @functools.cached_property
     def failure_reached(self) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 
 from wfkit.sim.campaign import Campaign
+from wfkit.sim.endless import LIVES_MAX
 from wfkit.sim.faults import Fault, Plan
 from wfkit.sim.passes.looks import crashable
 
+CRASHES_MAX = LIVES_MAX - 1
+"""So many crashes one schedule has at most: no other process is started then. A state that grows with each call has no end."""
 STATES_MAX = 5_000
 """Durable states that the closure over crashes follows."""
 CLOSURE_SECONDS = 10.0
@@ -28,8 +31,9 @@ def closure(campaign: Campaign) -> None:
                 for state, point in states:
                     if state not in seen and len(seen) < STATES_MAX:
                         seen.add(state)
-                        follow.append((*plan, Fault("crash", point)))
-                        left += 1
+                        left += 1  # and so it stays, if nobody follows it
+                        if len(plan) < CRASHES_MAX:
+                            follow.append((*plan, Fault("crash", point)))
                 campaign.total = campaign.done + left
                 if campaign.errors:
                     return
