@@ -89,6 +89,33 @@ def test_what_comes_of_another_answer_is_no_bug(workflow: Workflow[..., Any], fa
     assert [each.violation.title for each in explored.found if each.violation.severity != "info"] == []
 
 
+class Rates(World):
+    """A shop that knows what things cost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shop.on_read("rate")(lambda _state, **_what: 3)
+
+
+@step(expect=Expect(read_only=True))
+async def rate(item: str) -> int:
+    return int(await shop.get().read("rate", item=item))
+
+
+@workflow
+async def falls_back() -> int:
+    try:
+        return await rate("lamp")
+    except ConnectionError:
+        return 1
+
+
+def test_a_service_that_is_only_read_fails_as_well() -> None:
+    """So what a workflow does without an answer is tried."""
+    coverage = search(subject_of(falls_back, world=Rates), Terms(faults=["fail_n"], budget=0.1)).coverage
+    assert (coverage.lines_run, coverage.lines_missing) == (coverage.lines_total, [])
+
+
 @step(retry=Retry(max_attempts=None))
 async def lock() -> str:
     me = uuid.uuid4().hex

@@ -134,7 +134,7 @@ class Attempts:
             except GeneratorExit:
                 self._given_up.add((run, n))
                 raise
-        if phase == "call.before":
+        if phase in ("call.before", "read"):
             self._striking.fail_again(run, n, label, label if service is None else service.name)
         return fault
 

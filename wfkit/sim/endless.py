@@ -26,7 +26,7 @@ nothing outside changes and nothing else goes on."""
 TURNS_MAX = 1_000
 """How often a script may look for something when all runs have ended, or wait for what only the script can bring."""
 
-CALLS = frozenset({"call.before", "comp.call.before"})
+CALLS = frozenset({"call.before", "comp.call.before", "read", "comp.read"})
 """The phases in which a step asks a service for something."""
 _COUNTED: Final = "fail_n"
 """The kind of fault whose parameter is no time."""

@@ -236,7 +236,7 @@ class FakeService:
         _asked(self.name, query)
         host = surroundings.get()
         if host is not None:
-            yield from host.reach(self, "get", query)
+            yield from host.reach(self, "read", query)
         handler = self._readers.get(query) or self._handlers.get(query)
         return self.state.get(query) if handler is None else handler(copy.deepcopy(self.state), **payload)
 

@@ -25,6 +25,7 @@ _MOMENTS = {
     "cancel.journaled": "after the request to cancel was journaled",
     "finish.before_journal": "before the end of the run was journaled",
     "finish.journaled": "after the end of the run was journaled",
+    "read": "before {label} was read",
     "get": "before {label} was read",
     "put": "before {label} was written",
     "put.after": "after {label} was written",

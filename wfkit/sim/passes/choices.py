@@ -76,7 +76,7 @@ def faults_at(campaign: Campaign, points: Iterable[Point], recording: Recording[
                 if known is None or (known.attempts == 1 and not known.endless):
                     continue  # as `fail`
                 fault = Fault("fail_n", point, known.attempts)
-            elif kind.name == "delay" and point.phase in ("get", "put"):
+            elif kind.name == "delay" and point.phase in ("read", "get", "put"):
                 fault = Fault("delay", point, BETWEEN)
             found.append(fault)
     return found
