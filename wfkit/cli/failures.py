@@ -102,20 +102,13 @@ def _fitted(text: str) -> str:
     if not is_terminal(sys.stderr):
         return text
     from wfkit.cli.output import columns
+    from wfkit.cli.wrapping import hanging  # most commands do not fail
 
-    width = columns()
-    first, *others = text.split("\n")
-    fitted = [_filled(line, width) if line.startswith(_HELP) else line for line in others]
-    return "\n".join([_filled(first, width), *fitted])
-
-
-def _filled(line: str, width: int) -> str:
-    import textwrap  # most commands do not fail
-
-    if len(line) <= width:
-        return line
-    below = " " * len(_HELP)
-    return textwrap.fill(line, width, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
+    width, lines = columns(), text.split("\n")
+    sentences = [place == 0 or line.startswith(_HELP) for place, line in enumerate(lines)]
+    return "\n".join(
+        hanging(line, width, len(_HELP)) if is_one else line for line, is_one in zip(lines, sentences, strict=True)
+    )
 
 
 def paint_first_line(text: str) -> str:

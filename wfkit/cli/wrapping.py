@@ -1,4 +1,4 @@
-"""Wraps a report, whose lines have columns, on a terminal that is narrower than they are."""
+"""Wraps what is wider than a terminal: reports, whose lines have columns, and sentences."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ def wrapped(text: str, width: int) -> str:
     A line is broken between its columns first, then between words. A word is never broken.
     """
     return "\n".join(piece for line in text.split("\n") for piece in _wrapped(line, width))
+
+
+def hanging(line: str, width: int, indent: int) -> str:
+    """Return a sentence in lines that fit a width, all but the first of them indented. A word is never broken."""
+    if len(line) <= width:
+        return line
+    return textwrap.fill(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _wrapped(line: str, width: int) -> Iterator[str]:

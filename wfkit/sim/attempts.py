@@ -16,6 +16,7 @@ from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current, current_or_none
 from wfkit.sim.disk import step_phase
+from wfkit.sim.faults import ASKED
 from wfkit.sim.loop import Killed
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
 from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
@@ -134,7 +135,7 @@ class Attempts:
             except GeneratorExit:
                 self._given_up.add((run, n))
                 raise
-        if phase in ("call.before", "read"):
+        if phase in ASKED:
             self._striking.fail_again(run, n, label, label if service is None else service.name)
         return fault
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from wfkit.core.entries import AttemptFailed, Record, RunStarted, SignalReceived
 from wfkit.core.state import PendingStep, PendingTimer, RunState
-from wfkit.sim.faults import HOUR, Fault
+from wfkit.sim.faults import ASKED, HOUR, Fault
 from wfkit.sim.recording import Recording, Stopped
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ nothing outside changes and nothing else goes on."""
 TURNS_MAX = 1_000
 """How often a script may look for something when all runs have ended, or wait for what only the script can bring."""
 
-CALLS = frozenset({"call.before", "comp.call.before", "read", "comp.read"})
+CALLS = ASKED | {f"comp.{phase}" for phase in ASKED}
 """The phases in which a step asks a service for something."""
 _COUNTED: Final = "fail_n"
 """The kind of fault whose parameter is no time."""

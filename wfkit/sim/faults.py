@@ -111,7 +111,7 @@ class Kind(NamedTuple):
 _IN_STEP = frozenset(
     {"step.before", "call.before", "call.after", "step.effect_done_not_journaled", "read", "get", "put", "put.after"}
 )
-_ASKED = frozenset({"call.before", "read"})
+ASKED = frozenset({"call.before", "read"})
 """Where a service is asked, for an effect or an answer. A store of values, asked in `get` and `put`, always answers."""
 _EVERYWHERE = frozenset(PHASES) - {"tie", "delivery"} - CALENDAR - set(COMPENSATION_PHASES)
 _WAITING = frozenset({"timer.set", "wait.registered"})
@@ -130,11 +130,11 @@ KINDS: dict[str, Kind] = {
         Kind("lost_event_ack", "M", frozenset({"delivery"})),
         Kind("zombie", "M", frozenset({"call.before"}), 30_000_000),
         Kind("lost_ack", "S", frozenset({"call.after"})),
-        Kind("fail", "S", _ASKED),
-        Kind("fail_n", "S", _ASKED, 4),
+        Kind("fail", "S", ASKED),
+        Kind("fail_n", "S", ASKED, 4),
         Kind("fatal", "B", frozenset({"call.before"})),
         Kind("slow", "S", frozenset({"call.after"})),
-        Kind("outage", "S", _ASKED, HOUR),
+        Kind("outage", "S", ASKED, HOUR),
         Kind("cancel", "B", _EVERYWHERE - {"start.before_journal", "finish.journaled", "finish.before_journal"}),
         Kind("delay", "M", _IN_STEP, HOUR),
         Kind("tie", "M", frozenset({"tie"})),
