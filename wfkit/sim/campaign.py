@@ -30,6 +30,9 @@ LIMIT_SECONDS = 10.0
 LIMIT_BUDGETS = 10
 """The passes that have an end of their own are cut short after so many seconds, or so many times the budget if that is more:
 a history of thousands of entries has more points than anybody waits for."""
+LIMIT_SHARE_LONG = 4
+"""They are given a quarter of that where a history is too long: that is a finding, and a schedule takes a hundred times
+as long as others."""
 SHORTEST_SECONDS = 2.0
 """A search takes so long at least, if it is not done before: what comes sooner is no verdict."""
 COLLECT_EVERY = 10
@@ -138,6 +141,7 @@ class Campaign:
         self.budget = terms.budget
         self.seed = terms.seed
         self.began = time.perf_counter()
+        self._terms = terms
         self._end = self.began + _seconds_max(terms)
         self._progress = progress
         self._processes: Processes[Look, Plan, Told] | None = None
@@ -190,6 +194,11 @@ class Campaign:
     @property
     def out_of_time(self) -> bool:
         return time.perf_counter() > self._end
+
+    def hurry(self) -> None:
+        """Search for a shorter time from now on, unless one was asked for: a history is too long."""
+        if self._terms.limit is None:
+            self._end = min(self._end, time.perf_counter() + _seconds_max(self._terms) / LIMIT_SHARE_LONG)
 
     # -- passes -----------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from wfkit.sim.campaign import Campaign
 from wfkit.sim.code import registry_of
 from wfkit.sim.faults import HOUR, Fault, Plan, Point, plain
 from wfkit.sim.oracles import judge_base
+from wfkit.sim.oracles.resource import ENTRIES_MAX
 from wfkit.sim.oracles.words import listed
 from wfkit.sim.passes.replays import replay_all
 from wfkit.sim.recording import Delivery, Recording
@@ -66,6 +67,8 @@ def fault_free(campaign: Campaign) -> Reference:
         redrawn += [campaign.execute(ticks(base)), *late]
     campaign.reference = Reference.of(subject, base, orders, redrawn, _elsewhen(campaign, redrawn))
     campaign.note(judge_base(subject, campaign.reference), (), base)
+    if any(len(run.records) > ENTRIES_MAX for run in base.runs.values()):
+        campaign.hurry()
     campaign.coverage.points = sum(point.phase not in ("tie", "delivery") for point in base.trace)
     campaign.coverage.effects = len(base.effects)
     if starting := list(_starting_threads(base, campaign.reference.trails)):

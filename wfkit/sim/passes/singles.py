@@ -12,6 +12,9 @@ from wfkit.sim.passes.replays import replay_turns
 from wfkit.sim.recording import Recording
 from wfkit.sim.turns import Turn, all_turns
 
+_STRIDE = 59
+"""Prime, so that it falls in with no number of faults that fit each turn of a loop."""
+
 
 def singles(campaign: Campaign) -> None:
     """Try them. What leads to points of new sorts is the frontier, where a second fault follows at each of these."""
@@ -21,6 +24,8 @@ def singles(campaign: Campaign) -> None:
         left_out = f"single faults: at {len(trace) - len(points):,} points in the middle of long loops"
         campaign.coverage.not_run.append(left_out)
     plans = list(single_plans(campaign, points))
+    if len(points) < len(trace):
+        plans = _spread(plans)  # one that is cut short has looked at all parts of the loop then
     campaign.total = len(plans)
     search = _Search(campaign)
     follow: list[Plan] = []
@@ -40,6 +45,11 @@ def singles(campaign: Campaign) -> None:
         if campaign.not_replayed:
             left_out = f"replays: the histories of {campaign.not_replayed:,} schedules in which a workflow takes new turns"
             campaign.coverage.not_run.append(left_out)
+
+
+def _spread(plans: list[Plan]) -> list[Plan]:
+    """Return plans in another order, in which each next one is far from the last."""
+    return [plan for start in range(_STRIDE) for plan in plans[start::_STRIDE]]
 
 
 class _Search:
