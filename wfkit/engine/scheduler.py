@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from time import monotonic  # under a name of its own it is the real one in simulations, too
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from wfkit.api.registry import Registry
@@ -343,7 +343,7 @@ class Scheduler:
 
     def _feed(self, run: LiveRun, entry: Fed, seq: int) -> tuple[Command, ...]:
         assert run.machine is not None
-        self.activation = UnderWay(run.state.id or getattr(entry, "id", ""), time.monotonic())
+        self.activation = UnderWay(run.state.id or getattr(entry, "id", ""), monotonic())
         try:
             return run.machine.feed(entry, seq)
         finally:

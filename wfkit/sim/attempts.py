@@ -6,7 +6,6 @@ import functools
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from types import CoroutineType
@@ -92,7 +91,7 @@ class Attempts:
         number = 1 if "attempt" in self._constants else info.attempt
         seen = _SeenInfo(info.run_id, info.workflow, info.step, info.idempotency_key, number, info.deadline)
         object.__setattr__(seen, "read", self._read.setdefault(where, set()))  # of a frozen class
-        return replace(now, info=seen), self._passing_in(step)
+        return Attempt(seen, now.n, now.undoes, now.resources, now.clock), self._passing_in(step)
 
     def _passing_in(self, step: Step[..., Any]) -> Calling:
         yield from self.reach(None, "step.before", step.name)
@@ -221,13 +220,26 @@ class Attempts:
         self.dropped.append(Unawaited(run, n, f"{coroutine.__qualname__}()", line))
 
 
+class _Noted:
+    """A field of a `StepInfo` of which it is noted that it was read. All others are as quick as they were."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._slot = StepInfo.__dict__[name]
+
+    def __get__(self, seen: _SeenInfo, owner: type | None = None) -> Any:
+        seen.read.add(self._name)
+        return self._slot.__get__(seen, owner)
+
+    def __set__(self, seen: _SeenInfo, value: Any) -> None:
+        self._slot.__set__(seen, value)
+
+
 class _SeenInfo(StepInfo):
     """What a step knows of its attempt; it is noted what of it was read."""
 
     __slots__ = ("read",)
     read: set[str]
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("idempotency_key", "attempt"):
-            self.read.add(name)
-        return super().__getattribute__(name)
+    idempotency_key = _Noted("idempotency_key")
+    attempt = _Noted("attempt")

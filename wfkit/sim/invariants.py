@@ -104,18 +104,18 @@ class Always:
     """
 
     def __init__(self, checks: Sequence[Check]) -> None:
-        self._checks = [check for check in checks if asking_of(check).when == "always"]
+        self.checks = [check for check in checks if asking_of(check).when == "always"]
         self._asking = False
         self.broken: list[Broken] = []
         """Where each of those that did not hold did not hold first."""
 
     def ask(self, world: Any, point: Point) -> None:
         """Ask them all, unless one of them has reached the point by using a service itself."""
-        if self._asking or not self._checks:
+        if self._asking:
             return
         self._asking = True
         try:
-            for check in self._checks:
+            for check in self.checks:
                 name = name_of(check)
                 if all(broken.name != name for broken in self.broken):
                     told = failed(check, world, None)

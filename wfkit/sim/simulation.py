@@ -270,7 +270,8 @@ class Simulation:
             self._watch(self, point)
         if phase in CALLS:
             self.endless.asked(run, n)
-        self._always.ask(self.world, point)
+        if self._always.checks:
+            self._always.ask(self.world, point)
         fault = self._plan.get(point)
         if fault is not None:
             self._fired.append(fault)
