@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from typing import Any
 
-from wfkit import Signal, resource, sleep, step, wait_signal, workflow
+from wfkit import Retry, Signal, resource, sleep, step, wait_signal, workflow
 from wfkit.api.definitions import where_defined
 from wfkit.sim.faults import KINDS, Fault, Point, kinds_at, parse_fault
 from wfkit.sim.findings import Violation
@@ -180,6 +180,25 @@ def test_what_it_is_not_about_is_left_out_of_long_stories() -> None:
     assert "  ... 30 more entries" in lines
     assert len(lines) < 15
     assert [line.rpartition("  ")[2] for line in lines if "EFFECT" in line] == ["EFFECT 1", "EFFECT 2"]
+
+
+@step(retry=Retry(max_attempts=None, initial="1m"))
+async def take_the_lock() -> None:
+    raise RuntimeError("taken")
+
+
+@workflow
+async def locked_out() -> None:
+    await take_the_lock()
+
+
+def test_of_what_goes_on_in_the_same_way_two_turns_and_the_last_are_told() -> None:
+    """Hundreds of attempts fail alike: when they began, how they go and how long that went on is all there is to know."""
+    violation = TWICE._replace(workflow="locked_out", run="locked_out-1", about="take_the_lock")
+    lines = told(subject=Subject(locked_out), violation=violation)
+    attempts = [line for line in lines if "take_the_lock() called" in line]
+    assert len(attempts) == 3
+    assert any(line.startswith("  ... ") for line in lines)
 
 
 def test_long_values_are_cut() -> None:

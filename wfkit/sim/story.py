@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ LINES_MAX = 16
 """A story of more lines leaves out what the finding is not about."""
 ENDS_MAX = 12
 """If that is not enough, so many lines of its beginning and of its end are left."""
+TURN_LINES_MAX = 4
+"""A turn of so many lines is seen to come up again."""
 TOGETHER_MAX = 100
 KEY_MAX = 24
 """Characters of a key that are shown; of a longer one it is its beginning."""
@@ -179,19 +182,28 @@ def _chosen(lines: Sequence[Line]) -> list[Line | int]:
     kept = [line for line in lines if line.rank < DETAIL]
     wanted = set(range(len(kept)))
     if len(kept) > LINES_MAX:
-        wanted = {index for index, line in enumerate(kept) if line.rank == MAIN}
+        wanted = _news([index for index, line in enumerate(kept) if line.rank == MAIN], kept)
     if len(wanted) > 2 * ENDS_MAX:
         ordered = sorted(wanted)
         wanted = {*ordered[:ENDS_MAX], *ordered[-ENDS_MAX:]}
     chosen: list[Line | int] = []
-    for index, line in enumerate(kept):
-        if index in wanted:
-            chosen.append(line)
-        elif chosen and isinstance(chosen[-1], int):
-            chosen[-1] += 1
-        else:
-            chosen.append(1)
+    for is_wanted, group in groupby(range(len(kept)), wanted.__contains__):
+        indexes = list(group)
+        chosen += [kept[index] for index in indexes] if is_wanted or len(indexes) == 1 else [len(indexes)]
     return chosen
+
+
+def _news(indexes: Sequence[int], lines: Sequence[Line]) -> set[int]:
+    """Leave out what goes on in the same way, such as the attempts of a step that always fails: two are told, and the last."""
+    told = [(lines[index].run, lines[index].text, lines[index].came, lines[index].mark) for index in indexes]
+
+    def goes_on(at: int, period: int) -> bool:
+        turns = (at - 2 * period, at - period, at, at + period)
+        return turns[0] >= 0 and turns[-1] < len(told) and len({told[turn] for turn in turns}) == 1
+
+    return {
+        index for at, index in enumerate(indexes) if not any(goes_on(at, period) for period in range(1, TURN_LINES_MAX + 1))
+    }
 
 
 class _Telling:
