@@ -49,6 +49,7 @@ def test_faults_that_only_matter_together_stay() -> None:
         ("zombie@1:call.before:charge", "crash@1:call.before:charge"),
         ("outage@1:call.before:charge", "fail@1:call.before:charge"),
         ("slow@1:call.after:charge", "lost_ack@1:call.after:charge"),
+        ("slow_n@1:call.after:charge", "slow@1:call.after:charge"),
         ("zombie@1:call.before:charge", "crash@1:step.effect_done_not_journaled:charge"),
     ],
 )
@@ -93,11 +94,12 @@ def test_a_parameter_goes_back_to_its_default() -> None:
     assert found == plan("delay@1:call.before:charge")
 
 
-def test_a_call_fails_no_more_often_than_it_must() -> None:
+@pytest.mark.parametrize(("kind", "phase"), [("fail_n", "call.before"), ("slow_n", "call.after")])
+def test_a_call_fails_no_more_often_than_it_must(kind: str, phase: str) -> None:
     """A call fails no more often than it must."""
-    given = Fault("fail_n", Point("", 1, "call.before", "charge"), 7)
-    found = shrink((given,), lambda faults: any(each.kind == "fail_n" and each.amount >= 3 for each in faults), TRACE)
-    assert found == plan("fail_n(3)@1:call.before:charge")
+    given = Fault(kind, Point("", 1, phase, "charge"), 7)
+    found = shrink((given,), lambda faults: any(each.kind == kind and each.amount >= 3 for each in faults), TRACE)
+    assert found == plan(f"{kind}(3)@1:{phase}:charge")
 
 
 def test_a_fault_moves_to_the_main_run() -> None:

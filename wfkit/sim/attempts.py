@@ -15,7 +15,6 @@ from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current, current_or_none
 from wfkit.sim.disk import step_phase
-from wfkit.sim.faults import ASKED
 from wfkit.sim.loop import Killed
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
 from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
@@ -128,14 +127,13 @@ class Attempts:
         known = self._simulation.disk.points.known_of(run, n)
         named = step_phase(phase, compensation=known is not None and known.compensation)
         fault = self._simulation.hit(run, n, named, label)
-        if fault is not None:
-            try:
+        try:
+            if fault is not None:
                 yield from self._striking.strike_step(fault, now, self._steps[run, n], label, late)
-            except GeneratorExit:
-                self._given_up.add((run, n))
-                raise
-        if phase in ASKED:
-            self._striking.fail_again(run, n, label, label if service is None else service.name)
+            yield from self._striking.strike_again(now, phase, label, label if service is None else service.name)
+        except GeneratorExit:
+            self._given_up.add((run, n))
+            raise
         return fault
 
     def happened(self, effect: Effect, *, again: bool) -> None:

@@ -30,7 +30,7 @@ from wfkit.core.entries import (
 from wfkit.journal.memory import MemoryDisk, MemoryJournal
 from wfkit.journal.port import Row
 from wfkit.journal.values import RunValues
-from wfkit.sim.faults import KINDS
+from wfkit.sim.faults import ATTEMPTS
 
 Reach = Callable[[str, int, str, str], None]
 """Told of a point: the run's id, the number, the phase, the label. It raises `Killed` if the process dies there."""
@@ -82,7 +82,7 @@ class WritePoints:
                         command.name,
                         command.compensation,
                         command.retry.max_attempts is None,
-                        command.retry.max_attempts or KINDS["fail_n"].default,
+                        command.retry.max_attempts or ATTEMPTS,
                     )
                 case StartTimer():
                     self.known[run, command.n] = Known("sleep")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from wfkit.core.entries import AttemptFailed, Record, RunStarted, SignalReceived
 from wfkit.core.state import PendingStep, PendingTimer, RunState
-from wfkit.sim.faults import ASKED, HOUR, Fault
+from wfkit.sim.faults import ASKED, HOUR, KINDS, Fault
 from wfkit.sim.recording import Recording, Stopped
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ TURNS_MAX = 1_000
 
 CALLS = ASKED | {f"comp.{phase}" for phase in ASKED}
 """The phases in which a step asks a service for something."""
-_COUNTED: Final = "fail_n"
-"""The kind of fault whose parameter is no time."""
 
 
 class Endless:
@@ -68,7 +66,7 @@ class Endless:
 
     def struck(self, fault: Fault) -> None:
         """Note that something goes wrong, for as long as it takes."""
-        takes = max(fault.amount, HOUR) if fault.kind != _COUNTED else HOUR
+        takes = HOUR if KINDS[fault.kind].is_counted else max(fault.amount, HOUR)
         self._healed = max(self._healed, self._simulation.loop.now + takes)
 
     def wrote(self, run: str, n: int, record: Record) -> None:

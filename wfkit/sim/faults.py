@@ -106,6 +106,8 @@ class Kind(NamedTuple):
     """Its parameter, where it has one: microseconds, or a number."""
     is_asked_for: bool = False
     """Whether a search leaves it out unless it is asked for by name."""
+    is_counted: bool = False
+    """Whether its parameter is how many attempts of a call it strikes, one after the other."""
 
 
 _IN_STEP = frozenset(
@@ -113,6 +115,10 @@ _IN_STEP = frozenset(
 )
 ASKED = frozenset({"call.before", "read"})
 """Where a service is asked, for an effect or an answer. A store of values, asked in `get` and `put`, always answers."""
+ANSWERED = frozenset({"call.after", "read"})
+"""Where its answer may take too long: an effect has taken place by then."""
+ATTEMPTS = 4
+"""How many attempts of a call fail by one fault, unless it says otherwise: as many as a step has by default."""
 _EVERYWHERE = frozenset(PHASES) - {"tie", "delivery"} - CALENDAR - set(COMPENSATION_PHASES)
 _WAITING = frozenset({"timer.set", "wait.registered"})
 
@@ -131,9 +137,10 @@ KINDS: dict[str, Kind] = {
         Kind("zombie", "M", frozenset({"call.before"}), 30_000_000),
         Kind("lost_ack", "S", frozenset({"call.after"})),
         Kind("fail", "S", ASKED),
-        Kind("fail_n", "S", ASKED, 4),
+        Kind("fail_n", "S", ASKED, ATTEMPTS, is_counted=True),
         Kind("fatal", "B", frozenset({"call.before"})),
-        Kind("slow", "S", frozenset({"call.after"})),
+        Kind("slow", "S", ANSWERED),
+        Kind("slow_n", "S", ANSWERED, ATTEMPTS, is_counted=True),
         Kind("outage", "S", ASKED, HOUR),
         Kind("cancel", "B", _EVERYWHERE - {"start.before_journal", "finish.journaled", "finish.before_journal"}),
         Kind("delay", "M", _IN_STEP, HOUR),
@@ -164,7 +171,7 @@ def kinds_at(phase: str, asked: Collection[str] = ()) -> list[Kind]:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong, at one point. `param` is microseconds, or a number for `fail_n`."""
+    """One thing that goes wrong, at one point. `param` is microseconds, or a number of attempts; see `Kind.is_counted`."""
 
     kind: str
     point: Point
@@ -181,7 +188,7 @@ class Fault:
     def __str__(self) -> str:
         shown = ""
         if self.param and self.param != KINDS[self.kind].default:
-            shown = f"({self.param if self.kind == 'fail_n' else display(self.param)})"
+            shown = f"({self.param if KINDS[self.kind].is_counted else display(self.param)})"
         return f"{self.kind}{shown}@{self.point}"
 
 
@@ -281,7 +288,7 @@ def _parse_param(kind: Kind, text: str | None) -> int:
     if text is None:
         return 0
     try:
-        return int(text) if kind.name == "fail_n" else microseconds(_duration(text))
+        return int(text) if kind.is_counted else microseconds(_duration(text))
     except ValueError:
         raise FaultSyntaxError(f"{text!r} is no parameter of {kind.name}") from None
 

@@ -114,12 +114,12 @@ def _with_one_less(plan: Plan) -> Iterator[Plan]:
 
 def _size(fault: Fault) -> int:
     """Return how much of a fault there is: for durations, whether it is another one than its kind has by itself."""
-    return fault.amount if fault.kind == "fail_n" else int(fault.amount != KINDS[fault.kind].default)
+    return fault.amount if KINDS[fault.kind].is_counted else int(fault.amount != KINDS[fault.kind].default)
 
 
 def _with_less(plan: Plan) -> Iterator[Plan]:
     for index, fault in enumerate(plan):
-        if fault.kind == "fail_n":
+        if KINDS[fault.kind].is_counted:
             yield from (_with(plan, index, replace(fault, param=times)) for times in range(2, fault.amount))
         elif _size(fault):
             yield _with(plan, index, replace(fault, param=0))

@@ -12,8 +12,8 @@ from wfkit.api.attempt import Attempt
 from wfkit.api.definitions import NonRetryable, Step
 from wfkit.core.codec import PAYLOAD_BYTES_MAX
 from wfkit.errors import CodecError
-from wfkit.sim.faults import HOUR, Fault
-from wfkit.sim.services import FOREVER, Calling
+from wfkit.sim.faults import ANSWERED, ASKED, HOUR, Fault
+from wfkit.sim.services import FOREVER, Calling, Pause
 
 if TYPE_CHECKING:
     from wfkit.sim.simulation import Simulation
@@ -37,6 +37,7 @@ class Striking:
         self._fatal: dict[_Call, BaseException] = {}
         self._refused: dict[_Call, int] = {}
         self._failing: dict[_Call, int] = {}
+        self._hanging: dict[_Call, int] = {}
         self._outages: dict[str, int] = {}
 
     def strike(self, fault: Fault, run: str) -> bool:
@@ -102,33 +103,53 @@ class Striking:
                 raise ConnectionError(f"{label}: no answer")
             case "fail_n":
                 self._failing[call] = fault.amount
+            case "slow_n":
+                self._hanging[call] = fault.amount
             case "fatal":
                 self._fatal[call] = _business_error(step, label)
             case "outage":
                 self._outages[label] = simulation.loop.now + fault.amount
             case "slow":
-                deadline = now.info.deadline
-                left = round(deadline.timestamp() * 1e6) - simulation.clock.now() if deadline is not None else HOUR
-                yield max(left, 0) + 1_000_000
+                yield self._past_deadline(now)
             case "delay":
                 yield fault.amount
             case _:
                 if self.strike(fault, now.info.run_id):
                     yield FOREVER
 
+    def _past_deadline(self, now: Attempt) -> Pause:
+        """Return how long a call takes that an attempt does not wait for; an hour, if it waits without end."""
+        deadline = now.info.deadline
+        left = round(deadline.timestamp() * 1e6) - self._simulation.clock.now() if deadline is not None else HOUR
+        return max(left, 0) + 1_000_000
+
     def _call_late(self, late: Callable[[], object]) -> None:
         self._simulation.tell("late", "", 0)
         with suppress(Exception):  # the service refuses it, and nobody is there to hear
             late()
 
-    def fail_again(self, run: str, n: int, label: str, service: str) -> None:
-        """Fail a call that an earlier fault has made fail more than once.
+    def strike_again(self, now: Attempt, phase: str, label: str, service: str) -> Calling:
+        """Let a call go wrong that an earlier fault makes go wrong more than once, or one that strikes here.
+
+        Args:
+            now: the attempt.
+            phase: where the call is.
+            label: what is called.
+            service: by whom it should be answered.
 
         Raises:
             ConnectionError: there is no answer.
             BaseException: the business error that the call is refused with.
         """
-        call = (run, n, label)
+        call = (now.info.run_id, now.n, label)
+        if phase in ASKED:
+            self._fail_again(call, service)
+        if phase in ANSWERED and self._hanging.get(call):
+            self._hanging[call] -= 1
+            yield self._past_deadline(now)
+
+    def _fail_again(self, call: _Call, service: str) -> None:
+        label = call[2]
         if call in self._fatal and self._refuses(call):
             raise self._fatal[call]
         if self._failing.get(call):

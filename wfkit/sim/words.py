@@ -45,6 +45,7 @@ _KINDS: dict[str, str] = {
     "fail_n": "{label} does not answer {number} times",
     "fatal": "{label} is refused for good",
     "slow": "{label} took effect, and its answer comes after the timeout",
+    "slow_n": "{label} took effect, and its answers come after the timeout, {number} times",
     "outage": "{label} is down for {amount}",
     "cancel": "cancel requested {moment}",
     "delay": "the step is held up for {amount} {moment}",
@@ -64,11 +65,18 @@ _KINDS: dict[str, str] = {
     "new_year": "a new year begins while the run is under way",
 }
 
+_OF_READS: dict[str, str] = {
+    "slow": "the answer to {label} comes after the timeout",
+    "slow_n": "the answers to {label} come after the timeout, {number} times",
+}
+"""What other words are needed for where nothing takes effect."""
+
 
 def words(fault: Fault) -> str:
     """Return what a fault is, in words: `worker crashed after charge() succeeded, before its result was journaled`."""
     label = fault.point.label
-    return _KINDS[fault.kind].format(
+    kinds = _KINDS | _OF_READS if fault.point.phase == "read" else _KINDS
+    return kinds[fault.kind].format(
         label=label,
         moment=_MOMENTS.get(plain(fault.point.phase), "").format(label=label),
         amount=display(fault.amount),

@@ -15,10 +15,10 @@ from wfkit.sim.reference import Reference
 from wfkit.sim.trails import Trail, Trails
 
 DUPLICATING = frozenset({"dup", "lost_event_ack"})
-_SLOWING = frozenset({"delay", "slow", "outage", "fail", "fail_n", "lost_ack"})
+_SLOWING = frozenset({"delay", "slow", "slow_n", "outage", "fail", "fail_n", "lost_ack"})
 """Kinds that cost time: minutes and hours, by themselves or by the attempts that follow."""
-_HOLDING_UP = frozenset({"delay", "slow", "outage"})
-"""Kinds that hold a step up for an hour, or until its timeout."""
+_HOLDING_UP = frozenset({"delay", "slow", "slow_n", "outage"})
+"""Kinds that hold a step up for an hour, or until its timeout, or several of them."""
 INTERLEAVED = (
     "another run came in between: what had been read was no longer so when it was acted on",
     "read, decide and write at once: compare_and_set in one step, or whatever the store offers for that",

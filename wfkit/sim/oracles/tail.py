@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from wfkit.sim.faults import HOUR, Fault
+from wfkit.sim.faults import HOUR, KINDS, Fault
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Outcome, happened
@@ -52,4 +52,6 @@ def _lost(recording: Recording[Any]) -> int:
 def _cost(fault: Fault) -> int:
     if fault.kind in _LASTING:
         return fault.amount
+    if KINDS[fault.kind].is_counted:
+        return HOUR * fault.amount
     return HOUR if fault.cls == "S" else _RESTART

@@ -71,15 +71,22 @@ def faults_at(campaign: Campaign, points: Iterable[Point], recording: Recording[
                     continue
             elif kind.name == "cancel" and point.run:
                 continue
-            elif kind.name == "fail_n":
-                known = campaign.known.get((point.run or campaign.base.main, point.n))
-                if known is None or (known.attempts == 1 and not known.endless):
-                    continue  # as `fail`
-                fault = Fault("fail_n", point, known.attempts)
+            elif kind.is_counted or (kind.name == "slow" and point.phase == "read"):
+                attempts = _attempts_at(campaign, point)
+                if kind.is_counted == (attempts == 1):
+                    continue  # as the kind that strikes once; where there are more attempts, one read that hangs is a pause
+                if kind.is_counted:
+                    fault = Fault(kind.name, point, attempts)
             elif kind.name == "delay" and point.phase in ("read", "get", "put"):
                 fault = Fault("delay", point, BETWEEN)
             found.append(fault)
     return found
+
+
+def _attempts_at(campaign: Campaign, point: Point) -> int:
+    """Return how often the step of a point is tried at most; as often as by default, if it is tried without end."""
+    known = campaign.known.get((point.run or campaign.base.main, point.n))
+    return known.attempts if known is not None else 1
 
 
 def sort_of(point: Point) -> str:
@@ -110,7 +117,7 @@ def go_together(plan: Plan) -> bool:
     that: no workflow can help it, only a service that remembers what it was told to undo.
     """
     kinds = {fault.kind for fault in plan}
-    return "zombie" not in kinds or not kinds & {"cancel", "fatal", "fail_n", "slow", "outage", "delay"}
+    return "zombie" not in kinds or not kinds & {"cancel", "fatal", "fail_n", "slow", "slow_n", "outage", "delay"}
 
 
 def _fits(fault: Fault, recording: Recording[Any]) -> bool:
