@@ -211,7 +211,14 @@ class Surroundings:
         known = self._points.known[numbers[-1], n]
         self._road.reach(run, n, step_phase(phase, compensation=known.compensation), label)
 
-    def reach(self, service: FakeService, phase: str, label: str, late: Callable[[], object] | None = None) -> Calling:
+    def reach(
+        self,
+        service: FakeService,
+        phase: str,
+        label: str,
+        late: Callable[[], object] | None = None,
+        refusal: Callable[[], BaseException] | None = None,
+    ) -> Calling:
         self.pass_point(phase, label)
         yield from ()
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import httpx
 import pytest
 
-from wfkit import Expect, Resource, resource, run_step, step, step_info, workflow
-from wfkit.testing import NO_EFFECT, FakeService, http_transport, http_transport_sync, replace, simulate
+from wfkit import Expect, Resource, Retry, Workflow, resource, run_step, step, step_info, workflow
+from wfkit.testing import NO_EFFECT, FakeService, http_transport, http_transport_sync, replace, simulate, verify
 
 
 @resource
@@ -278,3 +278,99 @@ def test_an_undecorated_step_may_say_what_to_expect_of_it() -> None:
     """As a decorated one."""
     fault = "crash@1:step.effect_done_not_journaled:tell"
     assert simulate(tells, world=World, resources=resources(bank), faults=fault).findings == []
+
+
+# -- refused by the schedule ----------------------------------------------------------------------------------------------
+
+
+class Noting(World):
+    """A client that keeps the statuses that it is answered with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statuses: list[int] = []
+        self.http.event_hooks = {"response": [self.note]}
+
+    async def note(self, response: httpx.Response) -> None:
+        self.statuses.append(response.status_code)
+
+
+async def paid() -> int:
+    answer = await bank.get().post("/payments", json={}, headers={"Idempotency-Key": step_info().idempotency_key})
+    return int(answer.status_code)
+
+
+async def is_no_error() -> int:
+    return int((await bank.get().post("/payments", json={})).raise_for_status().status_code)
+
+
+async def tells_a_number() -> int:
+    return 0 if (status := await paid()) in (402, 409) else status
+
+
+async def tells_a_name() -> int:
+    return 0 if (status := await paid()) == httpx.codes.FORBIDDEN else status
+
+
+@pytest.mark.parametrize(
+    ("call", "status"), [(paid, 422), (is_no_error, 422), (tells_a_number, 402), (tells_a_name, 403)], ids=lambda it: str(it)
+)
+def test_a_service_refuses_as_http_does(call: Callable[[], Coroutine[Any, Any, int]], status: int) -> None:
+    """By a status that the step's code names, or else by the usual one; each attempt is refused."""
+
+    @workflow
+    async def pays() -> int:
+        return await run_step("pay", call)
+
+    recording = simulate(pays, world=Noting, resources=resources(bank), faults="fatal@1:call.before:POST /v1/payments")
+    assert recording.world.statuses == [status] * (4 if call is is_no_error else 1)
+    assert recording.effects == []
+    assert recording.status == ("failed" if call is is_no_error else "completed")
+    assert recording.findings == []
+
+
+payment = step(name="pay")(paid)
+insistent = step(name="pay", retry=Retry(max_attempts=None))(is_no_error)
+
+
+@step
+async def ship() -> None:
+    await bank.get().post("/parcels", headers={"Idempotency-Key": step_info().idempotency_key})
+
+
+@workflow
+async def ships_unpaid() -> str:
+    await payment()
+    await ship()
+    return "shipped"
+
+
+@workflow
+async def ships_what_is_paid() -> str:
+    if await payment() == 422:
+        return "refused"
+    await ship()
+    return "shipped"
+
+
+@workflow
+async def ships_when_it_is_paid_at_last() -> str:
+    await insistent()
+    await ship()
+    return "shipped"
+
+
+def what_is_shipped_is_paid(world: World) -> bool:
+    return len(world.service.effects) != 1 or "payments" in world.service.effects[0].name
+
+
+@pytest.mark.parametrize(
+    ("workflow", "is_found"), [(ships_unpaid, True), (ships_what_is_paid, False), (ships_when_it_is_paid_at_last, False)]
+)
+def test_a_step_that_takes_a_refusal_for_an_answer_is_tried(workflow: Workflow[[], str], is_found: bool) -> None:
+    """So what a workflow makes of it is seen. One that is tried without end is accepted at last."""
+    report = verify(
+        workflow, world=World, resources=resources(bank), faults=["fatal"], invariants=[what_is_shipped_is_paid], budget="0.1s"
+    )
+    found = [finding.title for finding in report.findings if finding.severity != "info"]
+    assert found == ["what_is_shipped_is_paid: it does not hold"] * is_found

@@ -19,7 +19,7 @@ from wfkit.sim.loop import Killed
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
 from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
 from wfkit.sim.strand import strand
-from wfkit.sim.striking import Striking, too_large
+from wfkit.sim.striking import Striking, business_error, too_large
 
 if TYPE_CHECKING:
     from wfkit.sim.simulation import Simulation
@@ -119,7 +119,14 @@ class Attempts:
     def joined(self, service: FakeService) -> None:
         self._services.append(service)
 
-    def reach(self, service: FakeService | None, phase: str, label: str, late: Callable[[], object] | None = None) -> Calling:
+    def reach(
+        self,
+        service: FakeService | None,
+        phase: str,
+        label: str,
+        late: Callable[[], object] | None = None,
+        refusal: Callable[[], BaseException] | None = None,
+    ) -> Calling:
         now = attempt.get()
         if now is None:
             return None  # the script, or the world itself, uses the service
@@ -129,7 +136,8 @@ class Attempts:
         fault = self._simulation.hit(run, n, named, label)
         try:
             if fault is not None:
-                yield from self._striking.strike_step(fault, now, self._steps[run, n], label, late)
+                refusal = refusal or functools.partial(business_error, self._steps[run, n], label)
+                yield from self._striking.strike_step(fault, now, label, late, refusal)
             yield from self._striking.strike_again(now, phase, label, label if service is None else service.name)
         except GeneratorExit:
             self._given_up.add((run, n))

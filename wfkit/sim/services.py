@@ -83,8 +83,23 @@ class Surroundings(Protocol):
         """The service is a part of the world."""
         ...
 
-    def reach(self, service: FakeService, phase: str, label: str, late: Callable[[], object] | None = None) -> Calling:
-        """Pass a point of a step: what is to go wrong there does. `late` lets the call arrive when its caller is dead."""
+    def reach(
+        self,
+        service: FakeService,
+        phase: str,
+        label: str,
+        late: Callable[[], object] | None = None,
+        refusal: Callable[[], BaseException] | None = None,
+    ) -> Calling:
+        """Pass a point of a step: what is to go wrong there does.
+
+        Args:
+            service: what is called.
+            phase: which point it is.
+            label: the name of the call.
+            late: lets the call arrive when its caller is dead.
+            refusal: makes the error by which it is refused for good; it is one of the step's own unless given.
+        """
         ...
 
     def happened(self, effect: Effect, *, again: bool) -> None:

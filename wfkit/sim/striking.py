@@ -75,16 +75,21 @@ class Striking:
         self._simulation.clock.stopped = None
 
     def strike_step(
-        self, fault: Fault, now: Attempt, step: Step[..., Any], label: str, late: Callable[[], object] | None
+        self,
+        fault: Fault,
+        now: Attempt,
+        label: str,
+        late: Callable[[], object] | None,
+        refusal: Callable[[], BaseException],
     ) -> Calling:
         """Let something go wrong inside a step.
 
         Args:
             fault: what goes wrong.
             now: the attempt.
-            step: its step.
             label: what is called, or the step's name.
             late: lets the call arrive after its caller has died.
+            refusal: makes the error by which the call is refused for good.
 
         Raises:
             ConnectionError: there is no answer.
@@ -106,7 +111,7 @@ class Striking:
             case "slow_n":
                 self._hanging[call] = fault.amount
             case "fatal":
-                self._fatal[call] = _business_error(step, label)
+                self._fatal[call] = refusal()
             case "outage":
                 self._outages[label] = simulation.loop.now + fault.amount
             case "slow":
@@ -194,7 +199,7 @@ def _with_long_text(value: Any) -> Any:
     return value
 
 
-def _business_error(step: Step[..., Any], label: str) -> BaseException:
+def business_error(step: Step[..., Any], label: str) -> BaseException:
     """Return an error that is not retried: one that the step declares, if it can be made."""
     for declared in step.declared:
         with suppress(Exception):  # a class of the user's that wants other arguments

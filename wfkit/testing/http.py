@@ -10,11 +10,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from wfkit.api.attempt import attempt
+from wfkit.core.names import nested, own_functions
 from wfkit.errors import DefinitionError
+from wfkit.sim.real_io import executed
 from wfkit.sim.services import FOREVER, Calling, FakeService, Pause, in_thread, surroundings, with_pauses
 from wfkit.sim.volatile import leaves
 
@@ -25,6 +28,15 @@ KEY_HEADER = "Idempotency-Key"
 READS = {"GET", "HEAD", "OPTIONS"}
 SETS = {"PUT", "DELETE"}
 """Methods that by definition come to the same, however often they are called."""
+
+_REFUSALS = (
+    HTTPStatus.PAYMENT_REQUIRED,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.BAD_REQUEST,
+)
+"""By these a service says no. Others tell of something else: 404 and 409 of what is there, 401 and 429 of what to do first."""
+_REFUSED = {"error": "refused"}
 
 _VERSION = re.compile(r"v\d+(\.\d+)*")
 _NUMBERED = re.compile(r"\d")
@@ -44,6 +56,8 @@ def http_transport(service: FakeService, *, key_header: str = KEY_HEADER) -> htt
     or DELETE that comes again with the same payload is nothing new, unless the handler changes its state once more.
 
     Where a schedule fails a call, the client meets `httpx.ConnectError`, or, if the request has arrived, `httpx.ReadTimeout`.
+    Where it refuses one for good, the answer is `{"error": "refused"}` with status 402, 422, 403 or 400: the first of these
+    that the code of the step names, or else 422. It is so at each attempt.
 
     Args:
         service: the fake service.
@@ -61,7 +75,7 @@ def http_transport_sync(service: FakeService, *, key_header: str = KEY_HEADER) -
 
 
 class _Refused(Exception):
-    """A handler has answered with an error: the service's state is what it was."""
+    """A handler has answered with an error, or the schedule refuses the call: the service's state is what it was."""
 
     def __init__(self, answer: tuple[int, Any]) -> None:
         super().__init__(f"refused with status {answer[0]}")
@@ -118,19 +132,39 @@ def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> 
     def arrive() -> Any:
         return service.apply(name, key, payload, sets=sets)
 
-    if host is not None:
-        with _failing_as("ConnectError", request):
-            yield from _patiently(host.reach(service, "call.before", name, arrive), request)
     try:
+        if host is not None:
+            with _failing_as("ConnectError", request):
+                yield from _patiently(host.reach(service, "call.before", name, arrive, _refusal), request)
         answer = arrive()
+        if handler is None:
+            answer = {"id": f"{_noun(name.partition(' ')[2])}-{answer.rpartition('-')[2]}"}
     except _Refused as refused:
         answer = refused.answer
     if host is not None:
         with _failing_as("ReadTimeout", request):
             yield from _patiently(host.reach(service, "call.after", name), request)
-    if handler is None:
-        answer = {"id": f"{_noun(name.partition(' ')[2])}-{answer.rpartition('-')[2]}"}
     return _response(request, answer)
+
+
+def _refusal() -> _Refused:
+    """Return what a schedule refuses a call with: by a status that the code under way tells from others, if it names one.
+
+    A client that looks for 402 may take any other status for a failure, and try again.
+    """
+    running = executed.get()
+    named = _statuses_in(running.fn) if running is not None else ()
+    status = next((status for status in _REFUSALS if status in named), HTTPStatus.UNPROCESSABLE_ENTITY)
+    return _Refused((status.value, _REFUSED))
+
+
+def _statuses_in(fn: Callable[..., Any]) -> set[int]:
+    """Return the statuses that a function's code names, by their numbers or as `HTTPStatus` and `httpx.codes` call them."""
+    codes = [code for each in own_functions(fn) for code in nested(each.__code__)]
+    constants = {constant for code in codes for constant in code.co_consts}
+    numbers = {each for one in constants for each in (one if isinstance(one, tuple | frozenset) else (one,))}
+    names = {name for code in codes for name in code.co_names}
+    return {status for status in _REFUSALS if status in numbers or status.name in names}
 
 
 def _key(request: httpx.Request, payload: dict[str, Any], key_header: str) -> str | None:

@@ -131,7 +131,14 @@ class Machine:
         return datetime.fromtimestamp(self.clock.now() / 1e6, UTC)
 
     def joined(self, service: FakeService) -> None: ...
-    def reach(self, service: FakeService, phase: str, label: str, late: Callable[[], object] | None = None) -> Calling:
+    def reach(
+        self,
+        service: FakeService,
+        phase: str,
+        label: str,
+        late: Callable[[], object] | None = None,
+        refusal: Callable[[], BaseException] | None = None,
+    ) -> Calling:
         return _nothing()
 
     def happened(self, effect: Effect, *, again: bool) -> None: ...
