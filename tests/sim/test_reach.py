@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.sim.judging import grave, pay, refund, shop, subject_of
-from wfkit import Expect, Retry, StepTimeout, Workflow, saga, step, timeout, workflow
+from tests.sim.judging import RESOURCES, World, grave, pay, refund, shop, store, subject_of
+from wfkit import Expect, Retry, Step, StepTimeout, Workflow, resource, saga, step, timeout, workflow
 from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import Explored, search
 from wfkit.sim.faults import parse_fault
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.words import words
+from wfkit.testing import Replace, effect, replace, verify
 
 
 def searched(workflow: Workflow[..., Any], *faults: str) -> Explored:
@@ -116,3 +119,105 @@ def test_a_hang_ends_after_so_many_attempts() -> None:
     )
     recording = Simulation(subject_of(takes_a_hang_for_a_no), (fault,)).run()
     assert (recording.result, sum(point.phase == "call.after" for point in recording.trace)) == ("pay accepted", 3)
+
+
+# -- a crash after what a step has declared -----------------------------------------------------------------------------
+
+
+@resource
+async def database() -> AsyncIterator[sqlite3.Connection]:
+    yield sqlite3.connect(":memory:")
+
+
+class Points(World):
+    """A shop with a table of the orders that it has seen, and one of what they have earned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.db = sqlite3.connect(":memory:", check_same_thread=False)
+        self.db.executescript("CREATE TABLE seen (name PRIMARY KEY); CREATE TABLE points (name)")
+
+
+@step
+def earns_after_it_is_marked() -> None:
+    db = database.get()
+    with db:
+        fresh = db.execute("INSERT OR IGNORE INTO seen VALUES ('o-1')").rowcount
+    if fresh:
+        effect("points", key="o-1")
+        with db:
+            db.execute("INSERT INTO points VALUES ('o-1')")
+
+
+@step
+def earns_and_marks_at_once() -> None:
+    db = database.get()
+    with db:
+        if db.execute("INSERT OR IGNORE INTO seen VALUES ('o-1')").rowcount:
+            effect("points")
+            db.execute("INSERT INTO points VALUES ('o-1')")
+
+
+@step
+async def marks_after_it_has_earned() -> None:
+    db = database.get()
+    if await store.get().get("is seen") is None:
+        effect("points")
+        with db:
+            db.execute("INSERT INTO seen VALUES ('o-1')")
+            db.execute("INSERT INTO points VALUES ('o-1')")
+        await store.get().put("is seen", value=True)
+
+
+@step
+async def gives_a_lock_back() -> None:
+    try:
+        await store.get().put("lock", "taken")
+        effect("looked")
+    finally:
+        await store.get().put("lock", "free")
+
+
+def as_many_points_as_orders(world: Points) -> bool:
+    return world.db.execute("SELECT * FROM points").fetchall() == world.db.execute("SELECT * FROM seen").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("step", "crash", "said"),
+    [
+        (earns_after_it_is_marked, "effect:points", "as_many_points_as_orders: it does not hold"),
+        (earns_and_marks_at_once, "", ""),
+        (marks_after_it_has_earned, "effect:points", "points happened twice instead of once"),
+        (gives_a_lock_back, "step.effect_done_not_journaled:gives_a_lock_back", "looked happened twice instead of once"),
+    ],
+    ids=lambda it: getattr(it, "name", ""),
+)
+def test_a_process_dies_after_what_a_step_has_declared(step: Step[[], None], crash: str, said: str) -> None:
+    """But not where a transaction is open that the crash would take back."""
+
+    @workflow
+    async def earns() -> None:
+        await step()
+
+    resources: list[Replace[Any]] = [*RESOURCES, replace(database, lambda world: world.db)]
+    report = verify(
+        earns, world=Points, resources=resources, faults=["crash"], invariants=[as_many_points_as_orders], budget="0.1s"
+    )
+    assert [(each.title, *each.faults) for each in report.findings] == [(said, f"crash@1:{crash}")] * bool(said)
+
+
+def test_a_dead_process_gives_nothing_back() -> None:
+    """What stands in a `finally` is not executed, though the step does not wait for anything where it dies."""
+
+    @workflow
+    async def locks() -> None:
+        await gives_a_lock_back()
+
+    recording = Simulation(subject_of(locks), (parse_fault("crash@1:effect:looked"),)).run()
+    assert [str(point) for point in recording.trace if point.phase in ("put", "effect")] == [
+        "1:put:lock",
+        "1:effect:looked",
+        "1:put:lock:2",
+        "1:effect:looked:2",
+        "1:put:lock:3",
+    ]

@@ -15,7 +15,8 @@ from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current, current_or_none
 from wfkit.sim.disk import step_phase
-from wfkit.sim.loop import Killed
+from wfkit.sim.faults import DECLARED
+from wfkit.sim.loop import Killed, epoch
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
 from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
 from wfkit.sim.strand import strand
@@ -130,6 +131,8 @@ class Attempts:
         now = attempt.get()
         if now is None:
             return None  # the script, or the world itself, uses the service
+        if _is_dead():
+            yield FOREVER
         run, n = now.info.run_id, now.n
         known = self._simulation.disk.points.known_of(run, n)
         named = step_phase(phase, compensation=known is not None and known.compensation)
@@ -154,6 +157,13 @@ class Attempts:
             self.effects.append(effect)
             if self._simulation.durable is not None:
                 self._simulation.durable.happened(effect)
+
+    def declared(self, effect: Effect) -> Calling:
+        if _is_dead():
+            yield FOREVER
+        self.happened(effect, again=False)
+        if not any(map(_in_transaction, self._databases)):
+            yield from self.reach(None, DECLARED, effect.name)
 
     def came_to_nothing(self, effect: Effect) -> None:
         self._simulation.tell("nothing", effect.run, effect.n, effect)
@@ -224,6 +234,20 @@ class Attempts:
         if machine is not None:
             run, n = machine.start.id, 0
         self.dropped.append(Unawaited(run, n, f"{coroutine.__qualname__}()", line))
+
+
+def _is_dead() -> bool:
+    """Whether the process has died in a call that nothing is awaited for: what is left of its code is in `finally` blocks."""
+    life = epoch.get()
+    return life is not None and not life.alive
+
+
+def _in_transaction(database: sqlite3.Connection) -> bool:
+    """Whether there is something that a crash takes back."""
+    try:
+        return database.in_transaction
+    except sqlite3.ProgrammingError:  # it is closed
+        return False
 
 
 class _Noted:

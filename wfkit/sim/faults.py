@@ -58,6 +58,8 @@ STEP_PHASES = (
 )
 COMPENSATION_PHASES = tuple(f"comp.{phase.removeprefix('step.')}" for phase in STEP_PHASES)
 _OF_STEPS = dict(zip(COMPENSATION_PHASES, STEP_PHASES, strict=True))
+DECLARED = "effect"
+"""Where a step has declared an effect, and goes on. Nobody is called there, so the process may die, and no more."""
 PHASES = (
     "start.before_journal",
     "start.journaled",
@@ -78,6 +80,7 @@ PHASES = (
     "get",
     "put",
     "put.after",
+    DECLARED,
     "journal.append",
     "journal.fsync",
     "journal.read",
@@ -119,7 +122,7 @@ ANSWERED = frozenset({"call.after", "read"})
 """Where its answer may take too long: an effect has taken place by then."""
 ATTEMPTS = 4
 """How many attempts of a call fail by one fault, unless it says otherwise: as many as a step has by default."""
-_EVERYWHERE = frozenset(PHASES) - {"tie", "delivery"} - CALENDAR - set(COMPENSATION_PHASES)
+_EVERYWHERE = frozenset(PHASES) - {"tie", "delivery", DECLARED} - CALENDAR - set(COMPENSATION_PHASES)
 _WAITING = frozenset({"timer.set", "wait.registered"})
 
 DROP = "drop"
@@ -129,7 +132,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         # In the order of simplicity: shrinking prefers what comes first.
-        Kind("crash", "M", _EVERYWHERE),
+        Kind("crash", "M", _EVERYWHERE | {DECLARED}),
         Kind("crash_replay", "M", frozenset({"journal.read"})),
         Kind("upgrade", "M", _EVERYWHERE),
         Kind("dup", "M", frozenset({"delivery"}), 500_000),

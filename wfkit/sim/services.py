@@ -106,6 +106,10 @@ class Surroundings(Protocol):
         """An effect took place, or was recognised by its key and did not take place again."""
         ...
 
+    def declared(self, effect: Effect) -> Calling:
+        """A step says that an effect took place: its process may die before it goes on."""
+        ...
+
     def came_to_nothing(self, effect: Effect) -> None:
         """A call arrived, and there was nothing to do, or it was refused."""
         ...
@@ -404,6 +408,8 @@ class KeyValue(FakeService):
 def effect(name: str, *, key: str | None = None, **payload: Any) -> None:
     """Declare, in a step, that something has just happened outside. Outside of a simulation it does nothing.
 
+    A schedule may let the process die just afterwards, unless a transaction of SQLite is open: that would take it back.
+
     Args:
         name: what happened.
         key: the idempotency key that the outside was given: two of one key are one effect.
@@ -413,7 +419,7 @@ def effect(name: str, *, key: str | None = None, **payload: Any) -> None:
     host = surroundings.get()
     now = attempt.get()
     if host is not None and now is not None:
-        host.happened(Effect(host.now(), "declared", name, key, payload, now.info.run_id, now.n), again=False)
+        in_thread(host.declared(Effect(host.now(), "declared", name, key, payload, now.info.run_id, now.n)))
 
 
 def _asked(service: str, what: str) -> None:

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from wfkit.sim.faults import KINDS, RANK, Fault, Plan, Point, plain
+from wfkit.sim.faults import DECLARED, KINDS, RANK, Fault, Plan, Point, plain
 
 Simplicity: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 RUNS_MAX = 60
 """Schedules that one finding may cost; what is left is then not the simplest one, but one that shows it."""
 
-_IN_CALL = frozenset({"call.before", "call.after"})
+_WITHIN = frozenset({"call.before", "call.after", DECLARED})
+"""Phases within what a step does."""
 
 
 def shrink(faults: Plan, still_fails: Callable[[Plan], bool], trace: Sequence[Point], *, runs_max: int = RUNS_MAX) -> Plan:
@@ -85,7 +86,7 @@ class _Shrinking:
             for kind in KINDS.values():
                 if RANK[kind.name] < RANK[fault.kind] and plain(fault.point.phase) in kind.phases:
                     yield _with(plan, index, Fault(kind.name, fault.point))
-            if plain(fault.point.phase) in _IN_CALL:
+            if plain(fault.point.phase) in _WITHIN:
                 yield from (_with(plan, index, Fault("crash", point)) for point in self._ends_of(fault.point))
 
     def _ends_of(self, call: Point) -> Iterator[Point]:
@@ -104,7 +105,7 @@ class _Shrinking:
 
 
 def _rank(fault: Fault) -> int:
-    return 2 * RANK[fault.kind] + (plain(fault.point.phase) in _IN_CALL)
+    return 2 * RANK[fault.kind] + (plain(fault.point.phase) in _WITHIN)
 
 
 def _with_one_less(plan: Plan) -> Iterator[Plan]:

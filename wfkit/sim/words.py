@@ -29,6 +29,7 @@ _MOMENTS = {
     "get": "before {label} was read",
     "put": "before {label} was written",
     "put.after": "after {label} was written",
+    "effect": "after {label} happened",
     "journal.append": "before {label} was journaled",
     "journal.fsync": "after {label} was journaled",
     "journal.read": "while it read the history to recover",
