@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.sim.judging import RESOURCES, World, grave, pay, refund, shop, store, subject_of
+from tests.sim.judging import RESOURCES, World, charge, grave, pay, refund, shop, store, subject_of
 from wfkit import Expect, Retry, Step, StepTimeout, Workflow, resource, saga, step, timeout, workflow
 from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import Explored, search
@@ -221,3 +221,23 @@ def test_a_dead_process_gives_nothing_back() -> None:
         "1:effect:looked:2",
         "1:put:lock:3",
     ]
+
+
+# -- a service that is down ---------------------------------------------------------------------------------------------
+
+
+def test_a_service_is_down_for_all_that_it_is_asked() -> None:
+    """Also for what it is only read for; other services answer."""
+
+    @workflow
+    async def asks_all() -> list[str]:
+        found = []
+        for ask in (pay(3), price(), charge(3)):
+            try:
+                found.append(await ask)
+            except ConnectionError as error:
+                found.append(str(error))
+        return found
+
+    recording = Simulation(subject_of(asks_all), (parse_fault("outage@1:call.before:pay"),)).run()
+    assert recording.result == ["shop is down", "shop is down", "charge-1"]

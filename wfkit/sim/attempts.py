@@ -137,11 +137,12 @@ class Attempts:
         known = self._simulation.disk.points.known_of(run, n)
         named = step_phase(phase, compensation=known is not None and known.compensation)
         fault = self._simulation.hit(run, n, named, label)
+        called = label if service is None else service.name
         try:
             if fault is not None:
                 refusal = refusal or functools.partial(business_error, self._steps[run, n], label)
-                yield from self._striking.strike_step(fault, now, label, late, refusal)
-            yield from self._striking.strike_again(now, phase, label, label if service is None else service.name)
+                yield from self._striking.strike_step(fault, now, label, called, late, refusal)
+            yield from self._striking.strike_again(now, phase, label, called)
         except GeneratorExit:
             self._given_up.add((run, n))
             raise

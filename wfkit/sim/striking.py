@@ -79,6 +79,7 @@ class Striking:
         fault: Fault,
         now: Attempt,
         label: str,
+        service: str,
         late: Callable[[], object] | None,
         refusal: Callable[[], BaseException],
     ) -> Calling:
@@ -88,6 +89,7 @@ class Striking:
             fault: what goes wrong.
             now: the attempt.
             label: what is called, or the step's name.
+            service: by whom it should be answered.
             late: lets the call arrive after its caller has died.
             refusal: makes the error by which the call is refused for good.
 
@@ -113,7 +115,7 @@ class Striking:
             case "fatal":
                 self._fatal[call] = refusal()
             case "outage":
-                self._outages[label] = simulation.loop.now + fault.amount
+                self._outages[service] = simulation.loop.now + fault.amount
             case "slow":
                 yield self._past_deadline(now)
             case "delay":
@@ -160,7 +162,7 @@ class Striking:
         if self._failing.get(call):
             self._failing[call] -= 1
             raise ConnectionError(f"{label}: no answer")
-        if self._outages.get(label, 0) > self._simulation.loop.now:
+        if self._outages.get(service, 0) > self._simulation.loop.now:
             raise ConnectionError(f"{service} is down")
 
     def _refuses(self, call: _Call) -> bool:

@@ -47,7 +47,7 @@ _KINDS: dict[str, str] = {
     "fatal": "{label} is refused for good",
     "slow": "{label} took effect, and its answer comes after the timeout",
     "slow_n": "{label} took effect, and its answers come after the timeout, {number} times",
-    "outage": "{label} is down for {amount}",
+    "outage": "the service behind {label} is down for {amount}",
     "cancel": "cancel requested {moment}",
     "delay": "the step is held up for {amount} {moment}",
     "tie": "several things were ready at once: they came in the other order",
