@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.sim.judging import RESOURCES, World, charge, grave, pay, refund, shop, store, subject_of
+from tests.sim.judging import RESOURCES, World, charge, grave, note, pay, refund, reserve, shop, store, subject_of
 from wfkit import Expect, Retry, Step, StepTimeout, Workflow, resource, saga, step, timeout, workflow
 from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import Explored, search
@@ -241,3 +241,41 @@ def test_a_service_is_down_for_all_that_it_is_asked() -> None:
 
     recording = Simulation(subject_of(asks_all), (parse_fault("outage@1:call.before:pay"),)).run()
     assert recording.result == ["shop is down", "shop is down", "charge-1"]
+
+
+# -- within compensations -----------------------------------------------------------------------------------------------
+
+
+@step
+async def marks_before_it_gives_back(item: str) -> None:
+    if await store.get().compare_and_set("marked", None, item):
+        await store.get().put("given back", item)
+
+
+@step
+async def marks_when_it_has_given_back(item: str) -> None:
+    await store.get().put("given back", item)
+    await store.get().put("marked", item)
+
+
+@pytest.mark.parametrize(
+    ("undo", "faults"),
+    [(marks_before_it_gives_back, ["crash@3:comp.put.after:marked"]), (marks_when_it_has_given_back, [])],
+    ids=lambda it: getattr(it, "name", ""),
+)
+def test_what_a_compensation_reads_and_writes_goes_wrong_as_well(undo: Step[[str], None], faults: list[str]) -> None:
+    """As in other steps."""
+
+    @workflow
+    async def gives_up() -> None:
+        async with saga() as s:
+            await s.do(reserve, "lamp", undo=undo)
+            await note("lamp")
+            raise ValueError("sold out")
+
+    def what_is_marked_is_given_back(world: World) -> bool:
+        return world.store.state.get("marked") == world.store.state.get("given back")
+
+    invariants = [what_is_marked_is_given_back]
+    report = verify(gives_up, world=World, resources=RESOURCES, faults=["crash"], invariants=invariants, budget="0.1s")
+    assert [each for finding in report.findings if finding.oracle == "user" for each in finding.faults] == faults

@@ -56,10 +56,12 @@ STEP_PHASES = (
     "fail.before_journal",
     "step.journaled",
 )
-COMPENSATION_PHASES = tuple(f"comp.{phase.removeprefix('step.')}" for phase in STEP_PHASES)
-_OF_STEPS = dict(zip(COMPENSATION_PHASES, STEP_PHASES, strict=True))
 DECLARED = "effect"
 """Where a step has declared an effect, and goes on. Nobody is called there, so the process may die, and no more."""
+INNER_PHASES = ("read", "get", "put", "put.after", DECLARED)
+"""What a step passes besides, in the middle of what it does."""
+_OF_STEPS = {f"comp.{phase.removeprefix('step.')}": phase for phase in (*STEP_PHASES, *INNER_PHASES)}
+COMPENSATION_PHASES = tuple(_OF_STEPS)
 PHASES = (
     "start.before_journal",
     "start.journaled",
@@ -76,11 +78,7 @@ PHASES = (
     "cancel.journaled",
     "finish.before_journal",
     "finish.journaled",
-    "read",
-    "get",
-    "put",
-    "put.after",
-    DECLARED,
+    *INNER_PHASES,
     "journal.append",
     "journal.fsync",
     "journal.read",

@@ -76,7 +76,7 @@ _OF_READS: dict[str, str] = {
 def words(fault: Fault) -> str:
     """Return what a fault is, in words: `worker crashed after charge() succeeded, before its result was journaled`."""
     label = fault.point.label
-    kinds = _KINDS | _OF_READS if fault.point.phase == "read" else _KINDS
+    kinds = _KINDS | _OF_READS if plain(fault.point.phase) == "read" else _KINDS
     return kinds[fault.kind].format(
         label=label,
         moment=_MOMENTS.get(plain(fault.point.phase), "").format(label=label),

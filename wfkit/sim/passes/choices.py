@@ -71,13 +71,13 @@ def faults_at(campaign: Campaign, points: Iterable[Point], recording: Recording[
                     continue
             elif kind.name == "cancel" and point.run:
                 continue
-            elif kind.is_counted or (kind.name == "slow" and point.phase == "read"):
+            elif kind.is_counted or (kind.name == "slow" and plain(point.phase) == "read"):
                 attempts = _attempts_at(campaign, point)
                 if kind.is_counted == (attempts == 1):
                     continue  # as the kind that strikes once; where there are more attempts, one read that hangs is a pause
                 if kind.is_counted:
                     fault = Fault(kind.name, point, attempts)
-            elif kind.name == "delay" and point.phase in ("read", "get", "put"):
+            elif kind.name == "delay" and plain(point.phase) in ("read", "get", "put"):
                 fault = Fault("delay", point, BETWEEN)
             found.append(fault)
     return found
