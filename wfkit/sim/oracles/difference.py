@@ -68,7 +68,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
     yield Violation(
         "difference",
         "info" if is_timing else "error",
-        _folded(schedule) if is_timing else found.about,
+        f"timing: {found.about if found.is_value else found.title}" if is_timing else found.about,
         f"it depends on timing: {found.title}" if is_timing else found.title,
         found.workflow or reference.subject.workflow.name,
         found.run or schedule.recording.main,
@@ -78,12 +78,6 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         why,
         _declare(schedule) if is_dealt_with else fix,
     )
-
-
-def _folded(schedule: Schedule) -> str:
-    """Return what a difference is about that comes of time alone: for each kind of fault one line tells of them all."""
-    faults = sorted(schedule.recording.faults, key=lambda fault: fault.cls != "T")
-    return f"timing: {faults[0].kind}" if faults else "timing"
 
 
 def _comes_of_order(schedule: Schedule) -> bool:
