@@ -9,7 +9,7 @@ import os
 import random
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from os import urandom
 from random import random as lot
 from time import time as wall
@@ -88,6 +88,16 @@ async def weekday(n: int) -> str:
 async def local_hour(n: int) -> str:
     hour = datetime.fromtimestamp(now().timestamp()).hour  # noqa: DTZ006
     return await (load if hour > 12 else note)("done")
+
+
+@workflow
+async def local_day(n: int) -> str:
+    return await (load if date.today().day == 2 else note)("done")  # noqa: DTZ011
+
+
+@workflow
+async def local_day_as_argument(n: int) -> None:
+    await note(f"it is {datetime.today().date()} here")  # noqa: DTZ002
 
 
 @workflow

@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from random import Random
 from types import CoroutineType, FrameType
 from typing import Any, Protocol
@@ -103,6 +103,8 @@ _CLOCKS: dict[str, Callable[[Ambience], int]] = {
 """Clocks of `time`, and what they show, in microseconds. Each of them has a twin that counts nanoseconds."""
 _OF_MOMENTS: dict[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 """What of `time` takes a moment, and reads the clock where it is left out: which argument it is."""
+TODAYS = ("datetime.today()", "datetime.date.today()")
+"""What answers by the zone of the machine as well, and in workflow code by that alone: the guard sees to the clock."""
 _BEFORE_1970 = 0x01B21DD213814000
 """What a UUID counts more than the clock does, in steps of 100 ns: its time begins in 1582."""
 
@@ -162,11 +164,14 @@ def installed(namespaces: Iterable[dict[str, Any]] = ()) -> Iterator[None]:
     for namespace, name, value in rebound:
         namespace[name] = made[id(value)]
     dates = {name: vars(datetime)[name] for name in ("now", "utcnow")}
-    _set_dates(now=classmethod(_now(dates["now"])), utcnow=classmethod(_utcnow(dates["utcnow"])))
+    today = vars(date)["today"]
+    _set_methods(datetime, now=classmethod(_now(dates["now"])), utcnow=classmethod(_utcnow(dates["utcnow"])))
+    _set_methods(date, today=classmethod(_today(today)))
     try:
         yield
     finally:
-        _set_dates(**dates)
+        _set_methods(date, today=today)
+        _set_methods(datetime, **dates)
         for namespace, name, value in rebound:
             namespace[name] = value
         for owner, name, real in reversed(saved):
@@ -242,11 +247,11 @@ def _of_moment(real: Any, what: str, position: int) -> Any:
     return of_moment
 
 
-def _set_dates(**methods: Any) -> None:
-    """Replace methods of `datetime`, whoever holds it under whatever name. It lets nobody do so but by its own dictionary."""
-    [own] = gc.get_referents(datetime.__dict__)
+def _set_methods(cls: type[date], **methods: Any) -> None:
+    """Replace methods of a class of `datetime`, whoever holds it under whatever name. Only its own dictionary allows that."""
+    [own] = gc.get_referents(cls.__dict__)
     own.update(methods)
-    ctypes.pythonapi.PyType_Modified(ctypes.py_object(datetime))
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
 
 
 def _now(real: Any) -> Any:
@@ -258,6 +263,16 @@ def _now(real: Any) -> Any:
         return cls.fromtimestamp(here.wall() / 1e6, tz)
 
     return now
+
+
+def _today(real: Any) -> Any:
+    def today(cls: type[date]) -> date:
+        here = _here()
+        if here is not None:
+            tell(here, TODAYS[cls is not datetime])
+        return real.__get__(None, cls)()  # type: ignore[no-any-return]  # it asks `time.time`, and the zone of the machine
+
+    return today
 
 
 def _utcnow(real: Any) -> Any:

@@ -12,6 +12,7 @@ from wfkit.core.compare import Difference, differences
 from wfkit.core.entries import BUS, RunStarted
 from wfkit.core.machine import activations
 from wfkit.sim import real_io
+from wfkit.sim.ambient import TODAYS
 from wfkit.sim.code import namespaces
 from wfkit.sim.disagreements import Disagreement, about, around_difference, disagreements, spelt, state_of
 from wfkit.sim.elsewhere import anywhere
@@ -175,18 +176,26 @@ def _evidence(it: Disagreement, elsewhere: str) -> tuple[str, ...]:
 
 
 def _line(it: Disagreement) -> str:
-    if it.sights and not it.zone:
-        return it.sights[-1][1].rsplit(" in ", 1)[0]
+    sights = _of_today(it) if it.zone else it.sights
+    if sights:
+        return sights[-1][1].rsplit(" in ", 1)[0]
     return it.line.rsplit(" in ", 1)[0]
+
+
+def _of_today(it: Disagreement) -> list[tuple[str, str]]:
+    """Return where code asked what day it is. That it is the run's day, whenever it is replayed, but in the machine's zone."""
+    return [sight for sight in it.sights if sight[0] in TODAYS]
 
 
 def _cause(it: Disagreement, elsewhere: str) -> tuple[str, str]:
     """Return why a replay disagrees, by what its code looked at, and what to do about it."""
     if it.zone:
-        return (
-            "it depends on the time zone or the language of the machine",
-            "work in UTC: datetime.fromtimestamp(t, UTC), astimezone(UTC); the zone of a customer is an argument",
-        )
+        why = "it depends on the time zone or the language of the machine"
+        fix = "work in UTC: datetime.fromtimestamp(t, UTC), astimezone(UTC); the zone of a customer is an argument"
+        for what, line in _of_today(it)[-1:]:
+            why = f"it looks at {what}, at {line}, which depends on the time zone of the machine"
+            fix = "ask wfkit.now().date(), which is UTC; the zone of a customer is an argument"
+        return why, fix
     if it.sights:
         what, line = it.sights[-1]
         return f"it looks at {what}, at {line}, which answers otherwise in every execution", _instead_of(what)
