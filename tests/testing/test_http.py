@@ -248,6 +248,33 @@ def test_a_handler_may_show_that_a_put_is_none() -> None:
     assert times_under_a_crash(puts_what_is_no_put) == 2
 
 
+async def posts() -> Any:
+    return await bank.get().post("/users", json={"name": "ann"})
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        (puts_what_is_no_put, "the same PUT came twice, and the second one changed the state of bank once more"),
+        (posts, "the call has no idempotency key, so each attempt is a new one to the outside"),
+    ],
+)
+def test_what_happens_twice_is_told_by_how_it_was_asked_for(call: Callable[[], Awaitable[Any]], why: str) -> None:
+    """And that there may be nothing wrong with it."""
+
+    async def calls() -> None:
+        await call()
+
+    @workflow
+    async def calling() -> None:
+        await run_step("calls", calls)
+
+    fault = "crash@1:step.effect_done_not_journaled:calls"
+    [finding] = simulate(calling, world=Idempotent, resources=resources(bank), faults=fault).findings
+    assert finding.why == why
+    assert "NO_EFFECT(answer)" in finding.story
+
+
 @workflow
 async def puts_another_name(names: list[str]) -> None:
     for name in names:

@@ -9,12 +9,15 @@ from itertools import pairwise
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
 from wfkit.sim.oracles.words import short, times
-from wfkit.sim.reference import Reference, Told, happened
+from wfkit.sim.reference import DECLARED, Reference, Told, happened
 from wfkit.sim.services import OPAQUE, Effect
 from wfkit.sim.trails import Trails
 
 _BY_KEY = "pass idempotency_key=step_info().idempotency_key, which is the same on every attempt and after every crash"
 _SAY_SO = "or declare the step with Expect(idempotent=True), Expect(read_only=True) or Expect(at_least_once='reason')"
+_HARMLESS = f"where a second one does no harm, let the handler of the fake answer NO_EFFECT(answer), {_SAY_SO}"
+_SETTING = ("PUT", "DELETE")
+"""How calls over HTTP begin that by definition come to the same, however often they are made."""
 _BY_TWO_RUNS = (
     "a start request that came twice started two runs, since their ids differ",
     "make the run's id from what it is about, such as the order's number: a second start then attaches to the first",
@@ -294,7 +297,7 @@ def _cause(schedule: Schedule, effects: list[Effect]) -> tuple[str, str]:
     one, other = effects[-2:] if len(effects) > 1 else (effects[-1], effects[-1])
     if (one.run, one.n) == (other.run, other.n):
         if one.key is None and other.key is None:
-            return "the call has no idempotency key, so each attempt is a new one to the outside", _BY_KEY
+            return _without_key(one, other)
         if one.key != other.key:
             return "each attempt makes another key, so each is a new call to the outside", _BY_KEY
         return f"{one.service} does not honour keys: the same key came twice", f"make sure of it in another way; {_SAY_SO}"
@@ -306,6 +309,14 @@ def _cause(schedule: Schedule, effects: list[Effect]) -> tuple[str, str]:
     if one.text == other.text and one.key != other.key:
         return _BY_TWO_STEPS
     return "", ""
+
+
+def _without_key(one: Effect, other: Effect) -> tuple[str, str]:
+    fix = f"{_BY_KEY}; {_SAY_SO if one.service == DECLARED else _HARMLESS}"
+    verb = one.name.partition(" ")[0]
+    if verb in _SETTING and one.text == other.text:
+        return f"the same {verb} came twice, and the second one changed the state of {one.service} once more", fix
+    return "the call has no idempotency key, so each attempt is a new one to the outside", fix
 
 
 def _workflow(trails: Trails, effect: Effect) -> str:
