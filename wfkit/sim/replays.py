@@ -99,6 +99,8 @@ def _parted(workflow: str, run: str, apart: Difference, state: tuple[str, str] |
     )
 
 
+UNKNOWN = "it depends on something that differs between executions"
+"""How the cause begins where nothing shows it."""
 _OF_MORE = (
     "a branch, or an order, that depends on more than the history: objects by address, a module's state",
     "let only arguments, results, signals and wfkit's own clock and chance decide",
@@ -206,7 +208,7 @@ def _cause(it: Disagreement, elsewhere: str) -> tuple[str, str]:
     if it.suspect is not None and elsewhere:
         return it.suspect[:2]
     return (
-        "it depends on something that differs between executions: the time zone, the environment, a module, a set's order",
+        f"{UNKNOWN}: the time zone, the environment, a module, a set's order",
         "let a step find it out, or pass it to the workflow as an argument",
     )
 

@@ -9,8 +9,9 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from wfkit.errors import ReportNotWritten
+from wfkit.sim.around import changed_around
 from wfkit.sim.campaign import Campaign, Found, Terms
-from wfkit.sim.cause import find_cause
+from wfkit.sim.cause import Cause, find_cause
 from wfkit.sim.explore import Explored
 from wfkit.sim.faults import DROP, Fault, Plan
 from wfkit.sim.files import failure_file, failure_path, write_failure
@@ -20,6 +21,7 @@ from wfkit.sim.oracles import judge
 from wfkit.sim.passes.fault_free import fault_free
 from wfkit.sim.recording import Delivery, Recording
 from wfkit.sim.reference import Reference
+from wfkit.sim.replays import UNKNOWN
 from wfkit.sim.shrink import RUNS_MAX, shrink
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.story import tell
@@ -132,7 +134,7 @@ class Case:
     def finding(self, *, file: Path | None = None) -> Finding:
         """Explain and tell it."""
         violation = self.violation
-        cause = find_cause(violation, self.recording, lambda hold: self._run(self.faults, hold), self._judge)
+        cause = self._cause()
         code = ERRORS[violation.oracle].code
         story = tell(
             self.recording,
@@ -157,6 +159,13 @@ class Case:
             violation,
             self.recording,
         )
+
+    def _cause(self) -> Cause:
+        violation, workflow = self.violation, self.reference.registry.workflows.get(self.violation.workflow)
+        cause = find_cause(violation, self.recording, lambda hold: self._run(self.faults, hold), self._judge)
+        is_unknown = violation.oracle in ("difference", "replay") and (not cause.why or cause.why.startswith(UNKNOWN))
+        changed = changed_around(self.recording, workflow.fn) if is_unknown and workflow is not None else None
+        return changed or cause
 
     def keep(self, folder: Path, origin: Mapping[str, Any]) -> Path | None:
         """Write the failure file, and the histories beside it. Returns where; None if that cannot be written."""
