@@ -41,7 +41,7 @@ from wfkit.journal.memory import LAZY_SECONDS
 from wfkit.journal.port import Row, RunRow
 from wfkit.sim.disk import WritePoints, step_phase
 from wfkit.sim.faults import Point, parse_point
-from wfkit.sim.services import Calling, Effect, FakeService, Mailbox, Pause, surroundings
+from wfkit.sim.services import Calling, Effect, FakeService, Mailbox, Pause, Request, surroundings
 
 
 class Road:
@@ -211,14 +211,7 @@ class Surroundings:
         known = self._points.known[numbers[-1], n]
         self._road.reach(run, n, step_phase(phase, compensation=known.compensation), label)
 
-    def reach(
-        self,
-        service: FakeService,
-        phase: str,
-        label: str,
-        late: Callable[[], object] | None = None,
-        refusal: Callable[[], BaseException] | None = None,
-    ) -> Calling:
+    def reach(self, service: FakeService, phase: str, label: str, request: Request | None = None) -> Calling:
         self.pass_point(phase, label)
         yield from ()
 

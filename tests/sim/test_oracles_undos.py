@@ -259,7 +259,7 @@ async def bills_before_its_saga(id: str) -> None:
 @pytest.mark.parametrize(
     ("workflow", "faults", "about", "why"),
     [
-        (registers_late, ["lost_ack@1:call.after:label", "fatal@1:call.before:label:2"], "label", "is registered after it"),
+        (registers_late, ["slow_n@1:call.after:label"], "label", "is registered after it"),
         (registers_another, ["fatal@2:call.before:note"], "label", 'called with ["label of o1","it failed"]'),
         (notes_first, ["fatal@2:call.before:reserve"], "note", "note has no undo"),
     ],

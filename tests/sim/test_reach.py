@@ -243,6 +243,23 @@ def test_a_service_is_down_for_all_that_it_is_asked() -> None:
     assert recording.result == ["shop is down", "shop is down", "charge-1"]
 
 
+def test_a_service_refuses_nothing_that_it_has_done() -> None:
+    """Who asks once more by the same key is given the first answer; one that knows no keys may refuse."""
+
+    @workflow
+    async def pays() -> str:
+        return await pay(3)
+
+    class Forgetful(World):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shop.keys = "ignored"
+
+    faults = tuple(map(parse_fault, ("lost_ack@1:call.after:pay", "fatal@1:call.before:pay:2")))
+    ends = [Simulation(subject_of(pays, world=world), faults).run() for world in (World, Forgetful)]
+    assert [end.runs[end.main].status for end in ends] == ["completed", "failed"]
+
+
 # -- within compensations -----------------------------------------------------------------------------------------------
 
 

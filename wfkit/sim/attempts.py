@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
@@ -18,9 +18,9 @@ from wfkit.sim.disk import step_phase
 from wfkit.sim.faults import DECLARED
 from wfkit.sim.loop import Killed, epoch
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
-from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, canonical
+from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, Request, canonical
 from wfkit.sim.strand import strand
-from wfkit.sim.striking import Striking, business_error, too_large
+from wfkit.sim.striking import Striking, too_large
 
 if TYPE_CHECKING:
     from wfkit.sim.simulation import Simulation
@@ -120,14 +120,7 @@ class Attempts:
     def joined(self, service: FakeService) -> None:
         self._services.append(service)
 
-    def reach(
-        self,
-        service: FakeService | None,
-        phase: str,
-        label: str,
-        late: Callable[[], object] | None = None,
-        refusal: Callable[[], BaseException] | None = None,
-    ) -> Calling:
+    def reach(self, service: FakeService | None, phase: str, label: str, request: Request | None = None) -> Calling:
         now = attempt.get()
         if now is None:
             return None  # the script, or the world itself, uses the service
@@ -140,8 +133,7 @@ class Attempts:
         called = label if service is None else service.name
         try:
             if fault is not None:
-                refusal = refusal or functools.partial(business_error, self._steps[run, n], label)
-                yield from self._striking.strike_step(fault, now, label, called, late, refusal)
+                yield from self._striking.strike_step(fault, now, self._steps[run, n], label, called, request)
             yield from self._striking.strike_again(now, phase, label, called)
         except GeneratorExit:
             self._given_up.add((run, n))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from wfkit.api.attempt import attempt
 from wfkit.core.loop import location, user_frame
@@ -75,6 +75,17 @@ class Effect:
         return canonical(self.payload)
 
 
+class Request(NamedTuple):
+    """A call on its way to a service."""
+
+    arrive: Callable[[], object]
+    """Lets it arrive, be its caller still there or not."""
+    is_known: bool
+    """Whether its key is, so that it is given the first answer once more."""
+    refusal: Callable[[], BaseException] | None = None
+    """Makes the error by which it is refused for good; it is one of the step's own unless given."""
+
+
 class Surroundings(Protocol):
     """The simulation, as a service sees it."""
 
@@ -83,23 +94,8 @@ class Surroundings(Protocol):
         """The service is a part of the world."""
         ...
 
-    def reach(
-        self,
-        service: FakeService,
-        phase: str,
-        label: str,
-        late: Callable[[], object] | None = None,
-        refusal: Callable[[], BaseException] | None = None,
-    ) -> Calling:
-        """Pass a point of a step: what is to go wrong there does.
-
-        Args:
-            service: what is called.
-            phase: which point it is.
-            label: the name of the call.
-            late: lets the call arrive when its caller is dead.
-            refusal: makes the error by which it is refused for good; it is one of the step's own unless given.
-        """
+    def reach(self, service: FakeService, phase: str, label: str, request: Request | None = None) -> Calling:
+        """Pass a point of a step: what is to go wrong there does."""
         ...
 
     def happened(self, effect: Effect, *, again: bool) -> None:
@@ -244,7 +240,8 @@ class FakeService:
     def _calling(self, effect: str, key: str | None, payload: dict[str, Any]) -> Calling:
         host = surroundings.get()
         if host is not None:
-            yield from host.reach(self, "call.before", effect, lambda: self.apply(effect, key, payload))
+            request = Request(lambda: self.apply(effect, key, payload), self.knows(key))
+            yield from host.reach(self, "call.before", effect, request)
         answer = self.apply(effect, key, payload)
         if host is not None:
             yield from host.reach(self, "call.after", effect)
@@ -258,6 +255,10 @@ class FakeService:
             yield from host.reach(self, "read", query)
         handler = self._readers.get(query) or self._handlers.get(query)
         return self.state.get(query) if handler is None else handler(copy.deepcopy(self.state), **payload)
+
+    def knows(self, key: str | None) -> bool:
+        """Whether the service has an answer for a call with this key, which it gives without doing anything more."""
+        return self.keys == "honoured" and key is not None and key in self._answers
 
     def apply(self, name: str, key: str | None, payload: dict[str, Any], *, sets: str = "") -> Any:
         """Let a call arrive now, whatever becomes of its answer.

@@ -13,7 +13,7 @@ from wfkit.api.definitions import NonRetryable, Step
 from wfkit.core.codec import PAYLOAD_BYTES_MAX
 from wfkit.errors import CodecError
 from wfkit.sim.faults import ANSWERED, ASKED, HOUR, Fault
-from wfkit.sim.services import FOREVER, Calling, Pause
+from wfkit.sim.services import FOREVER, Calling, Pause, Request
 
 if TYPE_CHECKING:
     from wfkit.sim.simulation import Simulation
@@ -75,23 +75,17 @@ class Striking:
         self._simulation.clock.stopped = None
 
     def strike_step(
-        self,
-        fault: Fault,
-        now: Attempt,
-        label: str,
-        service: str,
-        late: Callable[[], object] | None,
-        refusal: Callable[[], BaseException],
+        self, fault: Fault, now: Attempt, step: Step[..., Any], label: str, service: str, request: Request | None
     ) -> Calling:
         """Let something go wrong inside a step.
 
         Args:
             fault: what goes wrong.
             now: the attempt.
+            step: its step.
             label: what is called, or the step's name.
             service: by whom it should be answered.
-            late: lets the call arrive after its caller has died.
-            refusal: makes the error by which the call is refused for good.
+            request: the call, where it is on its way.
 
         Raises:
             ConnectionError: there is no answer.
@@ -100,8 +94,8 @@ class Striking:
         call = (now.info.run_id, now.n, label)
         match fault.kind:
             case "zombie":
-                if late is not None:
-                    simulation.loop.call_later(fault.amount / 1e6, self._call_late, late, context=simulation.outer())
+                if request is not None:
+                    simulation.loop.call_later(fault.amount / 1e6, self._call_late, request.arrive, context=simulation.outer())
                 simulation.crash()
                 yield FOREVER
             case "lost_ack":
@@ -113,7 +107,9 @@ class Striking:
             case "slow_n":
                 self._hanging[call] = fault.amount
             case "fatal":
-                self._fatal[call] = refusal()
+                if request is None or not request.is_known:  # what is done is not refused any more
+                    made = request.refusal() if request is not None and request.refusal is not None else None
+                    self._fatal[call] = made or _business_error(step, label)
             case "outage":
                 self._outages[service] = simulation.loop.now + fault.amount
             case "slow":
@@ -201,7 +197,7 @@ def _with_long_text(value: Any) -> Any:
     return value
 
 
-def business_error(step: Step[..., Any], label: str) -> BaseException:
+def _business_error(step: Step[..., Any], label: str) -> BaseException:
     """Return an error that is not retried: one that the step declares, if it can be made."""
     for declared in step.declared:
         with suppress(Exception):  # a class of the user's that wants other arguments

@@ -18,7 +18,7 @@ from wfkit.api.attempt import attempt
 from wfkit.core.names import nested, own_functions
 from wfkit.errors import DefinitionError
 from wfkit.sim.real_io import executed
-from wfkit.sim.services import FOREVER, Calling, FakeService, Pause, in_thread, surroundings, with_pauses
+from wfkit.sim.services import FOREVER, Calling, FakeService, Pause, Request, in_thread, surroundings, with_pauses
 from wfkit.sim.volatile import leaves
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> 
     try:
         if host is not None:
             with _failing_as("ConnectError", request):
-                yield from _patiently(host.reach(service, "call.before", name, arrive, _refusal), request)
+                call = Request(arrive, service.knows(key), _refusal)
+                yield from _patiently(host.reach(service, "call.before", name, call), request)
         answer = arrive()
         if handler is None:
             answer = {"id": f"{_noun(name.partition(' ')[2])}-{answer.rpartition('-')[2]}"}

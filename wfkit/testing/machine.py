@@ -28,7 +28,7 @@ from wfkit.sim.clock import Clock, Entropy
 from wfkit.sim.code import namespaces
 from wfkit.sim.loop import VirtualLoop
 from wfkit.sim.runner import SimulatedRunner
-from wfkit.sim.services import Calling, Effect, FakeService, Pause, surroundings
+from wfkit.sim.services import Calling, Effect, FakeService, Pause, Request, surroundings
 from wfkit.sim.strand import strand
 
 T = TypeVar("T")
@@ -131,14 +131,7 @@ class Machine:
         return datetime.fromtimestamp(self.clock.now() / 1e6, UTC)
 
     def joined(self, service: FakeService) -> None: ...
-    def reach(
-        self,
-        service: FakeService,
-        phase: str,
-        label: str,
-        late: Callable[[], object] | None = None,
-        refusal: Callable[[], BaseException] | None = None,
-    ) -> Calling:
+    def reach(self, service: FakeService, phase: str, label: str, request: Request | None = None) -> Calling:
         return _nothing()
 
     def happened(self, effect: Effect, *, again: bool) -> None: ...
