@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.sim.judging import ask, campaign, found, grave, note, pay, refund, release, reserve, subject_of
-from wfkit import Expect, Retry, Step, Workflow, saga, step, timeout, workflow
+from tests.sim.judging import ask, bank, campaign, charge, found, grave, mail, note, pay, refund, release, reserve, subject_of
+from wfkit import Expect, NonRetryable, Retry, Signal, Step, Workflow, saga, step, step_info, timeout, wait_signal, workflow
 from wfkit.sim.findings import Violation
-from wfkit.sim.subject import Declaration, residue
+from wfkit.sim.subject import Declaration, outcome, residue
 from wfkit.testing import Volatile
 
 LOST = "lost_ack@1:call.after:pay"
@@ -160,6 +160,251 @@ def test_a_volatile_result_that_differs_tells_of_a_failure(workflow: Workflow[..
     """It may be another one each time, and a shorter list says that something is not in it."""
     violations = grave(found(subject_of(workflow), f"fatal@{workflow.name}-1/pays_one-2:1:call.before:pay"))
     assert [each.about for each in violations if each.oracle == "saga"] == about
+
+
+# -- what is asked for afterwards ---------------------------------------------------------------------------------------
+
+
+answered = Signal("answered", str)
+
+
+@step
+async def pay_elsewhere(amount: int) -> str:
+    return await ask("take", amount=amount)
+
+
+@step(expect=Expect(read_only=True))
+async def look_up(amount: int) -> bool:
+    return bool(await bank.get().read("charged", amount=amount))
+
+
+@step
+async def cancel_charge(amount: int) -> None:
+    await bank.get().call("cancel", idempotency_key=step_info().idempotency_key, amount=amount)
+
+
+@step(expect=Expect(at_least_once="two mails do no harm"))
+async def tell(text: str) -> None:
+    await mail.get().send(text=text)
+
+
+@step(expect=Expect(at_least_once="two of them do no harm"))
+async def remind(amount: int) -> None:
+    await bank.get().call("remind", idempotency_key=step_info().idempotency_key, amount=amount)
+
+
+@workflow
+async def pays_twice() -> str:
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        await pay_elsewhere(3)
+    return "paid"
+
+
+@workflow
+async def tries_all_providers() -> str:
+    for pay_by in (charge, pay_elsewhere):
+        with suppress(ConnectionError):
+            await once(pay_by)(3)
+            return "paid"
+    return "not paid"
+
+
+@workflow
+async def delivers_and_pays_back() -> Volatile[list[str]]:
+    got = []
+    try:
+        await charge.with_options(retry=Retry(max_attempts=1))(3)
+        got.append("lamp")
+    except ConnectionError:
+        await note_amount(3)
+    return got
+
+
+@step
+async def note_amount(amount: int) -> None:
+    await ask("give back", amount=amount)
+
+
+@workflow
+async def tells_of_a_failure() -> str:
+    try:
+        await once(pay)(3)
+    except ConnectionError:
+        await tell("it did not go through")
+        return "not paid"
+    return "paid"
+
+
+@workflow
+async def leaves_out_the_rest() -> None:
+    with suppress(ConnectionError):
+        await once(charge)(3)
+        await note("charged")
+
+
+@workflow
+async def looks_before_it_pays_elsewhere() -> str:
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        if not await look_up(3):
+            await pay_elsewhere(3)
+    return "paid"
+
+
+@workflow
+async def cancels_before_it_pays_elsewhere() -> str:
+    try:
+        await once(pay)(3)
+    except ConnectionError:
+        await refund(3)
+        await pay_elsewhere(3)
+    return "paid"
+
+
+@workflow
+async def takes_back_without_a_declared_undo() -> str:
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        await cancel_charge(3)
+        return "not paid"
+    return "paid"
+
+
+@workflow
+async def tells_what_is_unclear() -> str:
+    try:
+        await once(pay)(3)
+    except ConnectionError:
+        await tell("did the payment of 3 go through?")
+        return "unclear"
+    return "paid"
+
+
+@workflow
+async def waits_for_somebody() -> str:
+    try:
+        await once(pay)(3)
+    except ConnectionError:
+        with suppress(TimeoutError):
+            async with timeout("1 day"):
+                return await wait_signal(answered)
+        return "unclear"
+    return "paid"
+
+
+@workflow
+async def reminds_twice() -> str:
+    try:
+        await once(remind)(3)
+    except ConnectionError:
+        await pay_elsewhere(3)
+    return "reminded"
+
+
+@workflow
+async def writes_down_that_a_mail_failed() -> str:
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        await note("no receipt")
+    return "done"
+
+
+@workflow
+async def has_a_fallback() -> str:
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        return "by bill"
+    return "by card"
+
+
+LOST_CHARGE = "lost_ack@1:call.after:charge"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "fault", "went_on"),
+    [
+        (pays_twice, LOST_CHARGE, "charge took effect, and pays_twice went on to pay_elsewhere as if it had not"),
+        (
+            tries_all_providers,
+            LOST_CHARGE,
+            "charge took effect, and tries_all_providers went on to pay_elsewhere as if it had not",
+        ),
+        (
+            delivers_and_pays_back,
+            LOST_CHARGE,
+            "charge took effect, and delivers_and_pays_back went on to note_amount as if it had not",
+        ),
+        (tells_of_a_failure, LOST, 'pay took effect, and tells_of_a_failure completed "not paid" as if it had not'),
+        (leaves_out_the_rest, LOST_CHARGE, "charge took effect, and leaves_out_the_rest completed null as if it had not"),
+        (has_a_fallback, LOST_CHARGE, 'charge took effect, and has_a_fallback completed "by bill" as if it had not'),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_doing_the_same_elsewhere_or_telling_nothing_of_a_call_does_not_settle_it(
+    workflow: Workflow[..., Any], fault: str, went_on: str
+) -> None:
+    """With an undo or without one: what is asked for afterwards must have to do with the call."""
+    [violation] = grave(found(subject_of(workflow), fault))
+    assert (violation.oracle, violation.severity, violation.title) == ("saga", "warning", went_on)
+
+
+def test_a_call_without_an_undo_can_be_asked_about_or_declared() -> None:
+    """The fix names the service to ask, and both ways to say that one too many does no harm."""
+    [violation] = grave(found(subject_of(pays_twice), LOST_CHARGE))
+    assert violation.fix.startswith("before you go on, ask bank what became of it, by its key, or take it back there")
+    assert "charge with Expect(at_least_once='reason')" in violation.fix
+    assert "expect=[residue('charge', 'reason')]" in violation.fix
+    assert found(subject_of(pays_twice, expect=[residue("charge", "it is sorted out by hand")]), LOST_CHARGE) == []
+
+
+@pytest.mark.parametrize(
+    ("workflow", "fault"),
+    [
+        (looks_before_it_pays_elsewhere, LOST_CHARGE),
+        (cancels_before_it_pays_elsewhere, LOST),
+        (takes_back_without_a_declared_undo, LOST_CHARGE),
+        (tells_what_is_unclear, LOST),
+        (waits_for_somebody, LOST),
+        (reminds_twice, "lost_ack@1:call.after:remind"),
+        (writes_down_that_a_mail_failed, LOST_CHARGE),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_what_has_to_do_with_a_call_settles_it(workflow: Workflow[..., Any], fault: str) -> None:
+    """To ask its service, to take it back, to tell what it was about, to wait for an answer; or it may happen twice."""
+    assert [each for each in found(subject_of(workflow), fault) if each.oracle == "saga"] == []
+
+
+def test_a_declared_fallback_is_as_good_as_done() -> None:
+    """Whoever expects this very result when the answer is lost has thought of what that leaves behind."""
+    subject = subject_of(has_a_fallback, expect=[outcome(fault="lost_ack", value="by bill")])
+    assert found(subject, LOST_CHARGE) == []
+
+
+def test_a_run_that_goes_another_way_for_another_reason_is_not_blamed_on_a_call() -> None:
+    """A note was lost that changes nothing, and the charge was refused: the result tells of the charge."""
+    assert [each.oracle for each in grave(found(subject_of(notes_and_charges), LOST_NOTE, REFUSED))] == []
+
+
+@workflow
+async def notes_and_charges() -> str:
+    with suppress(ConnectionError):
+        await note.with_options(retry=Retry(max_attempts=1))("begun")
+    try:
+        await charge(3)
+    except NonRetryable:
+        return "refused"
+    return "paid"
+
+
+LOST_NOTE = "lost_ack@1:call.after:note"
+REFUSED = "fatal@2:call.before:charge"
 
 
 # -- past the pivot -----------------------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ class Attempts:
         self.asides: list[Aside] = []
         self.dropped: list[Unawaited] = []
         self.changes: list[Change] = []
+        self.asked_services: dict[tuple[str, int], set[str]] = {}
+        """The services that steps turned to."""
         self._looks = 0
         """How often somebody asked how much was computed."""
 
@@ -127,6 +129,8 @@ class Attempts:
         if _is_dead():
             yield FOREVER
         run, n = now.info.run_id, now.n
+        if service is not None:
+            self.asked_services.setdefault((run, n), set()).add(service.name)
         known = self._simulation.disk.points.known_of(run, n)
         named = step_phase(phase, compensation=known is not None and known.compensation)
         fault = self._simulation.hit(run, n, named, label)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
@@ -193,6 +194,8 @@ class Recording(Generic[R]):
     steps: Mapping[str, Step[..., Any]]
     """The definitions of the steps that were called, by name."""
     changes: list[Change]
+    asked: Mapping[tuple[str, int], AbstractSet[str]]
+    """The services that each step call turned to, by its run's id and its number, whatever came of it."""
     lives: int
     """How often the process was started."""
     ended: int

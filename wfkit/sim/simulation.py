@@ -331,6 +331,7 @@ class Simulation:
             unawaited=tuple(self._attempts.dropped),  # those that are buried with the schedule are not its code's fault
             steps=self._attempts.definitions,
             changes=self._attempts.changes,
+            asked=self._attempts.asked_services,
             lives=self.lives,
             ended=self.loop.now,
             stopped=self._stopped(),

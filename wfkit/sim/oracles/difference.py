@@ -38,7 +38,7 @@ class _Difference(NamedTuple):
 def difference(schedule: Schedule) -> Iterator[Violation]:
     """Compare the whole outcome, where the faults entitle to none but the usual ones."""
     reference = schedule.reference
-    if schedule.business_failed or _is_declared(schedule) or _moves_what_may_be_late(schedule):
+    if schedule.business_failed or schedule.is_declared or _moves_what_may_be_late(schedule):
         return
     if schedule.cls == "T" and _is_cut_short(schedule):
         return
@@ -159,22 +159,6 @@ def _declare(schedule: Schedule) -> str:
     kind, value = schedule.recording.faults[0].kind, repr(schedule.recording.result)
     told = value if len(value) <= _VALUE_CHARS_MAX else "<this result>"
     return f"if this is meant, declare it: expect=[outcome(fault={kind!r}, value={told})]"
-
-
-def _is_declared(schedule: Schedule) -> bool:
-    """Whether the user expects this result under one of these faults."""
-    subject = schedule.reference.subject
-    result = schedule.recording.run.result if schedule.recording.run is not None else None
-    if result is None:
-        return False
-    outcomes = [each for each in subject.expect if each.what == "outcome"]
-    if not schedule.kinds & {each.fault for each in outcomes} and schedule.nominal == "S" and schedule.failure_reached:
-        # However a service fails, what the workflow sees is a step that failed for good.
-        values = [each.value for each in outcomes if each.fault in KINDS and KINDS[each.fault].cls in ("S", "B")]
-    else:
-        values = [each.value for each in outcomes if each.fault in schedule.kinds]
-    encode = subject.workflow.signature.result.encode
-    return any(canonical(msgspec.json.decode(encode(value))) == canonical(msgspec.json.decode(result)) for value in values)
 
 
 def _depends_on_order(schedule: Schedule, outcome: Outcome) -> bool:

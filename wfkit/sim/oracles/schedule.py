@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from wfkit.core.entries import SignalPublished, SignalReceived, StepCompleted, StepFailed
 from wfkit.core.retry import DEATHS_MAX
-from wfkit.sim.faults import FaultClass, class_of
+from wfkit.sim.faults import KINDS, FaultClass, class_of
 from wfkit.sim.recording import Recording
 from wfkit.sim.reference import Reference
+from wfkit.sim.services import canonical
 from wfkit.sim.trails import Trail, Trails
 
 DUPLICATING = frozenset({"dup", "lost_event_ack"})
@@ -201,6 +204,22 @@ class Schedule:
     def failure_reached(self) -> bool:
         """Whether a step failed for good that does not without faults: the workflow itself had to deal with it."""
         return bool(_failed_steps(self.trails) - _failed_steps(self.reference.trails))
+
+    @functools.cached_property
+    def is_declared(self) -> bool:
+        """Whether the user expects the main run's result under one of these faults."""
+        subject, run = self.reference.subject, self.recording.run
+        result = run.result if run is not None else None
+        if result is None:
+            return False
+        outcomes = [each for each in subject.expect if each.what == "outcome"]
+        if not self.kinds & {each.fault for each in outcomes} and self.nominal == "S" and self.failure_reached:
+            # However a service fails, what the workflow sees is a step that failed for good.
+            values = [each.value for each in outcomes if each.fault in KINDS and KINDS[each.fault].cls in ("S", "B")]
+        else:
+            values = [each.value for each in outcomes if each.fault in self.kinds]
+        encode = subject.workflow.signature.result.encode
+        return any(canonical(msgspec.json.decode(encode(value))) == canonical(msgspec.json.decode(result)) for value in values)
 
     @functools.cached_property
     def was_cancelled(self) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from wfkit.core.commands import PublishSignal, SendSignal
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.saga.causes import why_left
 from wfkit.sim.oracles.saga.deeds import Deeds
 from wfkit.sim.oracles.saga.pairing import Deed
-from wfkit.sim.oracles.words import listed, short
+from wfkit.sim.oracles.words import listed
 from wfkit.sim.reference import Reference, Told
 from wfkit.sim.trails import Trail, Trails
 
@@ -28,15 +27,15 @@ def must_be_complete(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     done_there = usual.forward(*_answered_for(deeds.reference.trails, base, deeds.completed))
     undoable = (deed for deed in done_there if usual.can_be_undone(deed.trail, deed.n))
     expected = [deed for deed in undoable if not usual.is_undone_within(deed, base)]
-    here, there = _told(deeds.reference, kept), _told(deeds.reference, done_there)
-    missing = _told(deeds.reference, expected) - here
+    here, there = told_of(deeds.reference, kept), told_of(deeds.reference, done_there)
+    missing = told_of(deeds.reference, expected) - here
     if not missing or here - there:
         return  # complete, or another way was taken
-    has_same_result = _has_same_result(deeds.reference, trail, base)
+    tells_the_same = has_same_result(deeds.reference, trail, base)
     undid = any(map(deeds.has_undone, own))
     held = [deed for deed in kept if deeds.can_be_undone(deed.trail, deed.n)]
-    if has_same_result:
-        if undid and _result(deeds.reference, trail) == "null":
+    if tells_the_same:
+        if undid and result_of(deeds.reference, trail) == "null":
             return  # it tells nothing, and has dealt with the failure
     else:
         is_meant = bool(trail.releases) and not trail.unreleased and not deeds.schedule.was_cancelled
@@ -55,7 +54,7 @@ def must_be_complete(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
             *(f"kept: {deed.name} {deed.effects[0].text}" for deed in held[:4]),
         ],
         f"the {cause} was swallowed: the run says that all is well"
-        if has_same_result
+        if tells_the_same
         else f"the {cause} was taken for an answer",
         "let the exception leave the block, or undo what was done and return a result that tells of it",
     )
@@ -71,64 +70,18 @@ def _answered_for(trails: Trails, trail: Trail, completed: frozenset[str]) -> li
     return found
 
 
-def _told(reference: Reference, deeds: Sequence[Deed]) -> Counter[Told]:
+def told_of(reference: Reference, deeds: Sequence[Deed]) -> Counter[Told]:
     return Counter(reference.told(effect) for deed in deeds for effect in deed.effects)
 
 
-def _result(reference: Reference, trail: Trail) -> str:
+def result_of(reference: Reference, trail: Trail) -> str:
     return reference.result_text(trail.workflow, trail.result)
 
 
-def _has_same_result(reference: Reference, trail: Trail, base: Trail) -> bool:
+def has_same_result(reference: Reference, trail: Trail, base: Trail) -> bool:
     """Whether two runs tell the same. What is drawn anew tells nothing; what may differ, and does, tells something."""
     here, there = (reference.whole_result_text(each.workflow, each.result) for each in (trail, base))
-    return here == there and _result(reference, trail) == _result(reference, base)
-
-
-def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
-    """A call that failed for good, or that a run did not wait for, may have taken effect: it is undone, or counts as done."""
-    base = deeds.reference.trails.newest(trail.id)
-    if base is None or base.status != "completed" or any(_unsettled(deeds.usual, base)):
-        return
-    unsettled = list(_unsettled(deeds, trail))
-    if not unsettled or _is_as_usual(deeds, trail, base) or _asked_for(trail) - _asked_for(base):
-        return
-    deed = unsettled[0]
-    result = short(bytes(trail.result).decode()) if trail.result is not None else "null"
-    how = "did not answer in time" if deed.n in trail.cut else "failed for good"
-    yield deeds.tell(
-        deed,
-        "warning",
-        f"{deed.name} took effect, and {trail.workflow} completed {result} as if it had not",
-        [f"done by {deed.step.name}, which {how}: {deed.effects[0].text}"],
-        f"{deed.step.name} {how}: that says nothing of whether it took effect",
-        "undo what may have taken effect before you go on without it, in a saga of its own or by hand; "
-        f"or say that it stays: expect=[residue({deed.name!r}, 'reason')]",
-    )
-
-
-def _unsettled(deeds: Deeds, trail: Trail) -> Iterator[Deed]:
-    """Yield what took effect in calls that did not end well, and was neither undone nor asked for once more."""
-    done = {(step.name, bytes(step.args)) for n, step in trail.steps.items() if trail.ended_well(n)}
-    for deed in deeds.forward(trail):
-        if trail.ended_well(deed.n) or (deed.step.name, bytes(deed.step.args)) in done:
-            continue
-        if deeds.can_be_undone(trail, deed.n) and not deeds.is_residue(deed) and not deeds.is_undone(deed):
-            yield deed
-
-
-def _asked_for(trail: Trail) -> set[tuple[str, str]]:
-    """Return all that a run asked for, by name: who looks at what became of a call, or tells somebody, asks for more."""
-    asked: set[tuple[str, str]] = {("step", step.name) for step in trail.steps.values()}
-    asked |= {("child", child.workflow) for child in trail.children.values()}
-    asked |= {("wait", name) for name in trail.waits.values()}
-    return asked | {("send", command.name) for command in trail.commands if isinstance(command, SendSignal | PublishSignal)}
-
-
-def _is_as_usual(deeds: Deeds, trail: Trail, base: Trail) -> bool:
-    """Whether a run tells what it tells without faults, and has done all that it does then."""
-    missing = _told(deeds.reference, deeds.usual.forward(base)) - _told(deeds.reference, deeds.forward(trail))
-    return _has_same_result(deeds.reference, trail, base) and not missing
+    return here == there and result_of(reference, trail) == result_of(reference, base)
 
 
 def undone_in_vain(deeds: Deeds, trail: Trail) -> Iterator[Violation]:

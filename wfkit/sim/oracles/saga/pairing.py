@@ -160,8 +160,8 @@ class Pairing:
         equal = [deed for deed in done if deed.step.args == undo.step.args]
         if equal:
             return equal
-        words = _words(undo.step.args)
-        common = [len(words & _words_of(deed)) for deed in done]
+        words = words_of_json(undo.step.args)
+        common = [len(words & words_of(deed)) for deed in done]
         if words and not any(common):
             return [deed for deed in done if any(map(self._tells, deed.services))]
         return [deed for deed, count in zip(done, common, strict=True) if count == max(common)]
@@ -173,9 +173,9 @@ class Pairing:
         theirs = [
             [deed for trail in self.family(child) for deed in self._deeds[trail.id]] for child in children if child is not None
         ]
-        asked, words = self._asked(undo), _words(undo.step.args)
+        asked, words = self._asked(undo), words_of_json(undo.step.args)
         groups = [[deed for deed in group if asked is None or deed.services & set(asked)] for group in (*own, *theirs)]
-        common = [len(words & set().union(*map(_words_of, group))) for group in groups]
+        common = [len(words & set().union(*map(words_of, group))) for group in groups]
         most = max((count for group, count in zip(groups, common, strict=True) if group), default=0)
         return [deed for group, count in zip(groups, common, strict=True) if count == most for deed in group]
 
@@ -186,26 +186,26 @@ class Pairing:
         return any(undo.of == deed.n for _, undo in deed.trail.undos)
 
 
-def _words_of(deed: Deed) -> set[str]:
+def words_of(deed: Deed) -> set[str]:
     """Return what a call is about: the words of its arguments, its result, and what it told the outside."""
     end = deed.trail.ends.get(deed.n)
-    found = _words(deed.step.args).union(*(_words_in(effect.payload) for effect in deed.effects))
-    return found | _words(end[1].value) if end is not None and isinstance(end[1], StepCompleted) else found
+    found = words_of_json(deed.step.args).union(*(words_in(effect.payload) for effect in deed.effects))
+    return found | words_of_json(end[1].value) if end is not None and isinstance(end[1], StepCompleted) else found
 
 
-def _words(raw: Any) -> set[str]:
-    return set(_words_in(msgspec.json.decode(raw)))
+def words_of_json(raw: Any) -> set[str]:
+    return set(words_in(msgspec.json.decode(raw)))
 
 
-def _words_in(value: Any) -> Iterator[str]:
+def words_in(value: Any) -> Iterator[str]:
     match value:
         case None | bool():
             pass
         case Mapping():
             for each in value.values():
-                yield from _words_in(each)
+                yield from words_in(each)
         case list() | tuple():
             for each in value:
-                yield from _words_in(each)
+                yield from words_in(each)
         case _:
             yield from _WORD.findall(str(value))

@@ -1,0 +1,193 @@
+"""Calls that took effect although a run gave up on them: what settles them, and what shows that nothing does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+from msgspec import Raw
+
+from wfkit.core.commands import PublishSignal, SendSignal
+from wfkit.sim.faults import plain
+from wfkit.sim.findings import Violation
+from wfkit.sim.oracles.saga.completed import has_same_result, result_of, told_of
+from wfkit.sim.oracles.saga.deeds import Deeds
+from wfkit.sim.oracles.saga.pairing import Deed, words_in, words_of, words_of_json
+from wfkit.sim.oracles.words import short
+from wfkit.sim.reference import DECLARED
+from wfkit.sim.services import OPAQUE
+from wfkit.sim.trails import Trail
+
+_CALLS = ("call.before", "call.after", "read")
+"""Points at which a step asks a service for something."""
+
+
+class _Asked(NamedTuple):
+    """What a run asks for after it gave up on a call, more often than without faults."""
+
+    name: str
+    args: Raw
+    services: AbstractSet[str] = frozenset()
+    """Those that it turns to, where that is known."""
+    done: tuple[Deed, ...] = ()
+    """What it does outside that is to happen once."""
+
+
+def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
+    """A call that failed for good, or that a run did not wait for, may have taken effect: it is undone, or counts as done.
+
+    What the run asks for afterwards settles it, if it may find out or tell: if it turns to the same service, names the call
+    or what it was about, or waits for somebody. The same thing done elsewhere instead settles nothing.
+    """
+    unsettled = list(_unsettled(deeds, trail))
+    if not unsettled:
+        return
+    base = deeds.reference.trails.newest(trail.id)
+    if base is None or base.status != "completed" or any(_unsettled(deeds.usual, base)):
+        return
+    for deed in unsettled:
+        later = list(_asked_for_after(deeds, deed, base))
+        instead = [asked for asked in later if _is_instead(deed, asked)]
+        if _waits_for_more(trail, base) or any(_settles(deed, asked) for asked in later if asked not in instead):
+            continue
+        if instead or _goes_another_way(deeds, deed, base):
+            yield _told(deeds, deed, f"went on to {instead[0].name}" if instead else f"completed {_result(trail)}")
+            return
+
+
+def _told(deeds: Deeds, deed: Deed, went_on: str) -> Violation:
+    trail, step = deed.trail, deed.step.name
+    how = "did not answer in time" if deed.n in trail.cut else "failed for good"
+    if deeds.can_be_undone(trail, deed.n):
+        fix = "undo what may have taken effect before you go on without it, in a saga of its own or by hand"
+    else:
+        fix = (
+            f"before you go on, ask {' or '.join(sorted(deed.services))} what became of it, by its key, or take it back there; "
+            f"if one too many does no harm, say so: {step} with Expect(at_least_once='reason')"
+        )
+    return deeds.tell(
+        deed,
+        "warning",
+        f"{deed.name} took effect, and {trail.workflow} {went_on} as if it had not",
+        [f"done by {step}, which {how}: {deed.effects[0].text}"],
+        f"{step} {how}: that says nothing of whether it took effect",
+        f"{fix}; or say that it stays: expect=[residue({deed.name!r}, 'reason')]",
+    )
+
+
+def _result(trail: Trail) -> str:
+    return short(bytes(trail.result).decode()) if trail.result is not None else "null"
+
+
+# -- what took effect, and did not end well -----------------------------------------------------------------------------
+
+
+def _unsettled(deeds: Deeds, trail: Trail) -> Iterator[Deed]:
+    """Yield what took effect in calls that did not end well, and was neither undone nor asked for once more."""
+    if all(map(trail.ended_well, trail.steps)):
+        return
+    done = {(step.name, bytes(step.args)) for n, step in trail.steps.items() if trail.ended_well(n)}
+    for deed in deeds.forward(trail):
+        if trail.ended_well(deed.n) or (deed.step.name, bytes(deed.step.args)) in done:
+            continue
+        if _matters(deeds, deed) and not deeds.is_residue(deed) and not deeds.is_undone(deed):
+            yield deed
+
+
+def _matters(deeds: Deeds, deed: Deed) -> bool:
+    """Whether a call is one that the user wants undone, or one that is to happen once and whose answer alone was lost."""
+    if deeds.can_be_undone(deed.trail, deed.n):
+        return True
+    return not _may_repeat(deeds, deed) and deeds.schedule.nominal in ("M", "S") and _lost_its_answer(deeds, deed)
+
+
+def _may_repeat(deeds: Deeds, deed: Deed) -> bool:
+    expect = deeds.reference.expect(deed.step.name)
+    return bool(expect.read_only or expect.idempotent or expect.at_least_once)
+
+
+def _lost_its_answer(deeds: Deeds, deed: Deed) -> bool:
+    """Whether nothing went wrong but the last call of this step, which took effect in an attempt that did not hear of it.
+
+    A step that does several things may fail by another one of them, and a run may go another way because of something else.
+    """
+    recording = deeds.schedule.recording
+    here = (deed.trail.id, deed.n)
+    if any((fault.point.run or recording.main, fault.point.n) != here for fault in recording.faults):
+        return False
+    lost = {fault.point.label for fault in recording.faults if plain(fault.point.phase) == "call.after"}
+    asked = (point for point in reversed(recording.trace) if (point.run or recording.main, point.n) == here)
+    last = next((point.label for point in asked if plain(point.phase) in _CALLS), "")
+    return last in lost and any(effect.name == last for effect in deed.effects)
+
+
+# -- what comes afterwards ----------------------------------------------------------------------------------------------
+
+
+def _asked_for_after(deeds: Deeds, deed: Deed, base: Trail) -> Iterator[_Asked]:
+    """Yield what a run asks for after it has given up on a call, more often than without faults."""
+    trail, services = deed.trail, deeds.schedule.recording.asked
+    since = trail.ends[deed.n][0] if deed.n in trail.ends else trail.asked[deed.n]
+    more = _counts(trail) - _counts(base)
+    for n, step in trail.steps.items():
+        if n != deed.n and trail.asked[n] >= since and more[step.name] and more[step.name, bytes(step.args)]:
+            done = (each for each in deeds.forward(trail) if each.n == n and not _may_repeat(deeds, each))
+            yield _Asked(step.name, step.args, services.get((trail.id, n), frozenset()), tuple(done))
+    for n, child in trail.children.items():
+        if trail.asked[n] >= since and more[child.workflow] and more[child.workflow, bytes(child.args)]:
+            started = deeds.schedule.trails.newest(child.id)
+            family = {run.id for run in deeds.pairing.family(started)} if started is not None else set()
+            asked = (each for (run, _), each in services.items() if run in family)
+            yield _Asked(child.workflow, child.args, frozenset().union(*asked))
+    for command in trail.commands:
+        if isinstance(command, SendSignal | PublishSignal) and more[command.name]:
+            yield _Asked(command.name, command.payload)
+
+
+def _counts(trail: Trail) -> Counter[object]:
+    """Count what a run asks for, by name, and with its arguments."""
+    asked: list[tuple[str, Raw]] = [(step.name, step.args) for step in trail.steps.values()]
+    asked += [(child.workflow, child.args) for child in trail.children.values()]
+    asked += [(each.name, each.payload) for each in trail.commands if isinstance(each, SendSignal | PublishSignal)]
+    return Counter(name for name, _ in asked) + Counter((name, bytes(args)) for name, args in asked)
+
+
+def _is_instead(deed: Deed, asked: _Asked) -> bool:
+    """Whether the same is done elsewhere: with the same arguments, as with another provider, or for the other way round."""
+    if asked.services & deed.services:
+        return False
+    mine = {frozenset(words_in(effect.payload)) for effect in deed.effects}
+    theirs = {frozenset(words_in(effect.payload)) for each in asked.done for effect in each.effects}
+    words = words_of_json(deed.step.args)
+    return any(mine & theirs) or bool(theirs and words and words == words_of_json(asked.args))
+
+
+def _settles(deed: Deed, asked: _Asked) -> bool:
+    """Whether what is asked for may find out what became of a call, or take it back, or tell somebody of it."""
+    if asked.services & deed.services or deed.services <= {OPAQUE, DECLARED}:
+        return True
+    return deed.step.key in bytes(asked.args).decode() or bool(words_of(deed) & words_of_json(asked.args))
+
+
+def _waits_for_more(trail: Trail, base: Trail) -> bool:
+    """Whether a run waits for somebody that it does not wait for without faults."""
+    return bool(Counter(trail.waits.values()) - Counter(base.waits.values()))
+
+
+def _goes_another_way(deeds: Deeds, deed: Deed, base: Trail) -> bool:
+    """Whether a run tells something else than without faults, or does not do all that it does then.
+
+    Of a call that nobody wants undone that says little: where the user expects just this, where it is a matter of time, as of
+    the one of several that answers first, or where the result may differ anyway, as a list of those that answered does.
+    """
+    trail, schedule, reference = deed.trail, deeds.schedule, deeds.reference
+    may_be_undone = deeds.can_be_undone(trail, deed.n)
+    if not may_be_undone and (schedule.is_declared or schedule.cls == "T" or deed.n in trail.cut):
+        return False
+    if told_of(reference, deeds.usual.forward(base)) - told_of(reference, deeds.forward(trail)):
+        return True
+    if may_be_undone:
+        return not has_same_result(reference, trail, base)
+    return result_of(reference, trail) != result_of(reference, base)
