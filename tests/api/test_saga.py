@@ -137,6 +137,32 @@ def test_a_saga_that_fails_tells_where_its_block_began() -> None:
     run.machine.evict()
 
 
+def test_a_saga_that_fails_tells_what_the_sagas_within_it_have_kept() -> None:
+    """Also those that tasks of its block opened. A saga that is over beside it is not among them."""
+
+    async def inner(item: str) -> None:
+        async with saga() as s:
+            await s.do(reserve, item, undo=release)
+
+    async def outer(item: str) -> None:
+        async with saga() as s:
+            await inner(item)
+            await asyncio.create_task(inner(item))
+            await s.do(charge, item, undo=refund)
+
+    @workflow
+    async def side_by_side() -> None:
+        await asyncio.gather(inner("beside"), outer("within"))
+
+    run = Puppet(side_by_side)
+    run.complete(reserve, "beside")
+    run.complete(reserve, "within")
+    run.complete(reserve, "within")
+    first, *_ = run.fail(charge, error=Cancelled())
+    assert first == FailSaga(since=2, kept=(2, 3))
+    run.machine.evict()
+
+
 def test_compensations_run_in_reverse_order() -> None:
     """Each with the key, outcome and result of the call that it undoes; then the exception goes on."""
     run = Puppet(order)

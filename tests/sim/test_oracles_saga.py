@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from tests.sim.judging import (
     World,
@@ -20,7 +23,7 @@ from tests.sim.judging import (
     subject_of,
     unbook,
 )
-from wfkit import Retry, Step, saga, step, step_info, undoes, workflow
+from wfkit import Retry, Step, Workflow, saga, step, step_info, undoes, workflow
 from wfkit.sim.findings import Violation
 from wfkit.sim.subject import residue
 
@@ -311,3 +314,62 @@ def test_a_saga_whose_failure_is_caught_has_undone_what_it_did() -> None:
     assert violation.title == "a saga of says_sorry was undone, and pay was not"
     assert "refund_what_is_known ended well, but asked nobody" in violation.why
     assert found(subject_of(says_sorry), "fatal@2:call.before:pay") == []
+
+
+# -- sagas within sagas -------------------------------------------------------------------------------------------------
+
+
+async def reserves() -> None:
+    async with saga() as s:
+        await s.do(reserve, "a", undo=release)
+
+
+@workflow
+async def inner_saga_comes_first() -> None:
+    async with saga() as s:
+        await reserves()
+        await s.do(book, "b", undo=unbook)
+
+
+@workflow
+async def inner_saga_runs_in_a_task() -> None:
+    async with saga() as s:
+        await asyncio.gather(reserves(), s.do(pay, 3, undo=refund))
+        await s.do(book, "b", undo=unbook)
+
+
+@workflow
+async def saga_runs_beside_another() -> None:
+    async def books() -> None:
+        async with saga() as s:
+            await s.do(pay, 3, undo=refund)
+            await s.do(book, "b", undo=unbook)
+
+    await asyncio.gather(books(), reserves())
+
+
+@workflow
+async def undoes_the_inner_saga_by_hand() -> None:
+    async with saga() as s:
+        s.undo(release, "a")
+        await reserves()
+        await s.do(book, "b", undo=unbook)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "n", "about"),
+    [
+        (inner_saga_comes_first, 2, ["reserve"]),
+        (inner_saga_runs_in_a_task, 3, ["reserve"]),
+        (saga_runs_beside_another, 3, []),
+        (undoes_the_inner_saga_by_hand, 2, []),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_what_a_saga_within_a_saga_has_kept_stays_when_the_outer_one_fails(
+    workflow: Workflow[..., Any], n: int, about: list[str]
+) -> None:
+    """It is over by then, wherever it stands in the block. One that runs beside another has nothing to do with it."""
+    violations = grave(found(subject_of(workflow), f"fatal@{n}:call.before:book"))
+    assert [each.about for each in violations] == about
+    assert all(each.why.startswith("the saga within the saga was over") for each in violations)

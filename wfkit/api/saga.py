@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, TypeVarTuple, Unpack, cast
 
@@ -25,6 +26,10 @@ _ENDS_THE_PROCESS = (GeneratorExit, Evicted, SystemExit, KeyboardInterrupt)
 """What leaves a block because the run leaves memory, or stops as a programming error: nothing is compensated."""
 
 
+_innermost: ContextVar[Saga | None] = ContextVar("wfkit_saga", default=None)
+"""The saga in whose block code runs, also in tasks that were begun there."""
+
+
 class _Registered(NamedTuple):
     step: Step[..., Any]
     args: Raw
@@ -37,6 +42,9 @@ class Saga:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._outer = course.get()
+        self._around: Saga | None = None
+        self._kept_within: list[int] = []
+        """The steps whose undos sagas within this one have released."""
         self._first = 0
         self._registered: list[_Registered] = []
         self._steps: list[StepFuture] = []
@@ -46,16 +54,19 @@ class Saga:
 
     async def __aenter__(self) -> Self:
         self._first = self._machine.number + 1
+        self._around = _innermost.get()
+        _innermost.set(self)
         return self
 
     async def __aexit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
         course.set(self._outer)
+        _innermost.set(self._around)
         if exc is None:
             self._release_undos()
         elif is_programming_error(exc):
             self._machine.block(exc)
         elif not isinstance(exc, _ENDS_THE_PROCESS) and not self._pivoted:
-            self._machine.emit(FailSaga(self._first))
+            self._machine.emit(FailSaga(self._first, tuple(self._kept_within)))
             await self._unwind()
         self._closed = True
 
@@ -106,6 +117,10 @@ class Saga:
             of = tuple(undo.call.n if undo.call is not None else None for undo in self._registered)
             self._machine.emit(ReleaseUndos(names, of))
             self._registered.clear()
+            around = self._around
+            while around is not None:
+                around._kept_within += [n for n in of if n is not None]
+                around = around._around
 
     def _must_be_open(self) -> None:
         if self._closed:

@@ -177,6 +177,8 @@ class FailSaga(_Command, frozen=True):
 
     since: int
     """The number of the first command of its block."""
+    kept: tuple[int, ...] = ()
+    """The numbers of the steps whose undos sagas within its block had released by then. Older histories have none."""
 
 
 class CompleteRun(_Command, frozen=True):

@@ -83,6 +83,8 @@ class Trail:
         """The records that released undos."""
         self.failed_sagas: list[range] = []
         """The numbers of the commands of each saga that an exception left."""
+        self.kept_within: set[int] = set()
+        """The steps of sagas that were over when an exception left the saga around them."""
         self.cancel: CancelRequested | None = None
         self.cancelled = 0
         """The record that asked the run to stop."""
@@ -197,6 +199,7 @@ class Trail:
                 return
             case FailSaga():
                 self.failed_sagas.append(range(command.since, max(self.asked, default=0) + 1))
+                self.kept_within.update(command.kept)
                 return
             case CompleteRun() | FailRun() | CancelRun():
                 self.ending = command

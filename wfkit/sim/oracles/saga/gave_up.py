@@ -142,14 +142,8 @@ def _registered_after(deeds: Deeds, deed: Deed) -> str:
 
 def left_by_inner_saga(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     """What a saga within a saga did stays when the outer one gives up: the inner one was over by then."""
-    undone = {n for _, undo in trail.undos if (n := undo.of) is not None and n not in trail.released}
-    opened = {undo.of: seq for seq, undo in trail.undos}
     for deed in deeds.forward(trail):
-        over = trail.released.get(deed.n)
-        if over is None or deeds.is_residue(deed) or deeds.is_undone(deed):
-            continue
-        around = [n for n in undone if opened[n] < opened[deed.n] and trail.follows(deed.n, n)]
-        if around:
+        if deed.n in trail.kept_within and not deeds.is_residue(deed) and not deeds.is_undone(deed):
             yield deeds.tell(
                 deed,
                 "warning",
