@@ -12,6 +12,7 @@ from wfkit.sim.drawn import differing, masked, unordered
 from wfkit.sim.faults import KINDS, plain
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
+from wfkit.sim.oracles.swallowed import swallowed
 from wfkit.sim.oracles.tail import without_tail
 from wfkit.sim.oracles.words import short, times
 from wfkit.sim.reference import Outcome, RunEnd
@@ -49,6 +50,8 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
     is_dealt_with = is_service_failing and schedule.failure_reached
     lost = _lost(schedule, outcome)
     found = lost or (_other_result(schedule, outcome) if is_dealt_with else _first(schedule, outcome))
+    if found is None and is_dealt_with:
+        yield from swallowed(schedule, outcome, _declaration(schedule))
     if found is None or (schedule.is_redrawn and lost is None):
         return
     is_timing = (
@@ -76,7 +79,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         reference.line_of(found.step, found.workflow or reference.subject.workflow.name),
         found.evidence,
         why,
-        _declare(schedule) if is_dealt_with else fix,
+        f"if this is meant, declare it: {_declaration(schedule)}" if is_dealt_with else fix,
     )
 
 
@@ -155,10 +158,11 @@ def _without_extra(schedule: Schedule, outcome: Outcome) -> Outcome:
     return outcome._replace(effects=+Counter(effects))
 
 
-def _declare(schedule: Schedule) -> str:
+def _declaration(schedule: Schedule) -> str:
+    """Return what the user writes to expect this result under these faults."""
     kind, value = schedule.recording.faults[0].kind, repr(schedule.recording.result)
     told = value if len(value) <= _VALUE_CHARS_MAX else "<this result>"
-    return f"if this is meant, declare it: expect=[outcome(fault={kind!r}, value={told})]"
+    return f"expect=[outcome(fault={kind!r}, value={told})]"
 
 
 def _depends_on_order(schedule: Schedule, outcome: Outcome) -> bool:

@@ -1,0 +1,164 @@
+"""A step that fails for good is missed by somebody: its run does something about it, or tells of it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.sim.judging import ask, bank, charge, found, grave, mail, note, subject_of
+from wfkit import Expect, Workflow, step, step_info, workflow
+from wfkit.sim.subject import outcome
+
+DOWN = "outage@1:call.before:charge"
+"""Every call fails for good."""
+ONE_FAILS = "fail_n@1:call.before:charge"
+
+
+@step
+async def charge_by_note(amount: int) -> str:
+    """Do by another step what `charge` does."""
+    return str(await bank.get().call("charge", idempotency_key=step_info().idempotency_key, by="note", amount=amount))
+
+
+@step(expect=Expect(at_least_once="it is a courtesy"))
+async def thank(name: str) -> None:
+    await mail.get().send(name=name)
+
+
+@step
+async def price_of(item: str) -> int:
+    await ask("price", item=item)
+    return 5
+
+
+@workflow
+async def nobody_looks() -> str:
+    await asyncio.gather(charge(1), charge(2), return_exceptions=True)
+    await note("all charged")
+    return "ok"
+
+
+@workflow
+async def passes_over_it() -> str:
+    for amount in (1, 2):
+        with suppress(ConnectionError):
+            await charge(amount)
+    return "ok"
+
+
+@workflow
+async def leaves_out_what_follows() -> str:
+    with suppress(ConnectionError):
+        await charge(1)
+        await note("charged")
+    return "ok"
+
+
+@workflow
+async def tries_in_vain() -> str:
+    for _ in range(2):
+        with suppress(ConnectionError):
+            await charge(1)
+            break
+    return "ok"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "fault"),
+    [
+        (nobody_looks, DOWN),
+        (passes_over_it, DOWN),
+        (leaves_out_what_follows, ONE_FAILS),
+        (tries_in_vain, DOWN),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_a_failure_that_changes_nothing_is_swallowed(workflow: Workflow[..., Any], fault: str) -> None:
+    """What the step does is missing, and nobody could know."""
+    [violation] = grave(found(subject_of(workflow), fault))
+    assert (violation.oracle, violation.severity, violation.about) == ("difference", "warning", "charge")
+    assert violation.title == f'charge failed for good, and {workflow.name} completed "ok" as always'
+
+
+def test_a_swallowed_failure_is_silenced_by_the_result_that_its_fix_names() -> None:
+    """Whoever expects the usual result under this fault knows that something is missing."""
+    [violation] = grave(found(subject_of(passes_over_it), DOWN))
+    assert violation.fix.endswith("expect=[outcome(fault='outage', value='ok')]")
+    assert found(subject_of(passes_over_it, expect=[outcome(fault="outage", value="ok")]), DOWN) == []
+
+
+@workflow
+async def claims_nothing() -> None:
+    with suppress(ConnectionError):
+        await charge(1)
+
+
+@workflow
+async def wants_a_majority() -> str:
+    ends = await asyncio.gather(*map(charge, (1, 2, 3)), return_exceptions=True)
+    if sum(isinstance(end, str) for end in ends) < 2:
+        raise ConnectionError("too few")
+    return "ok"
+
+
+@workflow
+async def wants_one_of_two() -> str:
+    ends = await asyncio.gather(charge(1), charge_by_note(1), return_exceptions=True)
+    if not any(isinstance(end, str) for end in ends):
+        raise ConnectionError("none")
+    return "ok"
+
+
+@workflow
+async def tells_of_it() -> str:
+    try:
+        await charge(1)
+    except ConnectionError:
+        await note("not charged")
+    return "ok"
+
+
+@workflow
+async def thanks_if_it_can() -> str:
+    await charge(1)
+    with suppress(ConnectionError):
+        await thank("ann")
+    return "ok"
+
+
+@workflow
+async def does_something_last() -> str:
+    await note("done")
+    with suppress(ConnectionError):
+        await charge(1)
+    return "ok"
+
+
+@workflow
+async def goes_on_with_another_value() -> str:
+    price = 4
+    with suppress(ConnectionError):
+        price = await price_of("lamp")
+    await charge(price)
+    return "ok"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "fault"),
+    [
+        (claims_nothing, ONE_FAILS),
+        (wants_a_majority, ONE_FAILS),
+        (wants_one_of_two, ONE_FAILS),
+        (tells_of_it, ONE_FAILS),
+        (thanks_if_it_can, "fail_n@2:call.before:send"),
+        (does_something_last, "fail_n@2:call.before:charge"),
+        (goes_on_with_another_value, "fail_n@1:call.before:price"),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_a_failure_that_is_dealt_with_is_not_swallowed(workflow: Workflow[..., Any], fault: str) -> None:
+    """By others of its kind, by asking for something else, by going on otherwise; or it may be missing, or comes last."""
+    assert found(subject_of(workflow), fault) == []
