@@ -119,6 +119,11 @@ class Reference:
         step = self.steps.get(name)
         return step.expect if step is not None else _DEFAULT
 
+    def may_repeat(self, step: str) -> bool:
+        """Whether the user says that a step may run once more than it has to."""
+        expect = self.expect(step)
+        return bool(expect.read_only or expect.idempotent or expect.at_least_once)
+
     def is_undo(self, call: RunStep) -> bool:
         """Whether a step call undoes another one: as a saga's compensation, or by its definition."""
         step = self.step(call.name)

@@ -20,9 +20,11 @@ from wfkit.core.commands import (
     FailRun,
     FailSaga,
     Failure,
+    PublishSignal,
     RegisterUndo,
     ReleaseUndos,
     RunStep,
+    SendSignal,
     StartChild,
     StartTimer,
     StopAwaiting,
@@ -122,6 +124,13 @@ class Trail:
         """All that it asked for, in order."""
         for record in self.records:
             yield from record.commands or ()
+
+    @property
+    def requests(self) -> Iterator[tuple[str, Raw]]:
+        """The steps and children that it called, and the signals that it sent: their names and arguments."""
+        yield from ((step.name, step.args) for step in self.steps.values())
+        yield from ((child.workflow, child.args) for child in self.children.values())
+        yield from ((each.name, each.payload) for each in self.commands if isinstance(each, SendSignal | PublishSignal))
 
     @property
     def unreleased(self) -> Sequence[RegisterUndo]:

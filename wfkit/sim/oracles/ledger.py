@@ -147,8 +147,7 @@ def rekeyed(schedule: Schedule) -> Iterator[Violation]:
             step = trails.step_of(other)
             if step is None or reference.told(one)[:2] != reference.told(other)[:2] or None in (one.key, other.key):
                 break  # it goes another way
-            expect = reference.expect(step.name)
-            if one.key == other.key or expect.read_only or expect.idempotent or expect.at_least_once:
+            if one.key == other.key or reference.may_repeat(step.name):
                 continue
             yield Violation(
                 "ledger",
@@ -210,9 +209,7 @@ def opaque(schedule: Schedule) -> Iterator[Violation]:
     )
     told: set[str] = set()
     for (run, n, name), count in runs.items():
-        expect = reference.expect(name)
-        silent = expect.read_only or expect.idempotent or expect.at_least_once
-        if count < 2 or silent or name in told or _allowed(schedule, name):
+        if count < 2 or reference.may_repeat(name) or name in told or _allowed(schedule, name):
             continue
         told.add(name)
         trail = trails.newest(run)
@@ -246,10 +243,9 @@ def _final(schedule: Schedule) -> Iterator[Effect]:
         if trail is None or step is None:
             yield effect
             continue
-        expect = schedule.reference.expect(step.name)
         if schedule.reference.is_undo(step) or (trail.id, step.key) in undone:
             continue
-        if not (expect.read_only or expect.idempotent or expect.at_least_once):
+        if not schedule.reference.may_repeat(step.name):
             yield effect
 
 

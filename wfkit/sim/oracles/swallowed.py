@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from wfkit.core.commands import PublishSignal, SendSignal
 from wfkit.core.entries import StepFailed
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import Schedule
@@ -72,11 +71,13 @@ def _completed_as_always(schedule: Schedule, trail: Trail, base: Trail) -> bool:
 def _failed(schedule: Schedule, trail: Trail) -> Iterator[tuple[int, str]]:
     """Yield the steps of which no call ended well, and that are to happen, and to happen once."""
     well = {step.name for n, step in trail.steps.items() if trail.ended_well(n)}
-    for n, step in trail.steps.items():
-        expect = schedule.reference.expect(step.name)
-        may_repeat = expect.read_only or expect.idempotent or expect.at_least_once
-        if isinstance(trail.ends.get(n, (0, None))[1], StepFailed) and step.name not in well and not may_repeat:
-            yield n, step.name
+    for n, (_, entry) in trail.ends.items():
+        if (
+            isinstance(entry, StepFailed)
+            and (name := trail.steps[n].name) not in well
+            and not schedule.reference.may_repeat(name)
+        ):
+            yield n, name
 
 
 def _is_relied_on(schedule: Schedule, trail: Trail, n: int) -> bool:
@@ -101,6 +102,4 @@ def _happened(outcome: Outcome, told: Told) -> bool:
 
 def _asked(trail: Trail) -> Counter[str]:
     """Count all that a run asks for, by name."""
-    asked = [step.name for step in trail.steps.values()] + [child.workflow for child in trail.children.values()]
-    asked += [*trail.waits.values(), *("timer" for _ in trail.timers)]
-    return Counter(asked + [each.name for each in trail.commands if isinstance(each, SendSignal | PublishSignal)])
+    return Counter([*(name for name, _ in trail.requests), *trail.waits.values(), *("timer" for _ in trail.timers)])

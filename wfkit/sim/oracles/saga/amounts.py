@@ -28,8 +28,7 @@ def undone_more_than_once(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
 
 def _counts(deeds: Deeds, deed: Deed) -> bool:
     """Whether a call undoes something, of which nobody says that it may happen more than once."""
-    expect = deeds.reference.expect(deed.step.name)
-    is_lenient = expect.read_only or expect.idempotent or expect.at_least_once or deed.effects[0].service == OPAQUE
+    is_lenient = deeds.reference.may_repeat(deed.step.name) or deed.effects[0].service == OPAQUE
     return deeds.reference.is_undo(deed.step) and not is_lenient
 
 

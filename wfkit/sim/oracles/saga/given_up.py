@@ -100,12 +100,11 @@ def _matters(deeds: Deeds, deed: Deed) -> bool:
     """Whether a call is one that the user wants undone, or one that is to happen once and whose answer alone was lost."""
     if deeds.can_be_undone(deed.trail, deed.n):
         return True
-    return not _may_repeat(deeds, deed) and deeds.schedule.nominal in ("M", "S") and _lost_its_answer(deeds, deed)
-
-
-def _may_repeat(deeds: Deeds, deed: Deed) -> bool:
-    expect = deeds.reference.expect(deed.step.name)
-    return bool(expect.read_only or expect.idempotent or expect.at_least_once)
+    return (
+        not deeds.reference.may_repeat(deed.step.name)
+        and deeds.schedule.nominal in ("M", "S")
+        and _lost_its_answer(deeds, deed)
+    )
 
 
 def _lost_its_answer(deeds: Deeds, deed: Deed) -> bool:
@@ -133,7 +132,7 @@ def _asked_for_after(deeds: Deeds, deed: Deed, base: Trail) -> Iterator[_Asked]:
     more = _counts(trail) - _counts(base)
     for n, step in trail.steps.items():
         if n != deed.n and trail.asked[n] >= since and more[step.name] and more[step.name, bytes(step.args)]:
-            done = (each for each in deeds.forward(trail) if each.n == n and not _may_repeat(deeds, each))
+            done = (each for each in deeds.forward(trail) if each.n == n and not deeds.reference.may_repeat(each.step.name))
             yield _Asked(step.name, step.args, services.get((trail.id, n), frozenset()), tuple(done))
     for n, child in trail.children.items():
         if trail.asked[n] >= since and more[child.workflow] and more[child.workflow, bytes(child.args)]:
@@ -148,10 +147,7 @@ def _asked_for_after(deeds: Deeds, deed: Deed, base: Trail) -> Iterator[_Asked]:
 
 def _counts(trail: Trail) -> Counter[object]:
     """Count what a run asks for, by name, and with its arguments."""
-    asked: list[tuple[str, Raw]] = [(step.name, step.args) for step in trail.steps.values()]
-    asked += [(child.workflow, child.args) for child in trail.children.values()]
-    asked += [(each.name, each.payload) for each in trail.commands if isinstance(each, SendSignal | PublishSignal)]
-    return Counter(name for name, _ in asked) + Counter((name, bytes(args)) for name, args in asked)
+    return Counter(name for name, _ in trail.requests) + Counter((name, bytes(args)) for name, args in trail.requests)
 
 
 def _is_instead(deed: Deed, asked: _Asked) -> bool:
