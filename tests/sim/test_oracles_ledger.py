@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from itertools import count
@@ -220,3 +221,21 @@ def test_a_child_with_the_id_of_another_run_is_not_started() -> None:
     assert violation.evidence == ("there: parcel [1]", "not started: parcel [2]")
     assert found(subject_of(sends_parcels, [1, 2], True)) == []
     assert found(subject_of(sends_parcels, [1, 1], False)) == []
+
+
+@step
+async def charge_all(amounts: list[int]) -> None:
+    key = step_info().idempotency_key
+    calls = (bank.get().call("charge", idempotency_key=f"{key}/{amount}", amount=amount) for amount in amounts)
+    await asyncio.gather(*calls)
+
+
+@workflow
+async def charges_side_by_side() -> None:
+    await charge_all([1, 2, 3])
+
+
+def test_calls_of_a_step_are_told_apart_by_what_they_are_about() -> None:
+    """The first of them did not arrive, so those of the next attempt stand at other places: they have the keys they had."""
+    faults = ("jump+@1:step.before:charge_all", "fail@1:call.before:charge")
+    assert grave(found(subject_of(charges_side_by_side), *faults)) == []
