@@ -146,7 +146,8 @@ def test_a_saga_that_fails_tells_what_the_sagas_within_it_have_kept() -> None:
 
     async def outer(item: str) -> None:
         async with saga() as s:
-            await inner(item)
+            async with saga():
+                await inner(item)
             await asyncio.create_task(inner(item))
             await s.do(charge, item, undo=refund)
 

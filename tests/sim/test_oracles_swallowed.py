@@ -28,6 +28,11 @@ async def thank(name: str) -> None:
     await mail.get().send(name=name)
 
 
+@step(expect=Expect(read_only=True))
+async def is_closed() -> bool:
+    return bool(await bank.get().read("closed"))
+
+
 @step
 async def price_of(item: str) -> int:
     await ask("price", item=item)
@@ -101,6 +106,21 @@ async def wants_a_majority() -> str:
     ends = await asyncio.gather(*map(charge, (1, 2, 3)), return_exceptions=True)
     if sum(isinstance(end, str) for end in ends) < 2:
         raise ConnectionError("too few")
+    await note("charged")
+    return "ok"
+
+
+@step
+async def store_at(place: int) -> str:
+    return str(await bank.get().call(f"store {place}", idempotency_key=step_info().idempotency_key))
+
+
+@workflow
+async def wants_a_majority_of_places() -> str:
+    ends = await asyncio.gather(*map(store_at, (1, 2, 3)), return_exceptions=True)
+    if sum(isinstance(end, str) for end in ends) < 2:
+        raise ConnectionError("too few")
+    await note("stored")
     return "ok"
 
 
@@ -109,15 +129,16 @@ async def wants_one_of_two() -> str:
     ends = await asyncio.gather(charge(1), charge_by_note(1), return_exceptions=True)
     if not any(isinstance(end, str) for end in ends):
         raise ConnectionError("none")
+    await note("charged")
     return "ok"
 
 
 @workflow
-async def tells_of_it() -> str:
+async def looks_why() -> str:
     try:
         await charge(1)
     except ConnectionError:
-        await note("not charged")
+        await is_closed()
     return "ok"
 
 
@@ -126,6 +147,7 @@ async def thanks_if_it_can() -> str:
     await charge(1)
     with suppress(ConnectionError):
         await thank("ann")
+    await note("charged")
     return "ok"
 
 
@@ -151,8 +173,9 @@ async def goes_on_with_another_value() -> str:
     [
         (claims_nothing, ONE_FAILS),
         (wants_a_majority, ONE_FAILS),
+        (wants_a_majority_of_places, "fail_n@1:call.before:store 1"),
         (wants_one_of_two, ONE_FAILS),
-        (tells_of_it, ONE_FAILS),
+        (looks_why, ONE_FAILS),
         (thanks_if_it_can, "fail_n@2:call.before:send"),
         (does_something_last, "fail_n@2:call.before:charge"),
         (goes_on_with_another_value, "fail_n@1:call.before:price"),
