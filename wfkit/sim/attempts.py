@@ -15,10 +15,10 @@ from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current, current_or_none
 from wfkit.sim.disk import step_phase
-from wfkit.sim.faults import DECLARED
+from wfkit.sim.faults import DECLARED, Fault
 from wfkit.sim.loop import Killed, epoch
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
-from wfkit.sim.services import FOREVER, OPAQUE, Calling, Effect, FakeService, Pause, Request, canonical
+from wfkit.sim.services import FOREVER, OPAQUE, PASSED, Calling, Effect, FakeService, Pause, Request, canonical
 from wfkit.sim.strand import strand
 from wfkit.sim.striking import Striking, too_large
 
@@ -48,6 +48,8 @@ class Attempts:
         self._steps: dict[tuple[str, int], Step[..., Any]] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
         """Steps under way: whether they have declared an effect."""
+        self._undoing: set[tuple[str, int]] = set()
+        """Compensations under way."""
         self._given_up: set[tuple[str, int]] = set()
         """Steps under way that did not wait for a call to its end."""
         self._read: dict[tuple[str, int], set[str]] = {}
@@ -87,6 +89,11 @@ class Attempts:
         self._steps[where] = self.definitions[step.name] = step
         self._declaring[where] = False
         self._given_up.discard(where)
+        known = self._simulation.disk.points.known_of(*where)
+        if known is not None and known.compensation:
+            self._undoing.add(where)
+        else:
+            self._undoing.discard(where)  # of an earlier generation of the run
         self._simulation.tell("attempt", info.run_id, now.n, step.name, info.attempt, info.idempotency_key)
         if "random" in self._constants:
             self._random.seed(f"{info.run_id}/{now.n}")
@@ -125,22 +132,27 @@ class Attempts:
     def reach(self, service: FakeService | None, phase: str, label: str, request: Request | None = None) -> Calling:
         now = attempt.get()
         if now is None:
-            return None  # the script, or the world itself, uses the service
+            return PASSED  # the script, or the world itself, uses the service
         if _is_dead():
-            yield FOREVER
-        run, n = now.info.run_id, now.n
+            return _for_ever()
+        where = run, n = now.info.run_id, now.n
         if service is not None:
-            self.asked_services.setdefault((run, n), set()).add(service.name)
-        known = self._simulation.disk.points.known_of(run, n)
-        named = step_phase(phase, compensation=known is not None and known.compensation)
-        fault = self._simulation.hit(run, n, named, label)
-        called = label if service is None else service.name
+            self.asked_services.setdefault(where, set()).add(service.name)
+        fault = self._simulation.hit(run, n, step_phase(phase, compensation=where in self._undoing), label)
+        if fault is None and not self._striking.has_struck:
+            return PASSED  # as nearly always: making a generator for it takes longer than all else
+        return self._struck(fault, now, phase, label, label if service is None else service.name, request)
+
+    def _struck(
+        self, fault: Fault | None, now: Attempt, phase: str, label: str, service: str, request: Request | None
+    ) -> Calling:
+        where = now.info.run_id, now.n
         try:
             if fault is not None:
-                yield from self._striking.strike_step(fault, now, self._steps[run, n], label, called, request)
-            yield from self._striking.strike_again(now, phase, label, called)
+                yield from self._striking.strike_step(fault, now, self._steps[where], label, service, request)
+            yield from self._striking.strike_again(now, phase, label, service)
         except GeneratorExit:
-            self._given_up.add((run, n))
+            self._given_up.add(where)
             raise
         return fault
 
@@ -237,6 +249,10 @@ def _is_dead() -> bool:
     """Whether the process has died in a call that nothing is awaited for: what is left of its code is in `finally` blocks."""
     life = epoch.get()
     return life is not None and not life.alive
+
+
+def _for_ever() -> Calling:
+    yield FOREVER
 
 
 def _in_transaction(database: sqlite3.Connection) -> bool:

@@ -34,6 +34,15 @@ Calling: TypeAlias = Generator[Pause, None, Any]
 """A call under way: it yields its pauses, and returns the answer."""
 
 
+def _passed() -> Calling:
+    yield from ()
+
+
+PASSED = _passed()
+"""A point at which nothing goes wrong, already passed: whoever passes it once more finds that it is over, at no cost."""
+next(PASSED, None)
+
+
 class NoEffect:
     """A handler's answer where there was nothing to do. See `NO_EFFECT`."""
 
@@ -95,7 +104,7 @@ class Surroundings(Protocol):
         ...
 
     def reach(self, service: FakeService, phase: str, label: str, request: Request | None = None) -> Calling:
-        """Pass a point of a step: what is to go wrong there does."""
+        """Pass a point of a step. What is to go wrong there does while it is iterated over."""
         ...
 
     def happened(self, effect: Effect, *, again: bool) -> None:

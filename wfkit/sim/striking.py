@@ -34,6 +34,8 @@ class Striking:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
+        self.has_struck = False
+        """Whether a call went wrong, so that others may go wrong again."""
         self._fatal: dict[_Call, BaseException] = {}
         self._refused: dict[_Call, int] = {}
         self._failing: dict[_Call, int] = {}
@@ -91,6 +93,7 @@ class Striking:
             ConnectionError: there is no answer.
         """
         simulation = self._simulation
+        self.has_struck = True
         call = (now.info.run_id, now.n, label)
         match fault.kind:
             case "zombie":

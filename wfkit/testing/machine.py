@@ -28,7 +28,7 @@ from wfkit.sim.clock import Clock, Entropy
 from wfkit.sim.code import namespaces
 from wfkit.sim.loop import VirtualLoop
 from wfkit.sim.runner import SimulatedRunner
-from wfkit.sim.services import Calling, Effect, FakeService, Pause, Request, surroundings
+from wfkit.sim.services import PASSED, Calling, Effect, FakeService, Pause, Request, surroundings
 from wfkit.sim.strand import strand
 
 T = TypeVar("T")
@@ -120,23 +120,23 @@ class Machine:
     # -- what steps and services see ----------------------------------------------------------------------------------------
 
     def entering(self, step: Step[..., Any], now: Attempt) -> tuple[Attempt, Calling]:
-        return now, _nothing()
+        return now, PASSED
 
     def leaving(
         self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> Calling:
-        return _nothing(result)
+        return _returning(result)
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now() / 1e6, UTC)
 
     def joined(self, service: FakeService) -> None: ...
     def reach(self, service: FakeService, phase: str, label: str, request: Request | None = None) -> Calling:
-        return _nothing()
+        return PASSED
 
     def happened(self, effect: Effect, *, again: bool) -> None: ...
     def declared(self, effect: Effect) -> Calling:
-        return _nothing()
+        return PASSED
 
     def came_to_nothing(self, effect: Effect) -> None: ...
     def collided(self, first: Effect, second: Effect) -> None: ...
@@ -219,6 +219,6 @@ class Machine:
 _NOUNS = {"signal": "the signal", "subscription": "the published signal", "step": "the step", "child": "the child"}
 
 
-def _nothing(result: Any = None) -> Calling:
+def _returning(result: Any) -> Calling:
     yield from ()
     return result
