@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, ParamSpec
 
 import pytest
 
@@ -29,6 +29,8 @@ from wfkit.sim.findings import Violation
 from wfkit.sim.subject import Declaration, outcome, residue
 from wfkit.testing import Volatile
 
+P = ParamSpec("P")
+
 LOST = "lost_ack@1:call.after:pay"
 LOST_SECOND = "lost_ack@2:call.after:pay"
 SLOW = "slow@2:call.after:pay"
@@ -38,7 +40,7 @@ def signature(violations: list[Violation]) -> list[tuple[str, str, str]]:
     return [(each.oracle, each.severity, each.about) for each in violations]
 
 
-def once(step: Step[[int], Any]) -> Step[[int], Any]:
+def once(step: Step[P, Any]) -> Step[P, Any]:
     return step.with_options(retry=Retry(max_attempts=1))
 
 
@@ -420,6 +422,68 @@ def test_a_declared_fallback_is_as_good_as_done() -> None:
     """Whoever expects this very result when the answer is lost has thought of what that leaves behind."""
     subject = subject_of(has_a_fallback, expect=[outcome(fault="lost_ack", value="by bill")])
     assert found(subject, LOST_CHARGE) == []
+
+
+@step
+async def reserve_for_somebody(what: str) -> None:
+    await ask("reserve", what=what)
+
+
+@step
+async def open_a_ticket(what: str) -> None:
+    await ask("ticket", what=what)
+
+
+@workflow
+async def reserves_or_opens_a_ticket() -> str:
+    try:
+        await once(reserve_elsewhere)("lamp")
+    except ConnectionError:
+        await open_a_ticket("lamp")
+        return "somebody looks at it"
+    return "reserved"
+
+
+@step
+async def reserve_elsewhere(what: str) -> None:
+    await bank.get().call("reserve", idempotency_key=step_info().idempotency_key, what=what)
+
+
+@workflow
+async def reserves_or_reserves_elsewhere() -> str:
+    try:
+        await once(reserve_elsewhere)("lamp")
+    except ConnectionError:
+        await reserve_for_somebody("lamp")
+        return "somebody looks at it"
+    return "reserved"
+
+
+@workflow
+async def pays_or_pays_elsewhere() -> str:
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        await pay_elsewhere(3)
+        return "somebody looks at it"
+    return "paid"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "fault", "is_flagged"),
+    [
+        (reserves_or_opens_a_ticket, "lost_ack@1:call.after:reserve", False),
+        (reserves_or_reserves_elsewhere, "lost_ack@1:call.after:reserve", True),
+        (pays_or_pays_elsewhere, LOST_CHARGE, True),
+    ],
+    ids=["refers to it", "so named as well", "the same amount"],
+)
+def test_a_declared_fallback_may_refer_to_a_call_but_not_repeat_it(
+    workflow: Workflow[..., Any], fault: str, is_flagged: bool
+) -> None:
+    """That somebody is told is what was declared. That the customer pays twice is not."""
+    subject = subject_of(workflow, expect=[outcome(fault="lost_ack", value="somebody looks at it")])
+    assert bool(found(subject, fault)) is is_flagged
 
 
 @workflow

@@ -340,7 +340,9 @@ async def tells_a_name() -> int:
 
 
 @pytest.mark.parametrize(
-    ("call", "status"), [(paid, 422), (is_no_error, 422), (tells_a_number, 402), (tells_a_name, 403)], ids=lambda it: str(it)
+    ("call", "status"),
+    [(paid, 422), (is_no_error, 422), (tells_a_number, 402), (tells_a_name, 403)],
+    ids=lambda it: getattr(it, "__name__", str(it)),
 )
 def test_a_service_refuses_as_http_does(call: Callable[[], Coroutine[Any, Any, int]], status: int) -> None:
     """By a status that the step's code names, or else by the usual one; each attempt is refused."""

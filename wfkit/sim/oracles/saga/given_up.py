@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -17,8 +18,9 @@ from wfkit.sim.oracles.saga.deeds import Deeds
 from wfkit.sim.oracles.saga.pairing import Deed, words_in, words_of, words_of_json
 from wfkit.sim.oracles.words import short
 from wfkit.sim.reference import DECLARED
-from wfkit.sim.services import OPAQUE
+from wfkit.sim.services import OPAQUE, Effect
 from wfkit.sim.trails import Trail
+from wfkit.sim.volatile import leaves
 
 _CALLS = ("call.before", "call.after", "read")
 """Points at which a step asks a service for something."""
@@ -50,6 +52,8 @@ def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     for deed in unsettled:
         later = list(_asked_for_after(deeds, deed, base))
         instead = [asked for asked in later if _is_instead(deed, asked)]
+        if deeds.schedule.is_declared:
+            instead = [asked for asked in instead if _is_for_the_same(deed, asked)]
         if _waits_for_more(trail, base) or any(_settles(deed, asked) for asked in later if asked not in instead):
             continue
         if instead or _goes_another_way(deeds, deed, base):
@@ -158,6 +162,21 @@ def _is_instead(deed: Deed, asked: _Asked) -> bool:
     theirs = {frozenset(words_in(effect.payload)) for each in asked.done for effect in each.effects}
     words = words_of_json(deed.step.args)
     return any(mine & theirs) or bool(theirs and words and words == words_of_json(asked.args))
+
+
+def _is_for_the_same(deed: Deed, asked: _Asked) -> bool:
+    """Whether what is done elsewhere is so named as well, or of the same amount.
+
+    A declared fallback that only refers to the same, such as a ticket about an order, is what the user had in mind.
+    """
+    names = {effect.name for effect in deed.effects}
+    theirs = [effect for each in asked.done for effect in each.effects]
+    amounts = {each for effect in deed.effects for each in _amounts(effect)}
+    return any(effect.name in names or amounts & set(_amounts(effect)) for effect in theirs)
+
+
+def _amounts(effect: Effect) -> Iterator[float]:
+    return (each for each in leaves(json.loads(effect.text)) if isinstance(each, int | float))
 
 
 def _settles(deed: Deed, asked: _Asked) -> bool:
