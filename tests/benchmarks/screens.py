@@ -151,8 +151,7 @@ def filters(keys: Keys) -> None:
         for end in range(1, len(FILTER) + 1):
             keys.press(FILTER[end - 1], partial(_shows, f"\n {FILTER[:end]} "))
         applied.press(ENTER, lambda text: text.count("✗ failed") > 5)
-        keys.terminal.press(ESCAPE)
-        keys.terminal.settle()
+        _escape(keys.terminal, "✓ completed")
     keys.report("filter_typing")
     applied.report("filter_applied")
 
@@ -161,10 +160,15 @@ def runs_opened(keys: Keys) -> None:
     """Open the run under the cursor, and leave it."""
     for _ in range(SAMPLES // 4):
         keys.press(ENTER, lambda text: "imeline 1/4" in text)
-        keys.terminal.press(ESCAPE)
-        keys.terminal.until(lambda text: "NOW AT" in text)  # an escape that another key follows soon is another key
-        keys.terminal.settle()
+        _escape(keys.terminal, "NOW AT")
     keys.report("run_opened")
+
+
+def _escape(terminal: Terminal, shown: str) -> None:
+    """Press escape, and wait for what is shown then: an escape that another key follows soon is another key."""
+    terminal.press(ESCAPE)
+    terminal.until(partial(_shows, shown))
+    terminal.settle()
 
 
 def switches(keys: Keys) -> None:
