@@ -169,7 +169,7 @@ TRAVELS: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (StrictItem, st.builds(StrictItem, on=st.dates(), blob=text.map(str.encode))),
     (Any, jsons),
     (object, jsons),
-    (dict[str, object], st.dictionaries(text, jsons)),
+    (dict[str, object], st.dictionaries(text, jsons, max_size=2)),
 ]
 
 
