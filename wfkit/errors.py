@@ -375,7 +375,7 @@ class LedgerFinding(VerificationFailed):
 
 
 class DifferenceFinding(VerificationFailed):
-    """The outcome, the effects or the state outside differ from those without faults, and the run does not tell of it."""
+    """The outcome, the effects or the state outside differ from those without faults, or a run swallows a failure."""
 
     code = "WF064"
 

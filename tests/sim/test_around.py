@@ -36,6 +36,18 @@ async def fills_a_dict() -> int:
 
 
 @workflow
+async def forgets() -> int:
+    rows = {3: 4}
+
+    async def fetch(n: int) -> None:
+        del rows[n]
+
+    await run_step("fetch", fetch, 3)
+    await note(str(rows))
+    return 0
+
+
+@workflow
 async def counts() -> int:
     rows = 0
 
@@ -48,7 +60,7 @@ async def counts() -> int:
     return 0
 
 
-@pytest.mark.parametrize("workflow", [fills_a_list, fills_a_dict, counts], ids=lambda it: str(it.name))
+@pytest.mark.parametrize("workflow", [fills_a_list, fills_a_dict, forgets, counts], ids=lambda it: str(it.name))
 def test_a_step_that_changes_a_variable_of_its_workflow_is_named(workflow: Workflow[[], int]) -> None:
     """In each finding that comes of it, with the line."""
     report = verify(workflow, world=World, resources=RESOURCES, faults=["crash"], budget="0.1s")
@@ -64,9 +76,11 @@ async def only_looks() -> int:
 
     async def fetch(n: int) -> list[int]:
         found = []
+        by_row = {}
         for each in rows:
             found.append(each)  # noqa: PERF402
-        return [*found, n]
+        by_row[tuple(rows)] = n
+        return [*found, *by_row.values()]
 
     rows.extend(await run_step("fetch", fetch, 1))
     await note(str(id(rows)))

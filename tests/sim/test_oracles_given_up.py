@@ -228,6 +228,20 @@ async def tries_all_providers() -> str:
     return "not paid"
 
 
+@workflow
+async def pays_elsewhere(amount: int) -> None:
+    await pay_elsewhere(amount)
+
+
+@workflow
+async def lets_a_child_pay() -> str:
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        await pays_elsewhere(3)
+    return "paid"
+
+
 @step
 async def charge_at(provider: str, amount: int) -> None:
     service = {"bank": bank, "shop": shop}[provider]
@@ -372,6 +386,7 @@ LOST_CHARGE = "lost_ack@1:call.after:charge"
             LOST_CHARGE,
             "charge took effect, and tries_one_provider_after_another went on to charge_at as if it had not",
         ),
+        (lets_a_child_pay, LOST_CHARGE, "charge took effect, and lets_a_child_pay went on to pays_elsewhere as if it had not"),
         (
             delivers_and_pays_back,
             LOST_CHARGE,
@@ -389,6 +404,32 @@ def test_doing_the_same_elsewhere_or_telling_nothing_of_a_call_does_not_settle_i
     """With an undo or without one: what is asked for afterwards must have to do with the call."""
     [violation] = grave(found(subject_of(workflow), fault))
     assert (violation.oracle, violation.severity, violation.title) == ("saga", "warning", went_on)
+
+
+@workflow
+async def pays_in_two_generations(is_first: bool) -> str:
+    if is_first:
+        await note("begun")
+        await charge(9)
+        return "paid"
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        await pay_elsewhere(3)
+    return "paid"
+
+
+async def start_again(run: Any, world: Any) -> None:
+    await run.result()
+    await asyncio.sleep(60)
+    await run.client.start(pays_in_two_generations, False, id=run.id, if_finished="restart")
+
+
+def test_what_an_earlier_generation_asked_settles_nothing() -> None:
+    """It counted its commands as well: its second one asked the bank, and that of this one does not."""
+    subject = subject_of(pays_in_two_generations, True, script=start_again)
+    [violation] = [each for each in found(subject, "lost_ack@1:call.after:charge") if each.oracle == "saga"]
+    assert violation.title == "charge took effect, and pays_in_two_generations went on to pay_elsewhere as if it had not"
 
 
 def test_a_call_without_an_undo_can_be_asked_about_or_declared() -> None:

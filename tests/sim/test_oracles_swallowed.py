@@ -71,6 +71,21 @@ async def tries_in_vain() -> str:
     return "ok"
 
 
+@workflow
+async def ships() -> str:
+    await note("shipped")
+    return "shipped"
+
+
+@workflow
+async def lets_a_child_go_on() -> str:
+    await price_of("lamp")
+    with suppress(ConnectionError):
+        await charge(1)
+    await ships()
+    return "ok"
+
+
 @pytest.mark.parametrize(
     ("workflow", "fault"),
     [
@@ -78,6 +93,7 @@ async def tries_in_vain() -> str:
         (passes_over_it, DOWN),
         (leaves_out_what_follows, ONE_FAILS),
         (tries_in_vain, DOWN),
+        (lets_a_child_go_on, "fail_n@2:call.before:charge"),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )
@@ -168,6 +184,14 @@ async def goes_on_with_another_value() -> str:
     return "ok"
 
 
+@workflow
+async def does_something_after_a_child() -> str:
+    await ships()
+    with suppress(ConnectionError):
+        await charge(1)
+    return "ok"
+
+
 @pytest.mark.parametrize(
     ("workflow", "fault"),
     [
@@ -178,6 +202,7 @@ async def goes_on_with_another_value() -> str:
         (looks_why, ONE_FAILS),
         (thanks_if_it_can, "fail_n@2:call.before:send"),
         (does_something_last, "fail_n@2:call.before:charge"),
+        (does_something_after_a_child, "fail_n@2:call.before:charge"),
         (goes_on_with_another_value, "fail_n@1:call.before:price"),
     ],
     ids=lambda each: getattr(each, "name", ""),

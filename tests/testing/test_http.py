@@ -393,6 +393,23 @@ def what_is_shipped_is_paid(world: World) -> bool:
     return len(world.service.effects) != 1 or "payments" in world.service.effects[0].name
 
 
+@step(retry=Retry(max_attempts=3))
+async def name_it() -> None:
+    (await bank.get().put("/users/7", json={"name": "ann"})).raise_for_status()
+
+
+@workflow
+async def names() -> str:
+    await name_it()
+    return "ok"
+
+
+def test_a_put_that_has_set_its_value_is_not_refused() -> None:
+    """The same once more is nothing new, so there is nothing to refuse."""
+    faults = ["lost_ack@1:call.after:PUT /v1/users/{id}", "fatal@1:call.before:PUT /v1/users/{id}:2"]
+    assert simulate(names, world=World, resources=resources(bank), faults=faults).result == "ok"
+
+
 @pytest.mark.parametrize(
     ("workflow", "is_found"), [(ships_unpaid, True), (ships_what_is_paid, False), (ships_when_it_is_paid_at_last, False)]
 )

@@ -104,7 +104,7 @@ _CLOCKS: dict[str, Callable[[Ambience], int]] = {
 _OF_MOMENTS: dict[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 """What of `time` takes a moment, and reads the clock where it is left out: which argument it is."""
 TODAYS = ("datetime.today()", "datetime.date.today()")
-"""What answers by the zone of the machine as well, and in workflow code by that alone: the guard sees to the clock."""
+"""What depends on the time zone of the machine. In workflow code that is all it depends on: the guard controls the clock."""
 _BEFORE_1970 = 0x01B21DD213814000
 """What a UUID counts more than the clock does, in steps of 100 ns: its time begins in 1582."""
 
@@ -269,7 +269,7 @@ def _today(real: Any) -> Any:
     def today(cls: type[date]) -> date:
         here = _here()
         if here is not None:
-            tell(here, TODAYS[cls is not datetime])
+            tell(here, "datetime.today()" if issubclass(cls, datetime) else "datetime.date.today()")
         return real.__get__(None, cls)()  # type: ignore[no-any-return]  # it asks `time.time`, and the zone of the machine
 
     return today

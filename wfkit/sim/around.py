@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
 from typing import Any
 
@@ -50,8 +50,20 @@ def _changes(code: CodeType) -> Iterator[tuple[str, str]]:
         for index, each in enumerate(instructions):
             if each.opname not in ("LOAD_DEREF", "STORE_DEREF") or each.argval not in code.co_freevars:
                 continue
-            following = instructions[index + 1 : index + 3]
+            following = instructions[index + 1 :]
             calls = following[0].opname in _METHODS and following[0].argval in CHANGING
-            if each.opname == "STORE_DEREF" or calls or following[-1].opname == "STORE_SUBSCR":
+            if each.opname == "STORE_DEREF" or calls or _is_put_into(following):
                 line = each.positions.lineno if each.positions is not None else inner.co_firstlineno
                 yield each.argval, f"{inner.co_filename}:{line}"
+
+
+def _is_put_into(following: Sequence[dis.Instruction]) -> bool:
+    """Whether what was just loaded is the container of an assignment or a `del` by key, and no part of the key or the value."""
+    depth = 1
+    for each in following:
+        if each.opname in ("STORE_SUBSCR", "DELETE_SUBSCR"):
+            return depth == 2
+        depth += dis.stack_effect(each.opcode, each.arg, jump=False)
+        if depth < 1:
+            return False
+    return False

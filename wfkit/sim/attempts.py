@@ -15,7 +15,7 @@ from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current, current_or_none
 from wfkit.sim.disk import step_phase
-from wfkit.sim.faults import DECLARED, Fault
+from wfkit.sim.faults import EFFECT_PHASE, Fault
 from wfkit.sim.loop import Killed, epoch
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
 from wfkit.sim.services import FOREVER, OPAQUE, PASSED, Calling, Effect, FakeService, Pause, Request, canonical
@@ -87,6 +87,8 @@ class Attempts:
         where = (info.run_id, now.n)
         self._simulation.memory.enter(step.fn)
         self._steps[where] = self.definitions[step.name] = step
+        if info.attempt == 1:  # of a new generation, which counts its commands anew
+            self.asked_services.pop(where, None)
         self._declaring[where] = False
         self._given_up.discard(where)
         known = self._simulation.disk.points.known_of(*where)
@@ -100,6 +102,7 @@ class Attempts:
         number = 1 if "attempt" in self._constants else info.attempt
         seen = _SeenInfo(info.run_id, info.workflow, info.step, info.idempotency_key, number, info.deadline)
         object.__setattr__(seen, "read", self._read.setdefault(where, set()))  # of a frozen class
+        # All fields, one by one: `replace` takes as long as all the rest.
         return Attempt(seen, now.n, now.undoes, now.resources, now.clock), self._passing_in(step)
 
     def _passing_in(self, step: Step[..., Any]) -> Calling:
@@ -172,7 +175,7 @@ class Attempts:
             yield FOREVER
         self.happened(effect, again=False)
         if not any(map(_in_transaction, self._databases)):
-            yield from self.reach(None, DECLARED, effect.name)
+            yield from self.reach(None, EFFECT_PHASE, effect.name)
 
     def came_to_nothing(self, effect: Effect) -> None:
         self._simulation.tell("nothing", effect.run, effect.n, effect)
@@ -270,7 +273,9 @@ class _Noted:
         self._name = name
         self._slot = StepInfo.__dict__[name]
 
-    def __get__(self, seen: _SeenInfo, owner: type | None = None) -> Any:
+    def __get__(self, seen: _SeenInfo | None, owner: type | None = None) -> Any:
+        if seen is None:
+            return self
         seen.read.add(self._name)
         return self._slot.__get__(seen, owner)
 

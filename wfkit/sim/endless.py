@@ -66,7 +66,7 @@ class Endless:
 
     def struck(self, fault: Fault) -> None:
         """Note that something goes wrong, for as long as it takes."""
-        takes = HOUR if KINDS[fault.kind].is_counted else max(fault.amount, HOUR)
+        takes = HOUR * fault.amount if KINDS[fault.kind].is_counted else max(fault.amount, HOUR)
         self._healed = max(self._healed, self._simulation.loop.now + takes)
 
     def wrote(self, run: str, n: int, record: Record) -> None:

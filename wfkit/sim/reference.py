@@ -19,7 +19,7 @@ from wfkit.sim.code import registry_of, steps_of
 from wfkit.sim.drawn import Path, differing, masked, unordered, without_counts
 from wfkit.sim.faults import Fault
 from wfkit.sim.recording import Recording, RunRecord
-from wfkit.sim.services import OPAQUE, Effect, canonical
+from wfkit.sim.services import DECLARED, OPAQUE, Effect, canonical
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
 from wfkit.sim.trails import Trails, ending_of, status_of
@@ -32,7 +32,6 @@ Told: TypeAlias = tuple[str, str, str]
 
 _CLOCKS = frozenset({"now", "time", "time_ns", "monotonic", "perf_counter", "datetime", "date"})
 _CLOCK_MODULES = ("time.", "datetime.")
-DECLARED = "declared"
 _DEFAULT = Expect()
 
 

@@ -185,7 +185,7 @@ def _line(it: Disagreement) -> str:
 
 
 def _of_today(it: Disagreement) -> list[tuple[str, str]]:
-    """Return where code asked what day it is. That it is the run's day, whenever it is replayed, but in the machine's zone."""
+    """Return where code asked what day it is. A replay gives it the day of the run, but by the zone of the machine."""
     return [sight for sight in it.sights if sight[0] in TODAYS]
 
 
@@ -194,7 +194,8 @@ def _cause(it: Disagreement, elsewhere: str) -> tuple[str, str]:
     if it.zone:
         why = "it depends on the time zone or the language of the machine"
         fix = "work in UTC: datetime.fromtimestamp(t, UTC), astimezone(UTC); the zone of a customer is an argument"
-        for what, line in _of_today(it)[-1:]:
+        if today := _of_today(it):
+            what, line = today[-1]
             why = f"it looks at {what}, at {line}, which depends on the time zone of the machine"
             fix = "ask wfkit.now().date(), which is UTC; the zone of a customer is an argument"
         return why, fix

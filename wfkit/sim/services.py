@@ -39,7 +39,7 @@ def _passed() -> Calling:
 
 
 PASSED = _passed()
-"""A point at which nothing goes wrong, already passed: whoever passes it once more finds that it is over, at no cost."""
+"""What passing a point returns where nothing goes wrong. It is exhausted, so all points can share it."""
 next(PASSED, None)
 
 
@@ -62,6 +62,10 @@ NO_EFFECT = NoEffect()
 
 OPAQUE = "step"
 """The service of an effect of which nothing is known but the step that made it."""
+DECLARED = "declared"
+"""The service of effects that steps declare by `effect(...)`."""
+SETTING = ("PUT", "DELETE")
+"""Methods of HTTP that by definition come to the same, however often they are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,8 @@ class Request(NamedTuple):
 
     arrive: Callable[[], object]
     """Lets it arrive, be its caller still there or not."""
-    is_known: bool
-    """Whether its key is, so that it is given the first answer once more."""
+    is_done: bool
+    """Whether it comes to nothing new, so that there is nothing to refuse any more."""
     refusal: Callable[[], BaseException] | None = None
     """Makes the error by which it is refused for good; it is one of the step's own unless given."""
 
@@ -104,7 +108,7 @@ class Surroundings(Protocol):
         ...
 
     def reach(self, service: FakeService, phase: str, label: str, request: Request | None = None) -> Calling:
-        """Pass a point of a step. What is to go wrong there does while it is iterated over."""
+        """Pass a point of a step: it counts as passed at once. Iterate over what is returned to let go wrong what is to."""
         ...
 
     def happened(self, effect: Effect, *, again: bool) -> None:
@@ -249,7 +253,7 @@ class FakeService:
     def _calling(self, effect: str, key: str | None, payload: dict[str, Any]) -> Calling:
         host = surroundings.get()
         if host is not None:
-            request = Request(lambda: self.apply(effect, key, payload), self.knows(key))
+            request = Request(lambda: self.apply(effect, key, payload), self.has_done(effect, key, payload))
             yield from host.reach(self, "call.before", effect, request)
         answer = self.apply(effect, key, payload)
         if host is not None:
@@ -265,9 +269,11 @@ class FakeService:
         handler = self._readers.get(query) or self._handlers.get(query)
         return self.state.get(query) if handler is None else handler(copy.deepcopy(self.state), **payload)
 
-    def knows(self, key: str | None) -> bool:
-        """Whether the service has an answer for a call with this key, which it gives without doing anything more."""
-        return self.keys == "honoured" and key is not None and key in self._answers
+    def has_done(self, name: str, key: str | None, payload: dict[str, Any], *, sets: str = "") -> bool:
+        """Whether a call comes to nothing new: by its key, or since it sets what is so already. Arguments as of `apply`."""
+        if key is not None and key in self._answers:
+            return self.keys == "honoured"
+        return bool(sets) and self._values.get(sets) == (name, canonical(payload))
 
     def apply(self, name: str, key: str | None, payload: dict[str, Any], *, sets: str = "") -> Any:
         """Let a call arrive now, whatever becomes of its answer.
@@ -425,11 +431,11 @@ def effect(name: str, *, key: str | None = None, **payload: Any) -> None:
         key: the idempotency key that the outside was given: two of one key are one effect.
         payload: JSON values.
     """
-    _asked("declared", f"effect({name!r})")
+    _asked(DECLARED, f"effect({name!r})")
     host = surroundings.get()
     now = attempt.get()
     if host is not None and now is not None:
-        in_thread(host.declared(Effect(host.now(), "declared", name, key, payload, now.info.run_id, now.n)))
+        in_thread(host.declared(Effect(host.now(), DECLARED, name, key, payload, now.info.run_id, now.n)))
 
 
 def _asked(service: str, what: str) -> None:

@@ -270,7 +270,7 @@ class Simulation:
             self._watch(self, point)
         if phase in CALLS:
             self.endless.asked(run, n)
-        if self._always.checks:
+        if self._always.checks:  # most subjects have none, and there are many points
             self._always.ask(self.world, point)
         fault = self._plan.get(point)
         if fault is not None:

@@ -41,7 +41,7 @@ from wfkit.sim.faults import Fault
 from wfkit.sim.findings import Violation
 from wfkit.sim.lines import shown_path
 from wfkit.sim.recording import Delivery, Event, Recording
-from wfkit.sim.services import Effect
+from wfkit.sim.services import DECLARED, OPAQUE, Effect
 from wfkit.sim.words import words
 
 LINES_MAX = 16
@@ -197,13 +197,13 @@ def _news(indexes: Sequence[int], lines: Sequence[Line]) -> set[int]:
     """Leave out what goes on in the same way, such as the attempts of a step that always fails: two are told, and the last."""
     told = [(lines[index].run, lines[index].text, lines[index].came, lines[index].mark) for index in indexes]
 
-    def goes_on(at: int, period: int) -> bool:
-        turns = (at - 2 * period, at - period, at, at + period)
-        return turns[0] >= 0 and turns[-1] < len(told) and len({told[turn] for turn in turns}) == 1
-
-    return {
-        index for at, index in enumerate(indexes) if not any(goes_on(at, period) for period in range(1, TURN_LINES_MAX + 1))
-    }
+    same: set[int] = set()
+    for length in range(1, TURN_LINES_MAX + 1):
+        for start in range(2 * length, len(told) - 2 * length + 1):
+            turns = [told[start + turn * length :][:length] for turn in (-2, -1, 0, 1)]
+            if turns.count(turns[0]) == len(turns):
+                same.update(range(start, start + length))
+    return {index for at, index in enumerate(indexes) if at not in same}
 
 
 class _Telling:
@@ -313,7 +313,7 @@ class _Telling:
     def _effect(self, event: Event, effect: Effect, *, came: str) -> Iterator[Line]:
         """Tell of a call that arrived. `came` is what came of it; empty if it took effect."""
         where = (event.run, event.n)
-        what = effect.name if effect.service in ("step", "declared") else f"{effect.service}.{effect.name}"
+        what = effect.name if effect.service in (OPAQUE, DECLARED) else f"{effect.service}.{effect.name}"
         line = self._calls.pop(where, None)
         known = line is not None and line.at == event.at
         if line is None or not known:

@@ -110,7 +110,7 @@ class Striking:
             case "slow_n":
                 self._hanging[call] = fault.amount
             case "fatal":
-                if request is None or not request.is_known:  # what is done is not refused any more
+                if request is None or not request.is_done:  # what is done is not refused any more
                     made = request.refusal() if request is not None and request.refusal is not None else None
                     self._fatal[call] = made or _business_error(step, label)
             case "outage":

@@ -18,7 +18,7 @@ from wfkit.api.attempt import attempt
 from wfkit.core.names import nested, own_functions
 from wfkit.errors import DefinitionError
 from wfkit.sim.real_io import executed
-from wfkit.sim.services import FOREVER, Calling, FakeService, Pause, Request, in_thread, surroundings, with_pauses
+from wfkit.sim.services import FOREVER, SETTING, Calling, FakeService, Pause, Request, in_thread, surroundings, with_pauses
 from wfkit.sim.volatile import leaves
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 KEY_HEADER = "Idempotency-Key"
 READS = {"GET", "HEAD", "OPTIONS"}
-SETS = {"PUT", "DELETE"}
-"""Methods that by definition come to the same, however often they are called."""
 
 _REFUSALS = (
     HTTPStatus.PAYMENT_REQUIRED,
@@ -126,7 +124,7 @@ def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> 
     if handler is not None and not hasattr(handler, "refuses"):
         service.on(name)(_refusing(handler))
     key = _key(request, payload, key_header)
-    sets = f"{request.method} {request.url.path}" if request.method in SETS else ""
+    sets = f"{request.method} {request.url.path}" if request.method in SETTING else ""
     host = surroundings.get()
 
     def arrive() -> Any:
@@ -135,7 +133,7 @@ def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> 
     try:
         if host is not None:
             with _failing_as("ConnectError", request):
-                call = Request(arrive, service.knows(key), _refusal)
+                call = Request(arrive, service.has_done(name, key, payload, sets=sets), _refusal)
                 yield from _patiently(host.reach(service, "call.before", name, call), request)
         answer = arrive()
         if handler is None:

@@ -8,7 +8,7 @@ from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import times
 from wfkit.sim.recording import Aside
-from wfkit.sim.reference import DECLARED
+from wfkit.sim.services import DECLARED
 
 
 def asides(schedule: Schedule) -> Iterator[Violation]:

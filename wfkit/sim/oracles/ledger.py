@@ -9,15 +9,13 @@ from itertools import pairwise
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
 from wfkit.sim.oracles.words import short, times
-from wfkit.sim.reference import DECLARED, Reference, Told, happened
-from wfkit.sim.services import OPAQUE, Effect
+from wfkit.sim.reference import Reference, Told, happened
+from wfkit.sim.services import DECLARED, OPAQUE, SETTING, Effect
 from wfkit.sim.trails import Trails
 
 _BY_KEY = "pass idempotency_key=step_info().idempotency_key, which is the same on every attempt and after every crash"
 _SAY_SO = "or declare the step with Expect(idempotent=True), Expect(read_only=True) or Expect(at_least_once='reason')"
 _HARMLESS = f"where a second one does no harm, let the handler of the fake answer NO_EFFECT(answer), {_SAY_SO}"
-_SETTING = ("PUT", "DELETE")
-"""How calls over HTTP begin that by definition come to the same, however often they are made."""
 _BY_TWO_RUNS = (
     "a start request that came twice started two runs, since their ids differ",
     "make the run's id from what it is about, such as the order's number: a second start then attaches to the first",
@@ -61,7 +59,7 @@ def _declared_collisions(effects: list[Effect]) -> Iterator[tuple[Effect, Effect
     """Yield what services do not see: pairs of declared and of opaque effects."""
     first: dict[tuple[str, str, str], Effect] = {}
     for effect in effects:
-        if effect.key is not None and effect.service in (OPAQUE, "declared"):
+        if effect.key is not None and effect.service in (OPAQUE, DECLARED):
             known = first.setdefault((effect.service, effect.name, effect.key), effect)
             if known is not effect and known.text != effect.text:
                 yield known, effect
@@ -310,7 +308,7 @@ def _cause(schedule: Schedule, effects: list[Effect]) -> tuple[str, str]:
 def _without_key(one: Effect, other: Effect) -> tuple[str, str]:
     fix = f"{_BY_KEY}; {_SAY_SO if one.service == DECLARED else _HARMLESS}"
     verb = one.name.partition(" ")[0]
-    if verb in _SETTING and one.text == other.text:
+    if verb in SETTING and one.text == other.text:
         return f"the same {verb} came twice, and the second one changed the state of {one.service} once more", fix
     return "the call has no idempotency key, so each attempt is a new one to the outside", fix
 

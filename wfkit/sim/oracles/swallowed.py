@@ -37,11 +37,11 @@ def swallowed(schedule: Schedule, outcome: Outcome, declare: str) -> Iterator[Vi
         for n, step in _failed(schedule, trail):
             lost = [told for told in _done_by(schedule, base, step) if told in missing and not _happened(outcome, told)]
             if lost and _is_relied_on(schedule, trail, n):
-                yield _told(schedule, trail, n, lost[0], declare)
+                yield _violation(schedule, trail, n, lost[0], declare)
                 return
 
 
-def _told(schedule: Schedule, trail: Trail, n: int, lost: Told, declare: str) -> Violation:
+def _violation(schedule: Schedule, trail: Trail, n: int, lost: Told, declare: str) -> Violation:
     step, (_, effect, payload) = trail.steps[n].name, lost
     return Violation(
         "difference",
@@ -82,7 +82,7 @@ def _failed(schedule: Schedule, trail: Trail) -> Iterator[tuple[int, str]]:
 
 def _is_relied_on(schedule: Schedule, trail: Trail, n: int) -> bool:
     """Whether something was done after a step had failed, or nothing at all."""
-    done = {effect.n for effect in happened(schedule.recording) if schedule.trails.of(effect) is trail}
+    done = {effect.n for effect in happened(schedule.recording) if schedule.trails.of(effect) is trail} | trail.children.keys()
     failed, _ = trail.ends[n]
     return not done or any(trail.asked[each] >= failed for each in done)
 

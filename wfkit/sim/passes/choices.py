@@ -74,7 +74,7 @@ def faults_at(campaign: Campaign, points: Iterable[Point], recording: Recording[
             elif kind.is_counted or (kind.name == "slow" and plain(point.phase) == "read"):
                 attempts = _attempts_at(campaign, point)
                 if kind.is_counted == (attempts == 1):
-                    continue  # as the kind that strikes once; where there are more attempts, one read that hangs is a pause
+                    continue  # the kind that strikes once does as much; or a read hangs once of several times: a mere pause
                 if kind.is_counted:
                     fault = Fault(kind.name, point, attempts)
             elif kind.name == "delay" and plain(point.phase) in ("read", "get", "put"):

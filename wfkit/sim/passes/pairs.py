@@ -14,7 +14,8 @@ from wfkit.sim.recording import Recording
 from wfkit.sim.simulation import Simulation
 
 _FIRST = {"fail", "fail_n", "fatal", "slow", "outage", "cancel", "lost_ack", "zombie", "dup", "delay", "late", "early"}
-"""Kinds that come first in pairs. Crashes do not: their closure has covered what follows them."""
+"""Kinds that come first in pairs. Crashes do not: their closure has covered what follows them. Nor does `slow_n`: what a run
+does when a step has failed for good follows `fail_n` as well."""
 _SECOND = {"crash", "fail", "fail_n", "lost_ack", "fatal", "cancel", "zombie", "slow", "dup", "tie"}
 
 

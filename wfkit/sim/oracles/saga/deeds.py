@@ -12,8 +12,8 @@ from wfkit.sim.oracles.saga.pairing import Call, Deed, Pairing, Where
 from wfkit.sim.oracles.saga.states import States
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import short
-from wfkit.sim.reference import DECLARED, Reference, happened
-from wfkit.sim.services import OPAQUE, Effect
+from wfkit.sim.reference import Reference, happened
+from wfkit.sim.services import DECLARED, OPAQUE, Effect
 from wfkit.sim.trails import Trail
 
 _ASKING = ("call.before", "put")

@@ -17,8 +17,7 @@ from wfkit.sim.oracles.saga.completed import has_same_result, result_of, told_of
 from wfkit.sim.oracles.saga.deeds import Deeds
 from wfkit.sim.oracles.saga.pairing import Deed, words_in, words_of, words_of_json
 from wfkit.sim.oracles.words import short
-from wfkit.sim.reference import DECLARED
-from wfkit.sim.services import OPAQUE, Effect
+from wfkit.sim.services import DECLARED, OPAQUE, Effect
 from wfkit.sim.trails import Trail
 from wfkit.sim.volatile import leaves
 
@@ -57,11 +56,11 @@ def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
         if _waits_for_more(trail, base) or any(_settles(deed, asked) for asked in later if asked not in instead):
             continue
         if instead or _goes_another_way(deeds, deed, base):
-            yield _told(deeds, deed, f"went on to {instead[0].name}" if instead else f"completed {_result(trail)}")
+            yield _violation(deeds, deed, f"went on to {instead[0].name}" if instead else f"completed {_result(trail)}")
             return
 
 
-def _told(deeds: Deeds, deed: Deed, went_on: str) -> Violation:
+def _violation(deeds: Deeds, deed: Deed, went_on: str) -> Violation:
     trail, step = deed.trail, deed.step.name
     how = "did not answer in time" if deed.n in trail.cut else "failed for good"
     if deeds.can_be_undone(trail, deed.n):
@@ -134,16 +133,20 @@ def _asked_for_after(deeds: Deeds, deed: Deed, base: Trail) -> Iterator[_Asked]:
     trail, services = deed.trail, deeds.schedule.recording.asked
     since = trail.ends[deed.n][0] if deed.n in trail.ends else trail.asked[deed.n]
     more = _counts(trail) - _counts(base)
+    once = [
+        each for each in deeds.all if not (deeds.reference.is_undo(each.step) or deeds.reference.may_repeat(each.step.name))
+    ]
     for n, step in trail.steps.items():
         if n != deed.n and trail.asked[n] >= since and more[step.name] and more[step.name, bytes(step.args)]:
-            done = (each for each in deeds.forward(trail) if each.n == n and not deeds.reference.may_repeat(each.step.name))
+            done = (each for each in once if each.trail is trail and each.n == n)
             yield _Asked(step.name, step.args, services.get((trail.id, n), frozenset()), tuple(done))
     for n, child in trail.children.items():
         if trail.asked[n] >= since and more[child.workflow] and more[child.workflow, bytes(child.args)]:
             started = deeds.schedule.trails.newest(child.id)
             family = {run.id for run in deeds.pairing.family(started)} if started is not None else set()
             asked = (each for (run, _), each in services.items() if run in family)
-            yield _Asked(child.workflow, child.args, frozenset().union(*asked))
+            done = (each for each in once if each.trail.id in family)
+            yield _Asked(child.workflow, child.args, frozenset().union(*asked), tuple(done))
     for command in trail.commands:
         if isinstance(command, SendSignal | PublishSignal) and more[command.name]:
             yield _Asked(command.name, command.payload)
