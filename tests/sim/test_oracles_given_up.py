@@ -24,7 +24,7 @@ from tests.sim.judging import (
     shop,
     subject_of,
 )
-from wfkit import Expect, Retry, Signal, Step, Workflow, saga, step, step_info, timeout, wait_signal, workflow
+from wfkit import Expect, Retry, Signal, State, Step, Workflow, saga, step, step_info, timeout, wait_signal, workflow
 from wfkit.sim.findings import Violation
 from wfkit.sim.subject import Declaration, outcome, residue
 from wfkit.testing import Volatile
@@ -183,6 +183,7 @@ def test_a_volatile_result_that_differs_tells_of_a_failure(workflow: Workflow[..
 
 
 answered = Signal("answered", str)
+payment = State("payment", str)
 
 
 @step
@@ -361,6 +362,36 @@ async def writes_down_that_a_mail_failed() -> str:
 
 
 @workflow
+async def shows_that_it_is_unclear() -> Volatile[str]:
+    try:
+        await once(charge)(3)
+    except ConnectionError:
+        payment.set("unclear")
+        return "later"
+    await note("paid")
+    return "paid"
+
+
+@step
+async def push(who: str) -> None:
+    await bank.get().call("push", idempotency_key=step_info().idempotency_key, who=who)
+
+
+@step
+async def write_to(who: str) -> None:
+    await ask("letter", who=who)
+
+
+@workflow
+async def pushes_or_writes() -> str:
+    try:
+        await once(push)("ada")
+    except ConnectionError:
+        await write_to("ada")
+    return "told"
+
+
+@workflow
 async def has_a_fallback() -> str:
     try:
         await once(charge)(3)
@@ -451,11 +482,13 @@ def test_a_call_without_an_undo_can_be_asked_about_or_declared() -> None:
         (waits_for_somebody, LOST),
         (reminds_twice, "lost_ack@1:call.after:remind"),
         (writes_down_that_a_mail_failed, LOST_CHARGE),
+        (shows_that_it_is_unclear, LOST_CHARGE),
+        (pushes_or_writes, "lost_ack@1:call.after:push"),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )
 def test_what_has_to_do_with_a_call_settles_it(workflow: Workflow[..., Any], fault: str) -> None:
-    """To ask its service, to take it back, to tell what it was about, to wait for an answer; or it may happen twice."""
+    """To ask its service, to take it back, to tell or show what it was about, to wait; or it may happen twice."""
     assert [each for each in found(subject_of(workflow), fault) if each.oracle == "saga"] == []
 
 

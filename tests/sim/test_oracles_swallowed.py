@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from tests.sim.judging import ask, bank, charge, found, grave, mail, note, subject_of
-from wfkit import Expect, Workflow, step, step_info, workflow
+from wfkit import Expect, State, Workflow, step, step_info, workflow
 from wfkit.sim.subject import outcome
 
 DOWN = "outage@1:call.before:charge"
 """Every call fails for good."""
 ONE_FAILS = "fail_n@1:call.before:charge"
+
+progress = State("progress", str)
 
 
 @step
@@ -185,6 +187,15 @@ async def goes_on_with_another_value() -> str:
 
 
 @workflow
+async def shows_that_something_is_missing() -> str:
+    with suppress(ConnectionError):
+        await charge(1)
+        progress.set("charged")
+    await note("done")
+    return "ok"
+
+
+@workflow
 async def does_something_after_a_child() -> str:
     await ships()
     with suppress(ConnectionError):
@@ -202,6 +213,7 @@ async def does_something_after_a_child() -> str:
         (looks_why, ONE_FAILS),
         (thanks_if_it_can, "fail_n@2:call.before:send"),
         (does_something_last, "fail_n@2:call.before:charge"),
+        (shows_that_something_is_missing, ONE_FAILS),
         (does_something_after_a_child, "fail_n@2:call.before:charge"),
         (goes_on_with_another_value, "fail_n@1:call.before:price"),
     ],

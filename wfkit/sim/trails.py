@@ -25,6 +25,7 @@ from wfkit.core.commands import (
     ReleaseUndos,
     RunStep,
     SendSignal,
+    SetState,
     StartChild,
     StartTimer,
     StopAwaiting,
@@ -87,6 +88,8 @@ class Trail:
         """The numbers of the commands of each saga that an exception left."""
         self.kept_within: set[int] = set()
         """The steps of sagas that were over when an exception left the saga around them."""
+        self.shown: dict[str, Raw] = {}
+        """What the run shows of itself as its `State`, by name."""
         self.cancel: CancelRequested | None = None
         self.cancelled = 0
         """The record that asked the run to stop."""
@@ -209,6 +212,9 @@ class Trail:
             case FailSaga():
                 self.failed_sagas.append(range(command.since, max(self.asked, default=0) + 1))
                 self.kept_within.update(command.kept)
+                return
+            case SetState():
+                self.shown[command.name] = command.value
                 return
             case CompleteRun() | FailRun() | CancelRun():
                 self.ending = command

@@ -60,12 +60,12 @@ def _violation(schedule: Schedule, trail: Trail, n: int, lost: Told, declare: st
 
 
 def _completed_as_always(schedule: Schedule, trail: Trail, base: Trail) -> bool:
-    """Whether a run has the result that it has without faults, and asked for nothing more to get there."""
+    """Whether a run has the result and the state that it has without faults, and asked for nothing more to get there."""
     if trail.status != "completed" or base.status != "completed" or trail.result is None or bytes(trail.result) == b"null":
         return False
     here, there = (schedule.reference.whole_result_text(each.workflow, each.result) for each in (trail, base))
     failed = {name for _, name in _failed(schedule, trail)}
-    return here == there and not set(_asked(trail) - _asked(base)) - failed
+    return here == there and trail.shown == base.shown and not set(_asked(trail) - _asked(base)) - failed
 
 
 def _failed(schedule: Schedule, trail: Trail) -> Iterator[tuple[int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -51,8 +51,6 @@ def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     for deed in unsettled:
         later = list(_asked_for_after(deeds, deed, base))
         instead = [asked for asked in later if _is_instead(deed, asked)]
-        if deeds.schedule.is_declared:
-            instead = [asked for asked in instead if _is_for_the_same(deed, asked)]
         if _waits_for_more(trail, base) or any(_settles(deed, asked) for asked in later if asked not in instead):
             continue
         if instead or _goes_another_way(deeds, deed, base):
@@ -158,24 +156,22 @@ def _counts(trail: Trail) -> Counter[object]:
 
 
 def _is_instead(deed: Deed, asked: _Asked) -> bool:
-    """Whether the same is done elsewhere: with the same arguments, as with another provider, or for the other way round."""
+    """Whether the same is done elsewhere: of the same name, as with another provider, or of the same amount, as if paid back.
+
+    What only refers to the same, such as a ticket about an order, may be there to settle it.
+    """
     if asked.services & deed.services:
         return False
-    mine = {frozenset(words_in(effect.payload)) for effect in deed.effects}
-    theirs = {frozenset(words_in(effect.payload)) for each in asked.done for effect in each.effects}
+    mine, theirs = deed.effects, [effect for each in asked.done for effect in each.effects]
     words = words_of_json(deed.step.args)
-    return any(mine & theirs) or bool(theirs and words and words == words_of_json(asked.args))
+    is_of_the_same = bool(_told(mine) & _told(theirs)) or bool(theirs and words and words == words_of_json(asked.args))
+    names, amounts = ({effect.name for effect in mine}, {each for effect in mine for each in _amounts(effect)})
+    return is_of_the_same and any(effect.name in names or amounts & set(_amounts(effect)) for effect in theirs)
 
 
-def _is_for_the_same(deed: Deed, asked: _Asked) -> bool:
-    """Whether what is done elsewhere is so named as well, or of the same amount.
-
-    A declared fallback that only refers to the same, such as a ticket about an order, is what the user had in mind.
-    """
-    names = {effect.name for effect in deed.effects}
-    theirs = [effect for each in asked.done for effect in each.effects]
-    amounts = {each for effect in deed.effects for each in _amounts(effect)}
-    return any(effect.name in names or amounts & set(_amounts(effect)) for effect in theirs)
+def _told(effects: Iterable[Effect]) -> set[frozenset[str]]:
+    """Return what effects told the outside, in words."""
+    return {frozenset(words_in(effect.payload)) for effect in effects}
 
 
 def _amounts(effect: Effect) -> Iterator[float]:
@@ -197,12 +193,13 @@ def _waits_for_more(trail: Trail, base: Trail) -> bool:
 def _goes_another_way(deeds: Deeds, deed: Deed, base: Trail) -> bool:
     """Whether a run tells something else than without faults, or does not do all that it does then.
 
-    Of a call that nobody wants undone that says little: where the user expects just this, where it is a matter of time, as of
-    the one of several that answers first, or where the result may differ anyway, as a list of those that answered does.
+    Of a call that nobody wants undone that says little: where the user expects just this, where the run's state tells of it,
+    where it is a matter of time, as of the one of several that answers first, or where the result may differ anyway, as a list
+    of those that answered does.
     """
     trail, schedule, reference = deed.trail, deeds.schedule, deeds.reference
     may_be_undone = deeds.can_be_undone(trail, deed.n)
-    if not may_be_undone and (schedule.is_declared or schedule.cls == "T" or deed.n in trail.cut):
+    if not may_be_undone and (schedule.is_declared or schedule.cls == "T" or deed.n in trail.cut or trail.shown != base.shown):
         return False
     if told_of(reference, deeds.usual.forward(base)) - told_of(reference, deeds.forward(trail)):
         return True
