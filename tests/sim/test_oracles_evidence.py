@@ -14,7 +14,8 @@ import pytest
 from tests.sim.judging import World, ask, bank, mail, shop, store, subject_of
 from tests.sim.judging import found as judged
 from wfkit import Expect, Retry, Run, Signal, Workflow, now, sleep, sleep_until, step, step_info, wait_signal, workflow
-from wfkit.sim.campaign import Campaign
+from wfkit.sim.campaign import Campaign, Terms
+from wfkit.sim.explore import search
 from wfkit.sim.passes.fault_free import fault_free
 from wfkit.sim.subject import Instance, Subject
 from wfkit.testing import Volatile
@@ -364,6 +365,18 @@ async def waits_for_payment() -> None:
 
 async def pays(run: Run[Any], world: World) -> None:
     await run.send(paid, None)
+
+
+@workflow
+async def pays_on_the_first_of_the_next_month() -> None:
+    begun = now()
+    await sleep_until(begun.replace(month=begun.month + 1, day=1))
+
+
+def test_a_search_begins_at_the_end_of_a_year_as_well() -> None:
+    """There is no month 13."""
+    explored = search(subject_of(pays_on_the_first_of_the_next_month), Terms(faults=["dst"], budget=0))
+    assert [str(fault) for each in explored.found for fault in each.faults] == ["dst@calendar:2026-12-31"]
 
 
 def test_arithmetic_that_fails_on_some_days_is_no_matter_of_timing() -> None:

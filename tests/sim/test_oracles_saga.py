@@ -356,6 +356,27 @@ async def undoes_the_inner_saga_by_hand() -> None:
         await s.do(book, "b", undo=unbook)
 
 
+@workflow
+async def undoes_the_inner_saga_when_it_is_cancelled() -> None:
+    async with saga() as s:
+        await s.do(pay, 3, undo=refund)
+        try:
+            await reserves()
+            await book("b")
+        except BaseException:
+            await release("a")
+            raise
+
+
+def test_an_undo_by_hand_that_is_cut_short_is_no_more_than_noted() -> None:
+    """It had begun when the run was asked to stop once more, or for the first time: that takes a second mishap."""
+    undoing = found(
+        subject_of(undoes_the_inner_saga_when_it_is_cancelled), "fatal@3:call.before:book", "cancel@4:call.after:release"
+    )
+    assert [each.severity for each in undoing if each.about == "reserve"] == ["info"]
+    assert grave(undoing) == []
+
+
 @pytest.mark.parametrize(
     ("workflow", "n", "about"),
     [

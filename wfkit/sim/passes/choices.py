@@ -16,8 +16,18 @@ TURNS_MAX = 40
 """So many points of one sort get their faults one by one; of longer loops the first, the last and some between."""
 CALLS_MAX = 2
 """So many calls of one step are looked at, whether they make another key when a year has ended."""
-DATES = ("2026-03-28", "2026-03-26", "2026-03-07", "2026-10-24", "2026-10-22", "2026-10-31", "2026-01-30", "2028-02-28")
-"""One and three days before the clocks change in Europe, one before they do in America, the end of a month, a leap day."""
+DATES = (
+    "2026-03-28",
+    "2026-03-26",
+    "2026-03-07",
+    "2026-10-24",
+    "2026-10-22",
+    "2026-10-31",
+    "2026-12-31",
+    "2026-01-30",
+    "2028-02-28",
+)
+"""One and three days before the clocks change in Europe, one before they do in America, the ends of months and of a year."""
 _URGENCY = {"crash": 0, "lost_ack": 1, "zombie": 1, "fatal": 2, "cancel": 3, "dup": 1, "fail_n": 3, "late": 4, "slow": 4}
 """Which kinds of single faults come first; the others after them."""
 

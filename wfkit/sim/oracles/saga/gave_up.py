@@ -144,9 +144,10 @@ def left_by_inner_saga(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     """What a saga within a saga did stays when the outer one gives up: the inner one was over by then."""
     for deed in deeds.forward(trail):
         if deed.n in trail.kept_within and not deeds.is_residue(deed) and not deeds.is_undone(deed):
+            is_cut_short = any(0 < undo.trail.asked[undo.n] < undo.trail.cancelled for undo in deeds.undos_of(deed))
             yield deeds.tell(
                 deed,
-                "warning",
+                "info" if is_cut_short else "warning",
                 f"{deed.name} stays although the saga around it was undone",
                 deeds.left_behind([deed]),
                 f"the saga within the saga was over when {trail.workflow} {_ended(trail)}: its undos were released",
