@@ -10,8 +10,25 @@ from typing import Any
 
 import pytest
 
-from tests.sim.judging import ask, book, charge, found, note, pay, refund, release, reserve, store, subject_of, unbook
-from wfkit import Retry, Signal, Step, StepError, info, now, saga, send, sleep, start_child, step, wait_signal, workflow
+from tests.sim.judging import ask, bank, book, charge, found, note, pay, refund, release, reserve, store, subject_of, unbook
+from wfkit import (
+    NonRetryable,
+    Retry,
+    Signal,
+    Step,
+    StepError,
+    Workflow,
+    info,
+    now,
+    saga,
+    send,
+    sleep,
+    start_child,
+    step,
+    step_info,
+    wait_signal,
+    workflow,
+)
 from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import search
 from wfkit.sim.findings import Violation
@@ -412,6 +429,83 @@ def test_who_undoes_by_hand_need_not_provide_for_a_second_mishap() -> None:
     for second in ("cancel@4:step.before:unbook", "fatal@4:call.before:unbook"):
         cut_short = found(subject, "fatal@3:call.before:note", second)
         assert [(each.oracle, each.severity, each.about) for each in cut_short] == [("saga", "info", "reserve")]
+
+
+# -- steps with a timeout of their own ----------------------------------------------------------------------------------------
+
+
+async def charges_within_a_minute(amount: int) -> str:
+    async with asyncio.timeout(60):
+        return str(await bank.get().call("charge", amount=amount))
+
+
+@step(retry=Retry(max_attempts=1))
+async def charge_in_time(amount: int) -> str:
+    return await charges_within_a_minute(amount)
+
+
+@step
+async def charge_without_key(amount: int) -> str:
+    return await charges_within_a_minute(amount)
+
+
+@step
+async def charge_by_attempt(amount: int) -> str:
+    return await charges_within_a_minute(amount + step_info().attempt)
+
+
+@step
+async def charge_at_first(amount: int) -> str:
+    if step_info().attempt > 1:
+        raise NonRetryable("it is charged already")
+    return await charges_within_a_minute(amount)
+
+
+@workflow
+async def pays_in_time() -> str:
+    return await charge_in_time(3)
+
+
+@workflow
+async def pays_in_time_or_writes() -> str:
+    try:
+        return await charge_in_time(3)
+    except TimeoutError:
+        await write_to("customer", "please pay")
+        return "not paid"
+
+
+@workflow
+async def pays_twice_if_it_is_slow() -> str:
+    return await charge_without_key(3)
+
+
+@workflow
+async def pays_more_if_it_is_slow() -> str:
+    return await charge_by_attempt(3)
+
+
+@workflow
+async def fails_the_second_time() -> str:
+    return await charge_at_first(3)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "point", "expected"),
+    [
+        (pays_in_time, "call.before", "info"),
+        (pays_in_time_or_writes, "call.before", "info"),
+        (pays_twice_if_it_is_slow, "call.after", "error"),
+        (pays_more_if_it_is_slow, "call.before", "error"),
+        (fails_the_second_time, "call.before", "error"),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_a_step_that_fails_since_it_did_not_wait_is_a_matter_of_time(
+    workflow: Workflow[..., Any], point: str, expected: str
+) -> None:
+    """It is the same whoever keeps the time; an attempt that is repeated is nothing to a workflow, and excuses nothing."""
+    assert {each.severity for each in found(subject_of(workflow), f"delay@1:{point}:charge")} == {expected}
 
 
 # -- losers of a race, and undoing on the way forward ------------------------------------------------------------------------

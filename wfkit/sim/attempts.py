@@ -124,6 +124,11 @@ class Attempts:
         fault = yield from self.reach(None, "step.effect_done_not_journaled", step.name)
         return too_large(step, result) if fault is not None and fault.kind == "big" else result
 
+    def failing(self, step: Step[..., Any], now: Attempt) -> None:
+        run, n = now.info.run_id, now.n
+        if (run, n) in self._given_up:
+            self._simulation.tell("unanswered", run, n, step.name)
+
     # -- what services ask ------------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:

@@ -31,6 +31,10 @@ class StepPoints(Protocol):
         """The function has returned: pass the points that follow, and return what the engine is told it returned."""
         ...
 
+    def failing(self, step: Step[..., Any], now: Attempt) -> None:
+        """An exception of its own leaves the function."""
+        ...
+
 
 class SimulatedRunner:
     """The step runner of a simulation.
@@ -74,7 +78,11 @@ class SimulatedRunner:
         carrier.set(asyncio.current_task())
         try:
             await with_pauses(entering)
-            result = await step.fn(*args, **kwargs)
+            try:
+                result = await step.fn(*args, **kwargs)
+            except Exception:
+                self._points.failing(step, now)
+                raise
             return await with_pauses(self._points.leaving(step, now, args, kwargs, result))
         except SystemExit as exc:
             raise StepExit(f"the step called sys.exit({exc.code!r})") from exc
@@ -83,7 +91,11 @@ class SimulatedRunner:
         self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], now: Attempt, entering: Calling
     ) -> Any:
         in_thread(entering)
-        result = step.fn(*args, **kwargs)
+        try:
+            result = step.fn(*args, **kwargs)
+        except Exception:
+            self._points.failing(step, now)
+            raise
         return in_thread(self._points.leaving(step, now, args, kwargs, result))
 
     def _resume(self, strand: Strand, ended: Ended) -> None:

@@ -127,6 +127,8 @@ class Machine:
     ) -> Calling:
         return _returning(result)
 
+    def failing(self, step: Step[..., Any], now: Attempt) -> None: ...
+
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now() / 1e6, UTC)
 

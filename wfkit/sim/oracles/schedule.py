@@ -115,8 +115,16 @@ class Schedule:
 
     @property
     def _gave_up_calls(self) -> bool:
-        """Whether a step did not wait for an answer so long, and went on without it."""
-        return any(event.kind == "impatient" for event in self.recording.events)
+        """Whether a step did not wait for an answer so long, and went on without it, or failed for good."""
+        failed: set[tuple[str, int]] = set()
+        for event in self.recording.events:
+            if event.kind == "impatient":
+                return True
+            if event.kind == "unanswered":
+                failed.add((event.run, event.n))
+            elif event.kind == "attempt" and event.data[1] > 1:
+                failed.discard((event.run, event.n))  # it was repeated, which is nothing to a workflow
+        return bool(failed)
 
     def _outran(self, here: Trail, base: Trail | None) -> bool:
         """Whether a timer fired, or a wait closed, that without faults was a little too late to do so."""
