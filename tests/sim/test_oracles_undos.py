@@ -8,7 +8,7 @@ import pytest
 
 from tests.quality.outside import to_its_end
 from tests.sim.judging import RESOURCES, ask, campaign, found, grave, note, pay, reserve, shop, subject_of
-from wfkit import Workflow, info, saga, step, step_info, workflow
+from wfkit import Step, Workflow, info, saga, step, step_info, workflow
 from wfkit.sim.findings import Violation
 from wfkit.sim.services import NO_EFFECT, FakeService, KeyValue, Mailbox
 from wfkit.sim.subject import Subject, residue
@@ -387,3 +387,96 @@ def test_an_undo_takes_back_all_that_its_step_did() -> None:
     meant = (*NOTES, residue("label", "a label is worth nothing"))
     assert found(shop_of(half_undone, "o1", expect=meant), failure) == []
     assert found(shop_of(wholly_undone, "o1", expect=NOTES), failure) == []
+
+
+@step
+async def lease(id: str) -> str:
+    return await ask("rent", id=id)
+
+
+async def unleases(id: str, *, again: bool) -> bool:
+    try:
+        await ask("unrent", id=id)
+    except ConnectionError:
+        if again:
+            raise
+        return False
+    return True
+
+
+@step(undoes=lease)
+async def unlease_and_hope(id: str) -> None:
+    await unleases(id, again=False)
+
+
+@step(undoes=lease)
+async def unlease_and_tell(id: str) -> bool:
+    return await unleases(id, again=False)
+
+
+@step
+async def unlease_until_done(id: str) -> None:
+    await unleases(id, again=True)
+
+
+@workflow
+async def hopes_in_a_saga(id: str) -> None:
+    async with saga() as s:
+        await s.do(lease, id, undo=unlease_and_hope)
+        await note("done")
+
+
+@workflow
+async def tells_a_saga(id: str) -> None:
+    async with saga() as s:
+        await s.do(lease, id, undo=unlease_and_tell)
+        await note("done")
+
+
+@workflow
+async def undoes_until_it_is_done(id: str) -> None:
+    async with saga() as s:
+        await s.do(lease, id, undo=unlease_until_done)
+        await note("done")
+
+
+async def gives_up_by_hand(undo: Step[[str], Any], id: str) -> bool:
+    await lease(id)
+    try:
+        await note("done")
+    except Exception:
+        if await undo(id) is not False:
+            raise
+        return False
+    return True
+
+
+@workflow
+async def hopes_by_hand(id: str) -> bool:
+    return await gives_up_by_hand(unlease_and_hope, id)
+
+
+@workflow
+async def asks_for_help(id: str) -> bool:
+    return await gives_up_by_hand(unlease_and_tell, id)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "undoing", "expected"),
+    [
+        (hopes_in_a_saga, "comp.call.before", [("saga", "error", "rent")]),
+        (tells_a_saga, "comp.call.before", [("saga", "error", "rent")]),
+        (hopes_by_hand, "call.before", [("saga", "error", "rent")]),
+        (undoes_until_it_is_done, "comp.call.before", []),
+        (asks_for_help, "call.before", []),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_an_undo_that_swallows_the_failure_of_its_call_has_undone_nothing(
+    workflow: Workflow[..., Any], undoing: str, expected: list[tuple[str, str, str]]
+) -> None:
+    """Nobody tries it again: it ended well. A saga takes no notice of what it returns; who calls it by hand may."""
+    violations = found(shop_of(workflow, "o1", expect=NOTES), "fatal@2:call.before:note", f"fail@3:{undoing}:unrent")
+    assert signature(violations) == expected
+    assert all("failed, and it ended well all the same" in each.why for each in grave(violations))
+    assert all("let the exception leave it" in each.fix for each in grave(violations))

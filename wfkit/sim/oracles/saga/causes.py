@@ -14,6 +14,10 @@ def why_left(deeds: Deeds, trail: Trail, deed: Deed) -> tuple[str, str]:
     """Return why a deed was left behind by a run, its own or that of a child, and what to do about it."""
     undos = deeds.undos_of(deed)
     idle = [undo for undo in undos if undo.trail.ended_well(undo.n) and deeds.is_idle(deed, undo)]
+    if idle and deeds.has_asked(idle[0]):
+        return f"the call of {idle[0].step.name} failed, and it ended well all the same", (
+            "let the exception leave it (over HTTP: raise_for_status()), so that it is tried again"
+        )
     if idle:
         return f"{idle[0].step.name} ended well, but asked nobody to undo anything", (
             "undo also what may have been done: a step that failed, or whose end is unknown, may have taken effect all the same"

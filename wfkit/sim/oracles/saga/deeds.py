@@ -6,7 +6,8 @@ import functools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
-from wfkit.core.entries import StepFailed
+from wfkit.core.entries import StepCompleted, StepFailed
+from wfkit.sim.faults import plain
 from wfkit.sim.findings import Severity, Violation
 from wfkit.sim.oracles.saga.pairing import Call, Deed, Pairing, Where
 from wfkit.sim.oracles.saga.states import States
@@ -15,9 +16,6 @@ from wfkit.sim.oracles.words import short
 from wfkit.sim.reference import Reference, happened
 from wfkit.sim.services import DECLARED, OPAQUE, Effect
 from wfkit.sim.trails import Trail
-
-_ASKING = ("call.before", "put")
-"""Points at which a step asks the outside for something."""
 
 
 class Deeds:
@@ -156,10 +154,17 @@ class Deeds:
         return told_so > done_at > acted
 
     def is_idle(self, deed: Deed, undo: Call) -> bool:
-        """Whether an undo asked nobody outside for anything, although services know of what it undoes."""
-        if deed.services & {OPAQUE, DECLARED}:
+        """Whether an undo reached nobody outside with anything, although services know of what it undoes.
+
+        One that was called by hand may tell its caller of that, as one that fails does.
+        """
+        if deed.services & {OPAQUE, DECLARED} or (undo.trail.id, undo.n) in self._reaching:
             return False
-        return (undo.trail.id, undo.n) not in self._asking
+        return undo.step.compensation or not self.has_asked(undo) or _tells_nothing(undo)
+
+    def has_asked(self, undo: Call) -> bool:
+        """Whether an undo called a service, be it that the call did not arrive."""
+        return (undo.trail.id, undo.n) in self._at("call.before")
 
     def _services_of(self, call: Call) -> Collection[str] | None:
         """Return the services that a call has reached; None where that is not known."""
@@ -170,12 +175,14 @@ class Deeds:
         return service in self.schedule.recording.states or service in self.reference.base.states
 
     @functools.cached_property
-    def _asking(self) -> set[tuple[str, int]]:
-        """The step calls that called a service, declared an effect, or wrote what is shared."""
-        main = self.schedule.recording.main
-        trace = self.schedule.recording.trace
-        asked = {(point.run or main, point.n) for point in trace if point.phase.removeprefix("comp.") in _ASKING}
-        return asked | {(event.run, event.n) for event in self.schedule.recording.events if event.kind == "effect"}
+    def _reaching(self) -> set[tuple[str, int]]:
+        """The step calls of which a call arrived at a service, or that declared an effect, or wrote what is shared."""
+        return self._asked.keys() | self._at("put")
+
+    def _at(self, phase: str) -> set[tuple[str, int]]:
+        """Return the step calls that came to points of a phase."""
+        main, trace = self.schedule.recording.main, self.schedule.recording.trace
+        return {(point.run or main, point.n) for point in trace if plain(point.phase) == phase}
 
     # -- in words -------------------------------------------------------------------------------------------------------
 
@@ -206,6 +213,12 @@ class Deeds:
             why,
             fix,
         )
+
+
+def _tells_nothing(call: Call) -> bool:
+    """Whether a step call that ended well returned nothing."""
+    _, end = call.trail.ends.get(call.n, (0, None))
+    return isinstance(end, StepCompleted) and bytes(end.value) == b"null"
 
 
 def _text(call: Call | Deed) -> str:
