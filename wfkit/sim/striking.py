@@ -112,6 +112,8 @@ class Striking:
             case "fatal":
                 if request is None or not request.is_done:  # what is done is not refused any more
                     made = request.refusal() if request is not None and request.refusal is not None else None
+                    if made is not None:
+                        simulation.tell("declined", now.info.run_id, now.n, label)
                     self._fatal[call] = made or _business_error(step, label)
             case "outage":
                 self._outages[service] = simulation.loop.now + fault.amount

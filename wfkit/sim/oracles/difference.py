@@ -14,6 +14,7 @@ from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import DUPLICATING, INTERLEAVED, Schedule
 from wfkit.sim.oracles.swallowed import swallowed
 from wfkit.sim.oracles.tail import without_tail
+from wfkit.sim.oracles.unnoticed import unnoticed
 from wfkit.sim.oracles.words import short, times
 from wfkit.sim.reference import Outcome, RunEnd
 from wfkit.sim.services import canonical
@@ -39,7 +40,10 @@ class _Difference(NamedTuple):
 def difference(schedule: Schedule) -> Iterator[Violation]:
     """Compare the whole outcome, where the faults entitle to none but the usual ones."""
     reference = schedule.reference
-    if schedule.business_failed or schedule.is_declared or _moves_what_may_be_late(schedule):
+    if schedule.is_declared or _moves_what_may_be_late(schedule):
+        return
+    if schedule.business_failed:
+        yield from unnoticed(schedule, reference.outcome(schedule.recording), _declaration(schedule))
         return
     if schedule.cls == "T" and _is_cut_short(schedule):
         return
