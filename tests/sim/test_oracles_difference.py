@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.sim.judging import bank, charge, found, note, store, subject_of
-from wfkit import Retry, Signal, sleep, step, step_info, timeout, wait_signal, workflow
+from wfkit import Retry, Signal, Workflow, sleep, step, step_info, timeout, wait_signal, workflow
 from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import search
 from wfkit.sim.findings import Violation
-from wfkit.sim.subject import Instance, outcome
+from wfkit.sim.subject import Declaration, Instance, outcome
 
 paid = Signal("paid", int)
 
@@ -86,6 +88,52 @@ def test_another_answer_under_a_failing_service_is_declared_or_found() -> None:
     assert "outcome(fault='fail'" in violation.fix
     assert found(subject_of(quote_or_nothing, expect=(outcome(fault="fail", value="nothing"),)), fault) == []
     assert found(subject_of(quote_or_nothing, expect=(outcome(fault="fail", value="other"),)), fault) != []
+
+
+@step
+async def quote_or_none() -> str | None:
+    try:
+        return str(await bank.get().call("quote", idempotency_key=step_info().idempotency_key))
+    except ConnectionError:
+        return None
+
+
+@workflow
+async def takes_none_for_an_answer() -> str:
+    return await quote_or_none() or "nothing"
+
+
+@workflow
+async def fails_without_a_quote() -> str:
+    got = await quote_or_none()
+    if got is None:
+        raise LookupError("no quote")
+    return got
+
+
+@workflow
+async def breaks_down_without_a_quote() -> int:
+    return int((await quote_or_none() or "none-").rpartition("-")[2])
+
+
+@pytest.mark.parametrize(
+    ("workflow", "expect", "abouts"),
+    [
+        (takes_none_for_an_answer, (), ["quote"]),
+        (breaks_down_without_a_quote, (), ["status"]),
+        (takes_none_for_an_answer, (outcome(fault="slow", value="nothing"),), []),
+        (fails_without_a_quote, (), []),
+    ],
+    ids=["taken", "broken", "declared", "failed"],
+)
+def test_a_step_that_goes_on_without_an_answer_is_found_unless_that_is_declared_or_fails_the_run(
+    workflow: Workflow[..., Any], expect: tuple[Declaration, ...], abouts: list[str]
+) -> None:
+    """It is named, since the workflow cannot know; a run that fails of it has told of it."""
+    violations = found(subject_of(workflow, expect=expect), "fail@1:call.before:quote")
+    assert signature(violations) == [("difference", "error", about) for about in abouts]
+    assert all(each.why.startswith("quote_or_none went on without an answer") for each in violations)
+    assert all("outcome(fault='fail'" in each.fix for each in violations if each.about == "quote")
 
 
 def test_a_business_failure_entitles_to_another_answer() -> None:

@@ -51,7 +51,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
     if outcome in reference.outcomes:
         return
     is_service_failing = schedule.cls in ("S", "T") and any(fault.cls == "S" for fault in schedule.recording.faults)
-    is_dealt_with = is_service_failing and schedule.failure_reached
+    is_dealt_with = is_service_failing and (schedule.failure_reached or _fails_as_told(schedule))
     lost = _lost(schedule, outcome)
     found = lost or (_other_result(schedule, outcome) if is_dealt_with else _first(schedule, outcome))
     if found is None and is_dealt_with:
@@ -71,7 +71,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
             or any(_have_swapped_places(outcome, usual) for usual in reference.outcomes)
         )
     )
-    why, fix = INTERLEAVED if lost is not None and schedule.is_interleaved else ("", "")
+    why, fix = _cause(schedule, lost)
     yield Violation(
         "difference",
         "info" if is_timing else "error",
@@ -85,6 +85,23 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
         why,
         f"if this is meant, declare it: {_declaration(schedule)}" if is_dealt_with else fix,
     )
+
+
+def _fails_as_told(schedule: Schedule) -> bool:
+    """Whether the main run fails by an error of its own, as a step has told by its result that a service did not answer."""
+    main = schedule.trails.newest(schedule.recording.main)
+    return bool(schedule.went_on) and main is not None and main.status == "failed" and not _broke_down(schedule)
+
+
+def _cause(schedule: Schedule, lost: _Difference | None) -> tuple[str, str]:
+    """Return why the outcome differs, and what to do about it; empty where that is not known."""
+    if lost is not None:
+        return INTERLEAVED if schedule.is_interleaved else ("", "")
+    if schedule.cls == "S" and schedule.went_on:
+        return f"{schedule.went_on} went on without an answer, and returned something other than usual", (
+            f"let the exception leave it, so that it is tried again; or if this is meant, declare it: {_declaration(schedule)}"
+        )
+    return "", ""
 
 
 def _comes_of_order(schedule: Schedule) -> bool:

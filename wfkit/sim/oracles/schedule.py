@@ -214,6 +214,24 @@ class Schedule:
         return bool(_failed_steps(self.trails) - _failed_steps(self.reference.trails))
 
     @functools.cached_property
+    def went_on(self) -> str:
+        """Name of a step that went on without an answer: a service failed it, and that very attempt returned something else.
+
+        Empty if there is none, or if what it returned is what it returns without faults.
+        """
+        struck: set[tuple[str, int]] = set()
+        for event in self.recording.events:
+            if event.kind == "fault" and event.data[0].cls == "S":
+                struck.add((event.run, event.n))
+            elif event.kind == "attempt" and event.data[1] > 1:
+                struck.discard((event.run, event.n))
+        for run, n in sorted(struck):
+            trail = self.trails.newest(run)
+            if trail is not None and n in trail.steps and self._came_to_another(trail, n):
+                return trail.steps[n].name
+        return ""
+
+    @functools.cached_property
     def is_declared(self) -> bool:
         """Whether the user expects the main run's result under one of these faults."""
         subject, run = self.reference.subject, self.recording.run
@@ -221,8 +239,12 @@ class Schedule:
         if result is None:
             return False
         outcomes = [each for each in subject.expect if each.what == "outcome"]
-        if not self.kinds & {each.fault for each in outcomes} and self.nominal == "S" and self.failure_reached:
-            # However a service fails, what the workflow sees is a step that failed for good.
+        if (
+            not self.kinds & {each.fault for each in outcomes}
+            and self.nominal == "S"
+            and (self.failure_reached or self.went_on)
+        ):
+            # However a service fails, what the workflow sees is a step that failed for good, or that says so.
             values = [each.value for each in outcomes if each.fault in KINDS and KINDS[each.fault].cls in ("S", "B")]
         else:
             values = [each.value for each in outcomes if each.fault in self.kinds]
