@@ -24,7 +24,7 @@ from tests.sim.judging import (
     shop,
     subject_of,
 )
-from wfkit import Expect, Retry, Signal, State, Step, Workflow, saga, step, step_info, timeout, wait_signal, workflow
+from wfkit import Expect, Retry, RunFailed, Signal, State, Step, Workflow, saga, step, step_info, timeout, wait_signal, workflow
 from wfkit.sim.findings import Violation
 from wfkit.sim.subject import Declaration, outcome, residue
 from wfkit.testing import Volatile
@@ -243,6 +243,62 @@ async def lets_a_child_pay() -> str:
     return "paid"
 
 
+@workflow
+async def charges_or_says_so(amount: int) -> str:
+    try:
+        return str(await once(charge)(amount))
+    except ConnectionError:
+        return "in doubt"
+
+
+@workflow
+async def charges(amount: int) -> None:
+    await once(charge)(amount)
+
+
+@workflow
+async def pays_twice_for_a_child_in_doubt() -> str:
+    if await charges_or_says_so(3) == "in doubt":
+        await pay_elsewhere(3)
+    return "paid"
+
+
+@workflow
+async def pays_twice_for_a_child_that_failed() -> str:
+    try:
+        await charges(3)
+    except RunFailed:
+        await pay_elsewhere(3)
+    return "paid"
+
+
+@workflow
+async def cancels_what_a_child_left_in_doubt() -> str:
+    if await charges_or_says_so(3) == "in doubt":
+        await cancel_charge(3)
+        await pay_elsewhere(3)
+    return "paid"
+
+
+@workflow
+async def cancels_what_a_child_failed_to_do() -> str:
+    try:
+        await charges(3)
+    except RunFailed:
+        await cancel_charge(3)
+        return "not paid"
+    return "paid"
+
+
+@workflow
+async def calls_a_child_again() -> str:
+    for _ in range(2):
+        with suppress(RunFailed):
+            await charges(3)
+            return "paid"
+    return "not paid"
+
+
 @step
 async def charge_at(provider: str, amount: int) -> None:
     service = {"bank": bank, "shop": shop}[provider]
@@ -401,6 +457,7 @@ async def has_a_fallback() -> str:
 
 
 LOST_CHARGE = "lost_ack@1:call.after:charge"
+LOST_CHARGE_OF_CHILD = "lost_ack@{}:1:call.after:charge"
 
 
 @pytest.mark.parametrize(
@@ -418,6 +475,16 @@ LOST_CHARGE = "lost_ack@1:call.after:charge"
             "charge took effect, and tries_one_provider_after_another went on to charge_at as if it had not",
         ),
         (lets_a_child_pay, LOST_CHARGE, "charge took effect, and lets_a_child_pay went on to pays_elsewhere as if it had not"),
+        (
+            pays_twice_for_a_child_in_doubt,
+            LOST_CHARGE_OF_CHILD.format("pays_twice_for_a_child_in_doubt-1/charges_or_says_so-1"),
+            "charge took effect, and pays_twice_for_a_child_in_doubt went on to pay_elsewhere as if it had not",
+        ),
+        (
+            pays_twice_for_a_child_that_failed,
+            LOST_CHARGE_OF_CHILD.format("pays_twice_for_a_child_that_failed-1/charges-1"),
+            "charge took effect, and pays_twice_for_a_child_that_failed went on to pay_elsewhere as if it had not",
+        ),
         (
             delivers_and_pays_back,
             LOST_CHARGE,
@@ -483,6 +550,15 @@ def test_a_call_without_an_undo_can_be_asked_about_or_declared() -> None:
         (reminds_twice, "lost_ack@1:call.after:remind"),
         (writes_down_that_a_mail_failed, LOST_CHARGE),
         (shows_that_it_is_unclear, LOST_CHARGE),
+        (
+            cancels_what_a_child_left_in_doubt,
+            LOST_CHARGE_OF_CHILD.format("cancels_what_a_child_left_in_doubt-1/charges_or_says_so-1"),
+        ),
+        (
+            cancels_what_a_child_failed_to_do,
+            LOST_CHARGE_OF_CHILD.format("cancels_what_a_child_failed_to_do-1/charges-1"),
+        ),
+        (calls_a_child_again, LOST_CHARGE_OF_CHILD.format("calls_a_child_again-1/charges-1")),
         (pushes_or_writes, "lost_ack@1:call.after:push"),
     ],
     ids=lambda each: getattr(each, "name", ""),

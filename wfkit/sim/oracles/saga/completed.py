@@ -19,12 +19,12 @@ def must_be_complete(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     base = deeds.reference.trails.newest(trail.id)
     if base is None or base.status != "completed":
         return
-    own = _answered_for(deeds.schedule.trails, trail, deeds.completed)
+    own = answered_for(deeds.schedule.trails, trail, deeds.completed)
     if not any(map(deeds.has_undos, own)):
         return
     usual = deeds.usual
     kept = [deed for deed in deeds.forward(*own) if not deeds.is_undone_within(deed, trail) and not deeds.is_residue(deed)]
-    done_there = usual.forward(*_answered_for(deeds.reference.trails, base, deeds.completed))
+    done_there = usual.forward(*answered_for(deeds.reference.trails, base, deeds.completed))
     undoable = (deed for deed in done_there if usual.can_be_undone(deed.trail, deed.n))
     expected = [deed for deed in undoable if not usual.is_undone_within(deed, base)]
     here, there = told_of(deeds.reference, kept), told_of(deeds.reference, done_there)
@@ -60,13 +60,13 @@ def must_be_complete(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     )
 
 
-def _answered_for(trails: Trails, trail: Trail, completed: frozenset[str]) -> list[Trail]:
-    """Return a run, and with it the children that it awaited, but for those that say themselves that they are complete."""
+def answered_for(trails: Trails, trail: Trail, completed: frozenset[str] = frozenset()) -> list[Trail]:
+    """Return a run, and with it the children that it awaited, but for those that `completed`: they answer for themselves."""
     found = [trail]
     for command in trail.children.values():
         child = trails.newest(command.id)
         if command.awaited and child is not None and child.id not in completed:
-            found += _answered_for(trails, child, completed)
+            found += answered_for(trails, child, completed)
     return found
 
 

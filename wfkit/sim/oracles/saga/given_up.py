@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from msgspec import Raw
 from wfkit.core.commands import PublishSignal, SendSignal
 from wfkit.sim.faults import plain
 from wfkit.sim.findings import Violation
-from wfkit.sim.oracles.saga.completed import has_same_result, result_of, told_of
+from wfkit.sim.oracles.saga.completed import answered_for, has_same_result, result_of, told_of
 from wfkit.sim.oracles.saga.deeds import Deeds
 from wfkit.sim.oracles.saga.pairing import Deed, words_in, words_of, words_of_json
 from wfkit.sim.oracles.words import short
@@ -28,6 +28,8 @@ _CALLS = ("call.before", "call.after", "read")
 class _Asked(NamedTuple):
     """What a run asks for after it gave up on a call, more often than without faults."""
 
+    by: str
+    """The workflow that does so."""
     name: str
     args: Raw
     services: AbstractSet[str] = frozenset()
@@ -36,26 +38,46 @@ class _Asked(NamedTuple):
     """What it does outside that is to happen once."""
 
 
+class _Runs(NamedTuple):
+    """A run and the children that it awaited, and the same of them without faults."""
+
+    here: Sequence[Trail]
+    base: Sequence[Trail]
+
+
 def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     """A call that failed for good, or that a run did not wait for, may have taken effect: it is undone, or counts as done.
 
     What the run asks for afterwards settles it, if it may find out or tell: if it turns to the same service, names the call
-    or what it was about, or waits for somebody. The same thing done elsewhere instead settles nothing.
+    or what it was about, or waits for somebody. The same thing done elsewhere instead settles nothing. A child that ended may
+    leave this to the run that awaits it, so they are judged as one.
     """
-    unsettled = list(_unsettled(deeds, trail))
-    if not unsettled:
-        return
     base = deeds.reference.trails.newest(trail.id)
-    if base is None or base.status != "completed" or any(_unsettled(deeds.usual, base)):
+    if base is None or base.status != "completed" or _is_awaited(deeds, trail):
+        return
+    runs = _Runs(answered_for(deeds.schedule.trails, trail), answered_for(deeds.reference.trails, base))
+    unsettled = list(_unsettled(deeds, runs.here))
+    if not unsettled or any(_unsettled(deeds.usual, runs.base)):
         return
     for deed in unsettled:
-        later = list(_asked_for_after(deeds, deed, base))
+        gave_up = list(_gave_up(deeds, deed, runs))
+        if not gave_up:
+            continue  # a run that is not there without faults
+        later = [asked for each in gave_up for asked in _asked_for_after(deeds, *each)]
         instead = [asked for asked in later if _is_instead(deed, asked)]
-        if _waits_for_more(trail, base) or any(_settles(deed, asked) for asked in later if asked not in instead):
+        if _waits_for_more(runs) or any(_settles(deed, asked) for asked in later if asked not in instead):
             continue
-        if instead or _goes_another_way(deeds, deed, base):
-            yield _violation(deeds, deed, f"went on to {instead[0].name}" if instead else f"completed {_result(trail)}")
+        if instead:
+            yield _violation(deeds, deed, f"{instead[0].by} went on to {instead[0].name}")
             return
+        if _goes_another_way(deeds, deed, runs):
+            yield _violation(deeds, deed, f"{trail.workflow} completed {_result(trail)}")
+            return
+
+
+def _is_awaited(deeds: Deeds, trail: Trail) -> bool:
+    parent = trail.start.parent
+    return parent is not None and parent.awaited and deeds.schedule.trails.newest(parent.id) is not None
 
 
 def _violation(deeds: Deeds, deed: Deed, went_on: str) -> Violation:
@@ -71,7 +93,7 @@ def _violation(deeds: Deeds, deed: Deed, went_on: str) -> Violation:
     return deeds.tell(
         deed,
         "warning",
-        f"{deed.name} took effect, and {trail.workflow} {went_on} as if it had not",
+        f"{deed.name} took effect, and {went_on} as if it had not",
         [f"done by {step}, which {how}: {deed.effects[0].text}"],
         f"{step} {how}: that says nothing of whether it took effect",
         f"{fix}; or say that it stays: expect=[residue({deed.name!r}, 'reason')]",
@@ -85,13 +107,13 @@ def _result(trail: Trail) -> str:
 # -- what took effect, and did not end well -----------------------------------------------------------------------------
 
 
-def _unsettled(deeds: Deeds, trail: Trail) -> Iterator[Deed]:
+def _unsettled(deeds: Deeds, trails: Sequence[Trail]) -> Iterator[Deed]:
     """Yield what took effect in calls that did not end well, and was neither undone nor asked for once more."""
-    if all(map(trail.ended_well, trail.steps)):
+    if all(trail.ended_well(n) for trail in trails for n in trail.steps):
         return
-    done = {(step.name, bytes(step.args)) for n, step in trail.steps.items() if trail.ended_well(n)}
-    for deed in deeds.forward(trail):
-        if trail.ended_well(deed.n) or (deed.step.name, bytes(deed.step.args)) in done:
+    done = {(step.name, bytes(step.args)) for trail in trails for n, step in trail.steps.items() if trail.ended_well(n)}
+    for deed in deeds.forward(*(trail for trail in trails if trail.status in ("completed", "failed"))):
+        if deed.trail.ended_well(deed.n) or (deed.step.name, bytes(deed.step.args)) in done:
             continue
         if _matters(deeds, deed) and not deeds.is_residue(deed) and not deeds.is_undone(deed):
             yield deed
@@ -126,28 +148,41 @@ def _lost_its_answer(deeds: Deeds, deed: Deed) -> bool:
 # -- what comes afterwards ----------------------------------------------------------------------------------------------
 
 
-def _asked_for_after(deeds: Deeds, deed: Deed, base: Trail) -> Iterator[_Asked]:
+def _gave_up(deeds: Deeds, deed: Deed, runs: _Runs) -> Iterator[tuple[Trail, int, Trail]]:
+    """Yield who gave up on a call: its own run, and each run that awaits that one; on which command; and its base."""
+    by_id = {trail.id: trail for trail in runs.here}
+    trail: Trail | None = deed.trail
+    n = deed.n
+    while trail is not None and n in trail.asked and (base := deeds.reference.trails.newest(trail.id)) is not None:
+        yield trail, n, base
+        parent = trail.start.parent
+        if trail is runs.here[0] or parent is None:
+            return
+        trail, n = by_id.get(parent.id), parent.n
+
+
+def _asked_for_after(deeds: Deeds, trail: Trail, gave_up: int, base: Trail) -> Iterator[_Asked]:
     """Yield what a run asks for after it has given up on a call, more often than without faults."""
-    trail, services = deed.trail, deeds.schedule.recording.asked
-    since = trail.ends[deed.n][0] if deed.n in trail.ends else trail.asked[deed.n]
+    services = deeds.schedule.recording.asked
+    since = trail.ends[gave_up][0] if gave_up in trail.ends else trail.asked[gave_up]
     more = _counts(trail) - _counts(base)
     once = [
         each for each in deeds.all if not (deeds.reference.is_undo(each.step) or deeds.reference.may_repeat(each.step.name))
     ]
     for n, step in trail.steps.items():
-        if n != deed.n and trail.asked[n] >= since and more[step.name] and more[step.name, bytes(step.args)]:
+        if n != gave_up and trail.asked[n] >= since and more[step.name] and more[step.name, bytes(step.args)]:
             done = (each for each in once if each.trail is trail and each.n == n)
-            yield _Asked(step.name, step.args, services.get((trail.id, n), frozenset()), tuple(done))
+            yield _Asked(trail.workflow, step.name, step.args, services.get((trail.id, n), frozenset()), tuple(done))
     for n, child in trail.children.items():
-        if trail.asked[n] >= since and more[child.workflow] and more[child.workflow, bytes(child.args)]:
+        if n != gave_up and trail.asked[n] >= since and more[child.workflow] and more[child.workflow, bytes(child.args)]:
             started = deeds.schedule.trails.newest(child.id)
             family = {run.id for run in deeds.pairing.family(started)} if started is not None else set()
             asked = (each for (run, _), each in services.items() if run in family)
             done = (each for each in once if each.trail.id in family)
-            yield _Asked(child.workflow, child.args, frozenset().union(*asked), tuple(done))
+            yield _Asked(trail.workflow, child.workflow, child.args, frozenset().union(*asked), tuple(done))
     for command in trail.commands:
         if isinstance(command, SendSignal | PublishSignal) and more[command.name]:
-            yield _Asked(command.name, command.payload)
+            yield _Asked(trail.workflow, command.name, command.payload)
 
 
 def _counts(trail: Trail) -> Counter[object]:
@@ -185,24 +220,32 @@ def _settles(deed: Deed, asked: _Asked) -> bool:
     return deed.step.key in bytes(asked.args).decode() or bool(words_of(deed) & words_of_json(asked.args))
 
 
-def _waits_for_more(trail: Trail, base: Trail) -> bool:
+def _waits_for_more(runs: _Runs) -> bool:
     """Whether a run waits for somebody that it does not wait for without faults."""
-    return bool(Counter(trail.waits.values()) - Counter(base.waits.values()))
+    here, base = (Counter(name for trail in trails for name in trail.waits.values()) for trails in runs)
+    return bool(here - base)
 
 
-def _goes_another_way(deeds: Deeds, deed: Deed, base: Trail) -> bool:
+def _shows(trails: Sequence[Trail]) -> dict[str, dict[str, Raw]]:
+    return {trail.id: trail.shown for trail in trails if trail.shown}
+
+
+def _goes_another_way(deeds: Deeds, deed: Deed, runs: _Runs) -> bool:
     """Whether a run tells something else than without faults, or does not do all that it does then.
 
     Of a call that nobody wants undone that says little: where the user expects just this, where the run's state tells of it,
     where it is a matter of time, as of the one of several that answers first, or where the result may differ anyway, as a list
     of those that answered does.
     """
-    trail, schedule, reference = deed.trail, deeds.schedule, deeds.reference
-    may_be_undone = deeds.can_be_undone(trail, deed.n)
-    if not may_be_undone and (schedule.is_declared or schedule.cls == "T" or deed.n in trail.cut or trail.shown != base.shown):
+    schedule, reference = deeds.schedule, deeds.reference
+    may_be_undone = deeds.can_be_undone(deed.trail, deed.n)
+    if not may_be_undone and (
+        schedule.is_declared or schedule.cls == "T" or deed.n in deed.trail.cut or _shows(runs.here) != _shows(runs.base)
+    ):
         return False
-    if told_of(reference, deeds.usual.forward(base)) - told_of(reference, deeds.forward(trail)):
+    if told_of(reference, deeds.usual.forward(*runs.base)) - told_of(reference, deeds.forward(*runs.here)):
         return True
+    trail, base = runs.here[0], runs.base[0]
     if may_be_undone:
         return not has_same_result(reference, trail, base)
     return result_of(reference, trail) != result_of(reference, base)
