@@ -447,6 +447,71 @@ async def pushes_or_writes() -> str:
     return "told"
 
 
+@step
+async def book_table(time: str) -> str:
+    return str(await bank.get().call("table", idempotency_key=step_info().idempotency_key, time=time))
+
+
+@step
+async def leave_table(time: str) -> None:
+    await bank.get().call("leave", idempotency_key=step_info().idempotency_key, time=time)
+
+
+@workflow
+async def books_another_table() -> Volatile[str]:
+    for time in ("noon", "one"):
+        with suppress(ConnectionError):
+            return await book_table.with_options(retry=Retry(max_attempts=1))(time)
+    return "none"
+
+
+@workflow
+async def leaves_a_table_before_it_books_another() -> Volatile[str]:
+    for time in ("noon", "one"):
+        try:
+            return await book_table.with_options(retry=Retry(max_attempts=1))(time)
+        except ConnectionError:
+            await leave_table(time)
+    return "none"
+
+
+@workflow
+async def asks_for_a_table_again_by_the_same_key() -> Volatile[str]:
+    for guests in ("two", "two or three"):
+        with suppress(ConnectionError):
+            return await book_table.with_options(key="t1", retry=Retry(max_attempts=1))(guests)
+    return "none"
+
+
+@step
+async def enter(amount: int) -> None:
+    await bank.get().call("enter", idempotency_key=step_info().idempotency_key, amount=amount)
+
+
+@workflow
+async def enters_the_reverse() -> None:
+    try:
+        await once(enter)(3)
+    except ConnectionError:
+        await enter(-3)
+
+
+@step
+async def set_seat(seat: str) -> None:
+    await bank.get().call("seat", idempotency_key=step_info().idempotency_key, seat=seat)
+
+
+@workflow
+async def sets_it_back() -> Volatile[str]:
+    try:
+        await once(set_seat)("taken")
+    except ConnectionError:
+        await set_seat("free")
+        return "no seat"
+    await note("seated")
+    return "seated"
+
+
 @workflow
 async def has_a_fallback() -> str:
     try:
@@ -489,6 +554,11 @@ LOST_CHARGE_OF_CHILD = "lost_ack@{}:1:call.after:charge"
             delivers_and_pays_back,
             LOST_CHARGE,
             "charge took effect, and delivers_and_pays_back went on to note_amount as if it had not",
+        ),
+        (
+            books_another_table,
+            "lost_ack@1:call.after:table",
+            "table took effect, and books_another_table went on to book_table as if it had not",
         ),
         (tells_of_a_failure, LOST, 'pay took effect, and tells_of_a_failure completed "not paid" as if it had not'),
         (leaves_out_the_rest, LOST_CHARGE, "charge took effect, and leaves_out_the_rest completed null as if it had not"),
@@ -559,6 +629,10 @@ def test_a_call_without_an_undo_can_be_asked_about_or_declared() -> None:
             LOST_CHARGE_OF_CHILD.format("cancels_what_a_child_failed_to_do-1/charges-1"),
         ),
         (calls_a_child_again, LOST_CHARGE_OF_CHILD.format("calls_a_child_again-1/charges-1")),
+        (leaves_a_table_before_it_books_another, "lost_ack@1:call.after:table"),
+        (asks_for_a_table_again_by_the_same_key, "lost_ack@1:call.after:table"),
+        (enters_the_reverse, "lost_ack@1:call.after:enter"),
+        (sets_it_back, "lost_ack@1:call.after:seat"),
         (pushes_or_writes, "lost_ack@1:call.after:push"),
     ],
     ids=lambda each: getattr(each, "name", ""),

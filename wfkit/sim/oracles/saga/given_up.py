@@ -49,8 +49,8 @@ def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     """A call that failed for good, or that a run did not wait for, may have taken effect: it is undone, or counts as done.
 
     What the run asks for afterwards settles it, if it may find out or tell: if it turns to the same service, names the call
-    or what it was about, or waits for somebody. The same thing done elsewhere instead settles nothing. A child that ended may
-    leave this to the run that awaits it, so they are judged as one.
+    or what it was about, or waits for somebody. The same thing done elsewhere settles nothing, nor does one more of it, as a
+    second room, with which all goes on as usual. A child may leave this to the run that awaits it: they are judged as one.
     """
     base = deeds.reference.trails.newest(trail.id)
     if base is None or base.status != "completed" or _is_awaited(deeds, trail):
@@ -64,7 +64,8 @@ def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
         if not gave_up:
             continue  # a run that is not there without faults
         later = [asked for each in gave_up for asked in _asked_for_after(deeds, *each)]
-        instead = [asked for asked in later if _is_instead(deed, asked)]
+        is_usual = not _is_missing(deeds, runs) and _tells_the_usual(deeds, runs)
+        instead = [asked for asked in later if _is_elsewhere(deed, asked) or (is_usual and _is_once_more(deed, asked))]
         if _waits_for_more(runs) or any(_settles(deed, asked) for asked in later if asked not in instead):
             continue
         if instead:
@@ -190,7 +191,7 @@ def _counts(trail: Trail) -> Counter[object]:
     return Counter(name for name, _ in trail.requests) + Counter((name, bytes(args)) for name, args in trail.requests)
 
 
-def _is_instead(deed: Deed, asked: _Asked) -> bool:
+def _is_elsewhere(deed: Deed, asked: _Asked) -> bool:
     """Whether the same is done elsewhere: of the same name, as with another provider, or of the same amount, as if paid back.
 
     What only refers to the same, such as a ticket about an order, may be there to settle it.
@@ -202,6 +203,21 @@ def _is_instead(deed: Deed, asked: _Asked) -> bool:
     is_of_the_same = bool(_told(mine) & _told(theirs)) or bool(theirs and words and words == words_of_json(asked.args))
     names, amounts = ({effect.name for effect in mine}, {each for effect in mine for each in _amounts(effect)})
     return is_of_the_same and any(effect.name in names or amounts & set(_amounts(effect)) for effect in theirs)
+
+
+def _is_once_more(deed: Deed, asked: _Asked) -> bool:
+    """Whether a service takes what is asked for one more of the same: it is of the same name, by another key.
+
+    In other order, or with another sign, it may take the first one back.
+    """
+    theirs = [effect for each in asked.done for effect in each.effects]
+    for one in deed.effects:
+        others = [other for other in theirs if (other.service, other.name) == (one.service, one.name)]
+        for other in others:
+            is_reverse = one.text != other.text and bool(_told([one]) & _told([other]))
+            if one.key and other.key and one.key != other.key and not is_reverse:
+                return True
+    return False
 
 
 def _told(effects: Iterable[Effect]) -> set[frozenset[str]]:
@@ -243,9 +259,19 @@ def _goes_another_way(deeds: Deeds, deed: Deed, runs: _Runs) -> bool:
         schedule.is_declared or schedule.cls == "T" or deed.n in deed.trail.cut or _shows(runs.here) != _shows(runs.base)
     ):
         return False
-    if told_of(reference, deeds.usual.forward(*runs.base)) - told_of(reference, deeds.forward(*runs.here)):
+    if _is_missing(deeds, runs):
         return True
-    trail, base = runs.here[0], runs.base[0]
     if may_be_undone:
-        return not has_same_result(reference, trail, base)
-    return result_of(reference, trail) != result_of(reference, base)
+        return not has_same_result(reference, runs.here[0], runs.base[0])
+    return not _tells_the_usual(deeds, runs)
+
+
+def _is_missing(deeds: Deeds, runs: _Runs) -> bool:
+    """Whether a run does not do all that it does without faults."""
+    there, here = deeds.usual.forward(*runs.base), deeds.forward(*runs.here)
+    return bool(told_of(deeds.reference, there) - told_of(deeds.reference, here))
+
+
+def _tells_the_usual(deeds: Deeds, runs: _Runs) -> bool:
+    here, base = (result_of(deeds.reference, trails[0]) for trails in runs)
+    return here == base
