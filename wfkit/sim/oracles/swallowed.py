@@ -35,7 +35,9 @@ def swallowed(schedule: Schedule, outcome: Outcome, declare: str) -> Iterator[Vi
         if base is None or not _completed_as_always(schedule, trail, base):
             continue
         for n, step in _failed(schedule, trail):
-            lost = [told for told in _done_by(schedule, base, step) if told in missing and not _happened(outcome, told)]
+            lost = [
+                told for told in _done_by(schedule, base, step) if told in missing and not _is_outvoted(outcome, missing, told)
+            ]
             if lost and _is_relied_on(schedule, trail, n):
                 yield _violation(schedule, trail, n, lost[0], declare)
                 return
@@ -95,9 +97,13 @@ def _done_by(schedule: Schedule, base: Trail, step: str) -> Iterator[Told]:
             yield reference.told(effect)
 
 
-def _happened(outcome: Outcome, told: Told) -> bool:
-    """Whether an effect of this name came about, whatever it was about."""
-    return any(name == told[1] for _, name, _ in outcome.effects)
+def _is_outvoted(outcome: Outcome, missing: Counter[Told], told: Told) -> bool:
+    """Whether the same service did one of this name, whatever it was about, or all of them did more than are missing."""
+    service, name, _ = told
+    if any(each[:2] == (service, name) for each in outcome.effects):
+        return True
+    done, lacking = (sum(n for each, n in effects.items() if each[1] == name) for effects in (outcome.effects, missing))
+    return done > lacking
 
 
 def _asked(trail: Trail) -> Counter[str]:
