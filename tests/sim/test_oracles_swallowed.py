@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.sim.judging import ask, bank, charge, found, grave, mail, note, subject_of
-from wfkit import Expect, State, Workflow, step, step_info, workflow
+from wfkit import Expect, RunFailed, State, Workflow, step, step_info, workflow
 from wfkit.sim.subject import outcome
 
 DOWN = "outage@1:call.before:charge"
@@ -88,6 +88,26 @@ async def lets_a_child_go_on() -> str:
     return "ok"
 
 
+@workflow
+async def charges(amount: int) -> str:
+    return await charge(amount)
+
+
+@workflow
+async def passes_over_a_child() -> str:
+    with suppress(RunFailed):
+        await charges(1)
+    await note("charged")
+    return "ok"
+
+
+@workflow
+async def passes_over_all_children() -> list[str]:
+    ends = await asyncio.gather(charges(1), charges(2), return_exceptions=True)
+    await note("all charged")
+    return ["ok" for _ in ends]
+
+
 @step
 async def add_member(who: str) -> None:
     await bank.get().call("add", idempotency_key=step_info().idempotency_key, who=who)
@@ -120,6 +140,8 @@ async def adds_to_one_of_two() -> str:
         (leaves_out_what_follows, ONE_FAILS),
         (tries_in_vain, DOWN),
         (lets_a_child_go_on, "fail_n@2:call.before:charge"),
+        (passes_over_a_child, "fail_n@passes_over_a_child-1/charges-1:1:call.before:charge"),
+        (passes_over_all_children, "outage@passes_over_all_children-1/charges-1:1:call.before:charge"),
         (adds_to_one_of_two, "fail_n@2:call.before:add"),
     ],
     ids=lambda each: getattr(each, "name", ""),
@@ -129,7 +151,8 @@ def test_a_failure_that_changes_nothing_is_swallowed(workflow: Workflow[..., Any
     about = "add_member" if workflow is adds_to_one_of_two else "charge"
     [violation] = grave(found(subject_of(workflow), fault))
     assert (violation.oracle, violation.severity, violation.about) == ("difference", "warning", about)
-    assert violation.title == f'{about} failed for good, and {workflow.name} completed "ok" as always'
+    told = '["ok","ok"]' if workflow is passes_over_all_children else '"ok"'
+    assert violation.title == f"{about} failed for good, and {workflow.name} completed {told} as always"
 
 
 def test_a_swallowed_failure_is_silenced_by_the_result_that_its_fix_names() -> None:
@@ -183,6 +206,32 @@ async def wants_one_of_two() -> str:
     if not any(isinstance(end, str) for end in ends):
         raise ConnectionError("none")
     await note("charged")
+    return "ok"
+
+
+@workflow
+async def tells_that_a_child_failed() -> str:
+    try:
+        await charges(1)
+    except RunFailed:
+        await note("not charged")
+    return "ok"
+
+
+@workflow
+async def charges_or_asks_why(amount: int) -> str:
+    try:
+        return await charge(amount)
+    except ConnectionError:
+        await is_closed()
+        raise
+
+
+@workflow
+async def lets_a_child_look_why() -> str:
+    with suppress(RunFailed):
+        await charges_or_asks_why(1)
+    await note("done")
     return "ok"
 
 
@@ -246,6 +295,11 @@ async def does_something_after_a_child() -> str:
         (wants_a_majority_of_places, "fail_n@1:call.before:store 1"),
         (wants_two_of_three_services, "fail_n@1:call.before:add"),
         (wants_one_of_two, ONE_FAILS),
+        (
+            tells_that_a_child_failed,
+            "fail_n@tells_that_a_child_failed-1/charges-1:1:call.before:charge",
+        ),
+        (lets_a_child_look_why, "fail_n@lets_a_child_look_why-1/charges_or_asks_why-1:1:call.before:charge"),
         (looks_why, ONE_FAILS),
         (thanks_if_it_can, "fail_n@2:call.before:send"),
         (does_something_last, "fail_n@2:call.before:charge"),

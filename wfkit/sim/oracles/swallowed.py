@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from wfkit.core.entries import StepFailed
 from wfkit.sim.findings import Violation
+from wfkit.sim.oracles.saga.completed import answered_for
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import short
 from wfkit.sim.reference import Outcome, Told, happened
@@ -17,8 +20,9 @@ from wfkit.sim.trails import Trail
 def swallowed(schedule: Schedule, outcome: Outcome, declare: str) -> Iterator[Violation]:
     """A step failed for good, and the run that called it told and did all else that it tells and does without faults.
 
-    One that asked for something more has dealt with it, and so has one in which the same came about by another call, such as
-    a majority. A run that returns nothing claims nothing. What comes last, after other things were done, is often a courtesy.
+    One that asked for something more has dealt with it, and so has one in which the same came about by another call, such
+    as a majority. A child that failed is a failure of the run that awaited it. A run that returns nothing claims nothing.
+    What comes last, after other things were done, is often a courtesy.
 
     Args:
         schedule: what is judged.
@@ -34,25 +38,36 @@ def swallowed(schedule: Schedule, outcome: Outcome, declare: str) -> Iterator[Vi
         base = reference.trails.newest(trail.id)
         if base is None or not _completed_as_always(schedule, trail, base):
             continue
-        for n, step in _failed(schedule, trail):
-            lost = [
-                told for told in _done_by(schedule, base, step) if told in missing and not _is_outvoted(outcome, missing, told)
-            ]
-            if lost and _is_relied_on(schedule, trail, n):
-                yield _violation(schedule, trail, n, lost[0], declare)
+        for failed in _failed(schedule, trail):
+            lost = [told for told in _done_by(schedule, failed) if told in missing and not _is_outvoted(outcome, missing, told)]
+            if lost and _is_relied_on(schedule, trail, failed.of):
+                yield _violation(schedule, trail, failed, lost[0], declare)
                 return
 
 
-def _violation(schedule: Schedule, trail: Trail, n: int, lost: Told, declare: str) -> Violation:
-    step, (_, effect, payload) = trail.steps[n].name, lost
+class _Failed(NamedTuple):
+    """A step call that failed for good, in a run or in a child of it that failed with it."""
+
+    trail: Trail
+    n: int
+    of: int
+    """The command of the run: the step, or the child."""
+
+    @property
+    def step(self) -> str:
+        return self.trail.steps[self.n].name
+
+
+def _violation(schedule: Schedule, trail: Trail, failed: _Failed, lost: Told, declare: str) -> Violation:
+    step, (_, effect, payload) = failed.step, lost
     return Violation(
         "difference",
         "warning",
         step,
         f"{step} failed for good, and {trail.workflow} completed {short(bytes(trail.result or b'').decode())} as always",
         trail.workflow,
-        trail.id,
-        n,
+        failed.trail.id,
+        failed.n,
         schedule.reference.line_of(step, trail.workflow),
         (f"fault-free: {effect} {short(payload)}", f"this run: no {effect}"),
         "the failure was swallowed: nothing else was done because of it, and the result does not tell of it",
@@ -66,20 +81,36 @@ def _completed_as_always(schedule: Schedule, trail: Trail, base: Trail) -> bool:
     if trail.status != "completed" or base.status != "completed" or trail.result is None or bytes(trail.result) == b"null":
         return False
     here, there = (schedule.reference.whole_result_text(each.workflow, each.result) for each in (trail, base))
-    failed = {name for _, name in _failed(schedule, trail)}
-    return here == there and trail.shown == base.shown and not set(_asked(trail) - _asked(base)) - failed
+    if here != there:
+        return False
+    failed = {each.step for each in _failed(schedule, trail)}
+    return not any(_tells_more(schedule, each, failed) for each in _failed_with(schedule, trail))
 
 
-def _failed(schedule: Schedule, trail: Trail) -> Iterator[tuple[int, str]]:
+def _tells_more(schedule: Schedule, trail: Trail, failed: AbstractSet[str]) -> bool:
+    """Whether a run shows another state than without faults, or asks for more than once more what failed."""
+    base = schedule.reference.trails.newest(trail.id)
+    return base is None or trail.shown != base.shown or bool(set(_asked(trail) - _asked(base)) - failed)
+
+
+def _failed_with(schedule: Schedule, trail: Trail) -> dict[Trail, int]:
+    """Return a run, and the children that it awaited and that failed, each with the command that it is of."""
+    found = {trail: 0}
+    for n, command in trail.children.items():
+        child = schedule.trails.newest(command.id)
+        if command.awaited and n in trail.ends and child is not None and child.status == "failed":
+            found |= dict.fromkeys(_failed_with(schedule, child), n)
+    return found
+
+
+def _failed(schedule: Schedule, trail: Trail) -> Iterator[_Failed]:
     """Yield the steps of which no call ended well, and that are to happen, and to happen once."""
-    well = {step.name for n, step in trail.steps.items() if trail.ended_well(n)}
-    for n, (_, entry) in trail.ends.items():
-        if (
-            isinstance(entry, StepFailed)
-            and (name := trail.steps[n].name) not in well
-            and not schedule.reference.may_repeat(name)
-        ):
-            yield n, name
+    well = {step.name for each in answered_for(schedule.trails, trail) for n, step in each.steps.items() if each.ended_well(n)}
+    for each, child in _failed_with(schedule, trail).items():
+        for n, (_, entry) in each.ends.items():
+            failed = _Failed(each, n, child or n)
+            if isinstance(entry, StepFailed) and failed.step not in well and not schedule.reference.may_repeat(failed.step):
+                yield failed
 
 
 def _is_relied_on(schedule: Schedule, trail: Trail, n: int) -> bool:
@@ -89,11 +120,13 @@ def _is_relied_on(schedule: Schedule, trail: Trail, n: int) -> bool:
     return not done or any(trail.asked[each] >= failed for each in done)
 
 
-def _done_by(schedule: Schedule, base: Trail, step: str) -> Iterator[Told]:
+def _done_by(schedule: Schedule, failed: _Failed) -> Iterator[Told]:
     """Yield what a step does without faults, where that is known."""
     reference = schedule.reference
+    base = reference.trails.newest(failed.trail.id)
     for effect in happened(reference.base):
-        if effect.service != OPAQUE and reference.trails.of(effect) is base and base.steps[effect.n].name == step:
+        trail = reference.trails.of(effect)
+        if trail is not None and trail is base and effect.service != OPAQUE and trail.steps[effect.n].name == failed.step:
             yield reference.told(effect)
 
 
