@@ -447,6 +447,51 @@ async def pushes_or_writes() -> str:
     return "told"
 
 
+@workflow
+async def does_not_wait_for_a_charge() -> str:
+    try:
+        async with timeout("30s"):
+            await charge(3)
+    except TimeoutError:
+        return "not paid"
+    await note("paid")
+    return "paid"
+
+
+@workflow
+async def cancels_a_charge_that_is_late() -> str:
+    try:
+        async with timeout("30s"):
+            await charge(3)
+    except TimeoutError:
+        await cancel_charge(3)
+        return "not paid"
+    await note("paid")
+    return "paid"
+
+
+@workflow
+async def pushes_to_some() -> int:
+    told = 0
+    with suppress(TimeoutError):
+        async with timeout("30s"):
+            for who in ("ada", "bob"):
+                await push(who)
+                told += 1
+    return told
+
+
+@workflow
+async def notes_who_is_first() -> str:
+    racers = {asyncio.create_task(push("ada")): "bank", asyncio.create_task(write_to("ada")): "shop"}
+    done, late = await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
+    for racer in late:
+        racer.cancel()
+    first = min(racers[each] for each in done)
+    await note(first)
+    return first
+
+
 @step
 async def book_table(time: str) -> str:
     return str(await bank.get().call("table", idempotency_key=step_info().idempotency_key, time=time))
@@ -522,6 +567,7 @@ async def has_a_fallback() -> str:
 
 
 LOST_CHARGE = "lost_ack@1:call.after:charge"
+SLOW_CHARGE = "slow@2:call.after:charge"
 LOST_CHARGE_OF_CHILD = "lost_ack@{}:1:call.after:charge"
 
 
@@ -559,6 +605,11 @@ LOST_CHARGE_OF_CHILD = "lost_ack@{}:1:call.after:charge"
             books_another_table,
             "lost_ack@1:call.after:table",
             "table took effect, and books_another_table went on to book_table as if it had not",
+        ),
+        (
+            does_not_wait_for_a_charge,
+            SLOW_CHARGE,
+            'charge took effect, and does_not_wait_for_a_charge completed "not paid" as if it had not',
         ),
         (tells_of_a_failure, LOST, 'pay took effect, and tells_of_a_failure completed "not paid" as if it had not'),
         (leaves_out_the_rest, LOST_CHARGE, "charge took effect, and leaves_out_the_rest completed null as if it had not"),
@@ -629,6 +680,9 @@ def test_a_call_without_an_undo_can_be_asked_about_or_declared() -> None:
             LOST_CHARGE_OF_CHILD.format("cancels_what_a_child_failed_to_do-1/charges-1"),
         ),
         (calls_a_child_again, LOST_CHARGE_OF_CHILD.format("calls_a_child_again-1/charges-1")),
+        (cancels_a_charge_that_is_late, SLOW_CHARGE),
+        (pushes_to_some, "slow@2:call.after:push"),
+        (notes_who_is_first, "slow@1:call.after:push"),
         (leaves_a_table_before_it_books_another, "lost_ack@1:call.after:table"),
         (asks_for_a_table_again_by_the_same_key, "lost_ack@1:call.after:table"),
         (enters_the_reverse, "lost_ack@1:call.after:enter"),

@@ -17,6 +17,7 @@ from wfkit.sim.oracles.saga.completed import answered_for, has_same_result, resu
 from wfkit.sim.oracles.saga.deeds import Deeds
 from wfkit.sim.oracles.saga.pairing import Deed, words_in, words_of, words_of_json
 from wfkit.sim.oracles.words import short
+from wfkit.sim.reference import Told
 from wfkit.sim.services import DECLARED, OPAQUE, Effect
 from wfkit.sim.trails import Trail
 from wfkit.sim.volatile import leaves
@@ -250,26 +251,39 @@ def _goes_another_way(deeds: Deeds, deed: Deed, runs: _Runs) -> bool:
     """Whether a run tells something else than without faults, or does not do all that it does then.
 
     Of a call that nobody wants undone that says little: where the user expects just this, where the run's state tells of it,
-    where it is a matter of time, as of the one of several that answers first, or where the result may differ anyway, as a list
-    of those that answered does.
+    where it is a matter of time, or where the result may differ anyway, as a list of those that answered does.
     """
     schedule, reference = deeds.schedule, deeds.reference
-    may_be_undone = deeds.can_be_undone(deed.trail, deed.n)
-    if not may_be_undone and (
-        schedule.is_declared or schedule.cls == "T" or deed.n in deed.trail.cut or _shows(runs.here) != _shows(runs.base)
-    ):
+    if deeds.can_be_undone(deed.trail, deed.n):
+        return _is_missing(deeds, runs) or not has_same_result(reference, runs.here[0], runs.base[0])
+    if schedule.is_declared or _shows(runs.here) != _shows(runs.base):
         return False
-    if _is_missing(deeds, runs):
-        return True
-    if may_be_undone:
-        return not has_same_result(reference, runs.here[0], runs.base[0])
-    return not _tells_the_usual(deeds, runs)
+    if deed.n in deed.trail.cut:
+        return _gives_up_the_rest(deeds, deed, runs)
+    return schedule.cls != "T" and (_is_missing(deeds, runs) or not _tells_the_usual(deeds, runs))
+
+
+def _gives_up_the_rest(deeds: Deeds, deed: Deed, runs: _Runs) -> bool:
+    """Whether a run that does not wait for a call tells so, and leaves out what follows.
+
+    A race goes on with what answers first, and so may do something else. A batch stops at any of its calls when time is up.
+    """
+    there, here = _told_in(deeds, runs)
+    missing = there - here
+    is_batch = any(name == deed.name for _, name, _ in missing)
+    return bool(missing) and not is_batch and not here - there and not _tells_the_usual(deeds, runs)
+
+
+def _told_in(deeds: Deeds, runs: _Runs) -> tuple[Counter[Told], Counter[Told]]:
+    """Return what is done without faults, and here."""
+    reference = deeds.reference
+    return told_of(reference, deeds.usual.forward(*runs.base)), told_of(reference, deeds.forward(*runs.here))
 
 
 def _is_missing(deeds: Deeds, runs: _Runs) -> bool:
     """Whether a run does not do all that it does without faults."""
-    there, here = deeds.usual.forward(*runs.base), deeds.forward(*runs.here)
-    return bool(told_of(deeds.reference, there) - told_of(deeds.reference, here))
+    there, here = _told_in(deeds, runs)
+    return bool(there - here)
 
 
 def _tells_the_usual(deeds: Deeds, runs: _Runs) -> bool:
