@@ -22,7 +22,7 @@ from wfkit.sim.recording import Recording, RunRecord
 from wfkit.sim.services import DECLARED, OPAQUE, Effect, canonical
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject
-from wfkit.sim.trails import Trails, ending_of, status_of
+from wfkit.sim.trails import Trail, Trails, ending_of, status_of
 from wfkit.sim.volatile import holding, is_marked, is_volatile, leaves, settled
 
 Named: TypeAlias = tuple[str, str]
@@ -259,6 +259,11 @@ class Reference:
     def whole_result_text(self, workflow: str, result: Raw | None) -> str:
         """As `result_text`, with what is declared to be volatile: it may differ, and tell something by that."""
         return self._text(("result", workflow), msgspec.json.decode(result)) if result is not None else ""
+
+    def has_whole_result_of(self, run: Trail, other: Trail) -> bool:
+        """Whether two runs came to the same result, with what is declared to be volatile."""
+        one, two = (self.whole_result_text(each.workflow, each.result) for each in (run, other))
+        return one == two
 
     @functools.cached_property
     def _labels(self) -> frozenset[str]:

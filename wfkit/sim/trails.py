@@ -119,6 +119,10 @@ class Trail:
         return self.ending.value if isinstance(self.ending, CompleteRun) else None
 
     @property
+    def returns_nothing(self) -> bool:
+        return self.result is None or bytes(self.result) == b"null"
+
+    @property
     def error(self) -> Failure | None:
         return self.ending.error if isinstance(self.ending, FailRun) else None
 

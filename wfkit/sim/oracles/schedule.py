@@ -13,7 +13,7 @@ from wfkit.core.entries import SignalPublished, SignalReceived, StepCompleted, S
 from wfkit.core.retry import DEATHS_MAX
 from wfkit.sim.faults import KINDS, FaultClass, class_of
 from wfkit.sim.recording import Recording
-from wfkit.sim.reference import Reference
+from wfkit.sim.reference import Reference, happened
 from wfkit.sim.services import canonical
 from wfkit.sim.trails import Trail, Trails
 
@@ -183,14 +183,14 @@ class Schedule:
         That it does is seen without faults: one that only measures itself, or waits a random moment, comes to the same. Or it
         is declared, such as of the answers of a language model.
         """
-        if any(self._came_to_another(trail, n) for trail, n in self._declared_to_differ()):
+        if any(self.came_to_another(trail, n) for trail, n in self._declared_to_differ()):
             return True
         for read in self.recording.reads:
             here, base = self.trails.newest(read.run), self.reference.trails.newest(read.run)
             step = self.trails.step_at(read)
             if step is None or step.name not in self.reference.redrawing:
                 continue
-            if here is None or base is None or self._came_to_another(here, read.n):
+            if here is None or base is None or self.came_to_another(here, read.n):
                 return True
         return False
 
@@ -200,13 +200,19 @@ class Schedule:
         if declared:
             yield from ((trail, n) for trail in self.trails for n, step in trail.steps.items() if step.name in declared)
 
-    def _came_to_another(self, here: Trail, n: int) -> bool:
+    def came_to_another(self, here: Trail, n: int) -> bool:
         """Whether a step call has another result than without faults."""
         base = self.reference.trails.newest(here.id)
         if base is None or n not in base.steps or base.steps[n].name != here.steps[n].name:
             return False
         mine, theirs = (trail.ends.get(n, (0, None))[1] for trail in (here, base))
         return isinstance(mine, StepCompleted) and isinstance(theirs, StepCompleted) and mine.value != theirs.value
+
+    def comes_last(self, trail: Trail, n: int) -> bool:
+        """Whether a run did other things, and all of them before this command had ended: then it may be a courtesy."""
+        done = {effect.n for effect in happened(self.recording) if self.trails.of(effect) is trail} | trail.children.keys()
+        ended, _ = trail.ends[n]
+        return bool(done) and all(trail.asked[each] < ended for each in done)
 
     @functools.cached_property
     def failure_reached(self) -> bool:
@@ -227,7 +233,7 @@ class Schedule:
                 struck.discard((event.run, event.n))
         for run, n in sorted(struck):
             trail = self.trails.newest(run)
-            if trail is not None and n in trail.steps and self._came_to_another(trail, n):
+            if trail is not None and n in trail.steps and self.came_to_another(trail, n):
                 return trail.steps[n].name
         return ""
 

@@ -40,7 +40,7 @@ def swallowed(schedule: Schedule, outcome: Outcome, declare: str) -> Iterator[Vi
             continue
         for failed in _failed(schedule, trail):
             lost = [told for told in _done_by(schedule, failed) if told in missing and not _is_outvoted(outcome, missing, told)]
-            if lost and _is_relied_on(schedule, trail, failed.of):
+            if lost and not schedule.comes_last(trail, failed.of):
                 yield _violation(schedule, trail, failed, lost[0], declare)
                 return
 
@@ -78,10 +78,9 @@ def _violation(schedule: Schedule, trail: Trail, failed: _Failed, lost: Told, de
 
 def _completed_as_always(schedule: Schedule, trail: Trail, base: Trail) -> bool:
     """Whether a run has the result and the state that it has without faults, and asked for nothing more to get there."""
-    if trail.status != "completed" or base.status != "completed" or trail.result is None or bytes(trail.result) == b"null":
+    if trail.status != "completed" or base.status != "completed" or trail.returns_nothing:
         return False
-    here, there = (schedule.reference.whole_result_text(each.workflow, each.result) for each in (trail, base))
-    if here != there:
+    if not schedule.reference.has_whole_result_of(trail, base):
         return False
     failed = {each.step for each in _failed(schedule, trail)}
     return not any(_tells_more(schedule, each, failed) for each in _failed_with(schedule, trail))
@@ -111,13 +110,6 @@ def _failed(schedule: Schedule, trail: Trail) -> Iterator[_Failed]:
             failed = _Failed(each, n, child or n)
             if isinstance(entry, StepFailed) and failed.step not in well and not schedule.reference.may_repeat(failed.step):
                 yield failed
-
-
-def _is_relied_on(schedule: Schedule, trail: Trail, n: int) -> bool:
-    """Whether something was done after a step had failed, or nothing at all."""
-    done = {effect.n for effect in happened(schedule.recording) if schedule.trails.of(effect) is trail} | trail.children.keys()
-    failed, _ = trail.ends[n]
-    return not done or any(trail.asked[each] >= failed for each in done)
 
 
 def _done_by(schedule: Schedule, failed: _Failed) -> Iterator[Told]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from wfkit.core.entries import StepCompleted
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import short
-from wfkit.sim.reference import Outcome, Told, happened
+from wfkit.sim.reference import Outcome, Told
 from wfkit.sim.trails import Trail
 
 
@@ -45,7 +44,6 @@ def unnoticed(schedule: Schedule, outcome: Outcome, declare: str) -> Iterator[Vi
 
 def _violation(schedule: Schedule, trail: Trail, n: int, lost: Told, declare: str) -> Violation:
     step, (_, effect, payload) = trail.steps[n].name, lost
-    is_told = _value(trail, n) != _value(schedule.reference.trails.newest(trail.id), n)
     return Violation(
         "difference",
         "warning",
@@ -57,7 +55,7 @@ def _violation(schedule: Schedule, trail: Trail, n: int, lost: Told, declare: st
         schedule.reference.line_of(step, trail.workflow),
         (f"fault-free: {effect} {short(payload)}", f"this run: no {effect}"),
         f"{step} returned something other than usual, and nobody took notice of it"
-        if is_told
+        if schedule.came_to_another(trail, n)
         else f"{step} took no notice of the status of the answer",
         f"let {step} call raise_for_status(), or act on what it returns; if it does no harm that it is missing, declare it: "
         f"{declare}",
@@ -69,8 +67,7 @@ def _tells_the_same(schedule: Schedule, trail: Trail) -> bool:
     base = schedule.reference.trails.newest(trail.id)
     if base is None or trail.shown != base.shown or len(trail.timers) > len(base.timers) or len(trail.waits) > len(base.waits):
         return False
-    here, there = (schedule.reference.whole_result_text(each.workflow, each.result) for each in (trail, base))
-    return here == there
+    return schedule.reference.has_whole_result_of(trail, base)
 
 
 def _came_about_elsewhere(outcome: Outcome, missing: Counter[Told], lost: Told) -> bool:
@@ -82,16 +79,6 @@ def _came_about_elsewhere(outcome: Outcome, missing: Counter[Told], lost: Told) 
 
 def _matters(schedule: Schedule, trail: Trail, n: int) -> bool:
     """Whether a call is one to happen once, of a run that claims something, and something, or nothing else, came after it."""
-    if trail.status != "completed" or bytes(trail.result or b"null") == b"null" or not trail.ended_well(n):
+    if trail.status != "completed" or trail.returns_nothing or not trail.ended_well(n):
         return False
-    if schedule.reference.may_repeat(trail.steps[n].name):
-        return False
-    done = {effect.n for effect in happened(schedule.recording) if schedule.trails.of(effect) is trail} | trail.children.keys()
-    ended, _ = trail.ends[n]
-    return not done or any(trail.asked[each] >= ended for each in done)
-
-
-def _value(trail: Trail | None, n: int) -> bytes | None:
-    """Return what a step call returned."""
-    end = trail.ends.get(n, (0, None))[1] if trail is not None else None
-    return bytes(end.value) if isinstance(end, StepCompleted) else None
+    return not schedule.reference.may_repeat(trail.steps[n].name) and not schedule.comes_last(trail, n)

@@ -80,8 +80,7 @@ def result_of(reference: Reference, trail: Trail) -> str:
 
 def has_same_result(reference: Reference, trail: Trail, base: Trail) -> bool:
     """Whether two runs tell the same. What is drawn anew tells nothing; what may differ, and does, tells something."""
-    here, there = (reference.whole_result_text(each.workflow, each.result) for each in (trail, base))
-    return here == there and result_of(reference, trail) == result_of(reference, base)
+    return reference.has_whole_result_of(trail, base) and result_of(reference, trail) == result_of(reference, base)
 
 
 def undone_in_vain(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
