@@ -122,6 +122,21 @@ def test_one_schedule_is_judged_and_equal_ones_are_equal() -> None:
     simulate(sound, 7, **SHOP, faults=TWICE.replace("charge_anew", "charge")).assert_ok()
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("slow_n(x)@1:call.after:charge", "say of how many attempts: slow_n(3)"),
+        ("outage(x)@1:call.before:charge", "say for how long: outage(30m)"),
+        ("crash(x)@1:call.before:charge", "crash takes none"),
+    ],
+)
+def test_a_parameter_that_is_none_is_told_with_what_the_fault_takes(fault: str, told: str) -> None:
+    """Attempts, a duration, or nothing."""
+    with pytest.raises(FaultSyntaxError) as refused:
+        simulate(sound, 7, **SHOP, faults=fault)
+    assert refused.value.help == told
+
+
 def test_what_cannot_be_simulated_is_refused() -> None:
     """With words that say why."""
     with pytest.raises(FaultSyntaxError):

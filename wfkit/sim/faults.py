@@ -291,7 +291,10 @@ def _parse_param(kind: Kind, text: str | None) -> int:
     try:
         return int(text) if kind.is_counted else microseconds(_duration(text))
     except ValueError:
-        raise FaultSyntaxError(f"{text!r} is no parameter of {kind.name}") from None
+        example = f"{kind.name}({'3' if kind.is_counted else '30m'})"
+        what = "of how many attempts" if kind.is_counted else "for how long"
+        help = f"say {what}: {example}" if kind.default else f"{kind.name} takes none"
+        raise FaultSyntaxError(f"{text!r} is no parameter of {kind.name}", help=help) from None
 
 
 def _duration(text: str) -> Duration:
