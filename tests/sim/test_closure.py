@@ -10,7 +10,6 @@ import pytest
 from wfkit.api.attempt import step_info
 from wfkit.api.definitions import step, workflow
 from wfkit.api.resources import resource
-from wfkit.sim import campaign
 from wfkit.sim.campaign import Terms
 from wfkit.sim.explore import search
 from wfkit.sim.faults import KINDS, Fault, Point, plain
@@ -115,7 +114,6 @@ def doubles(recording: Recording[Any]) -> bool:
 def test_sequential_steps_have_few_durable_states(steps: int, runs_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step has three: called, done outside, recorded. So the number of runs grows with the steps, not with their square."""
     monkeypatch.setattr(closure, "CLOSURE_SECONDS", 300.0)  # a busy machine is no reason to stop counting
-    monkeypatch.setattr(campaign, "LIMIT_SECONDS", 300.0)
     coverage = search(subject(in_sequence, steps), Terms(faults=["crash"], budget=0)).coverage
     assert coverage.closed
     assert coverage.closure_runs is not None

@@ -46,7 +46,7 @@ def test_a_history_that_is_too_long_is_not_searched_for_long(
     asked_for: float | None, is_cut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That it is so long is a finding already; whoever asks for a minute gets a minute."""
-    monkeypatch.setattr(campaign, "LIMIT_SHARE_LONG", 1e9)
+    monkeypatch.setattr(campaign, "LIMIT_SECONDS_LONG", 0.0)
     search_of = Campaign(Subject(polling, (1,)), Terms(budget=0, limit=asked_for))
     search_of.hurry()
     assert search_of.out_of_time is is_cut

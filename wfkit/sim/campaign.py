@@ -26,13 +26,14 @@ from wfkit.sim.twice import shown_once
 
 AFTER_ERROR_MAX = 200
 """Schedules that a pass still runs after it has found an error: others may be found beside it."""
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 60.0
 LIMIT_BUDGETS = 10
-"""The passes that have an end of their own are cut short after so many seconds, or so many times the budget if that is more:
-a history of thousands of entries has more points than anybody waits for."""
-LIMIT_SHARE_LONG = 4
-"""They are given a quarter of that where a history is too long: that is a finding, and a schedule takes a hundred times
-as long as others."""
+"""The passes that have an end of their own are cut short after so many seconds, or so many times the budget if that is more.
+Only very long runs come to that, so that also a slow machine gives a whole verdict."""
+LIMIT_SECONDS_LONG = 2.5
+LIMIT_BUDGETS_LONG = 2.5
+"""The same where a history is too long: that is a finding already, such a history has more points than anybody waits for, and
+each schedule takes a hundred times as long as others."""
 SHORTEST_SECONDS = 2.0
 """A search takes so long at least, if it is not done before: what comes sooner is no verdict."""
 COLLECT_EVERY = 10
@@ -198,7 +199,8 @@ class Campaign:
     def hurry(self) -> None:
         """Search for a shorter time from now on, unless one was asked for: a history is too long."""
         if self._terms.limit is None:
-            self._end = min(self._end, time.perf_counter() + _seconds_max(self._terms) / LIMIT_SHARE_LONG)
+            seconds = max(LIMIT_SECONDS_LONG, LIMIT_BUDGETS_LONG * self.budget)
+            self._end = min(self._end, time.perf_counter() + seconds)
 
     # -- passes -----------------------------------------------------------------------------------------------------------
 

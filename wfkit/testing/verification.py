@@ -131,7 +131,7 @@ def verify(
         args: its arguments.
         faults: kinds such as `"crash"`, or whole faults, to narrow the search; everything unless given.
         budget: time for the passes that have no end of their own: a text such as "30s", seconds, or a timedelta. The others,
-            all single faults and all crashes, end by themselves: they are cut short after ten times as much, or ten seconds if
+            all single faults and all crashes, end by themselves: they are cut short after ten times as much, or a minute if
             that is more, and the report says so.
         seed: where chance comes from.
         jobs: processes that execute schedules. More of them are sooner done, and try more random plans in the budget; what
