@@ -1,4 +1,4 @@
-"""A crash rolls back what was not committed, as a database does whose client is gone."""
+"""A crash rolls back what was not committed, as a database does whose client is gone; and it may come between two commits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.sim.judging import shop
-from wfkit import Workflow, step, step_info, workflow
+from wfkit import Workflow, run_step, step, step_info, workflow
 from wfkit.sim.faults import parse_fault
 from wfkit.sim.services import FakeService
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.subject import Subject, replace
+from wfkit.testing import verify
 
 database: Any = None
 
@@ -26,6 +27,7 @@ class World:
         self.shop = FakeService("shop")
         self.database = sqlite3.connect(":memory:", check_same_thread=False)
         self.database.execute("CREATE TABLE done (key TEXT PRIMARY KEY)")
+        self.database.execute("CREATE TABLE points (key TEXT)")
         self.database.commit()
 
 
@@ -69,3 +71,96 @@ def test_what_a_dead_step_had_not_committed_is_not_there(booking: Workflow[[], N
     assert recording.lives == 2
     assert [effect.name for effect in recording.effects] == ["book"]
     assert recording.world.database.execute("SELECT count(*) FROM done").fetchone() == (1,)
+
+
+# -- between two commits ------------------------------------------------------------------------------------------------
+
+
+def marks() -> bool:
+    with database:
+        return is_new("o-1")
+
+
+def earns() -> None:
+    with database:
+        database.execute("INSERT INTO points VALUES ('o-1')")
+
+
+def by_statement() -> None:
+    if marks():
+        earns()
+
+
+def by_cursor() -> None:
+    cursor = database.cursor()
+    cursor.execute("INSERT OR IGNORE INTO done VALUES ('o-1')")
+    fresh = cursor.rowcount
+    database.commit()
+    if fresh:
+        cursor.executemany("INSERT INTO points VALUES (?)", [("o-1",)])
+        database.commit()
+
+
+def by_itself() -> None:
+    database.isolation_level = None  # each statement is a transaction
+    if is_new("o-1"):
+        database.execute("INSERT INTO points VALUES ('o-1')")
+
+
+async def in_the_loop() -> None:
+    by_statement()
+
+
+def as_libraries_do() -> None:
+    try:
+        by_statement()
+    except Exception:
+        raise
+    except BaseException:  # whoever knows nothing of it takes the connection for lost
+        database.close()
+        raise
+
+
+def at_once() -> None:
+    with database:
+        if is_new("o-1"):
+            database.execute("INSERT INTO points VALUES ('o-1')")
+
+
+def and_looks() -> None:
+    at_once()
+    assert database.execute("SELECT count(*) FROM points").fetchone() == (1,)
+
+
+@workflow
+async def booking(does: str) -> None:
+    await run_step("books", globals()[does])
+
+
+def each_order_earns(world: World) -> bool:
+    done, points = (world.database.execute(f"SELECT count(*) FROM {table}").fetchone() for table in ("done", "points"))
+    return bool(done == points)
+
+
+@pytest.mark.parametrize("does", ["by_statement", "by_cursor", "by_itself", "in_the_loop", "as_libraries_do"])
+def test_a_crash_between_two_commits_of_a_step_is_tried(does: str) -> None:
+    """Its second attempt finds the first half done, and does not do the other one."""
+    report = verify(booking, does, world=World, faults=["crash"], invariants=[each_order_earns], budget="0.1s")
+    [finding] = report.findings
+    assert finding.faults == ("crash@1:commit:books",)
+    assert "worker crashed after books() committed to its database, before its next statement" in report.text()
+
+
+@pytest.mark.parametrize("does", ["at_once", "and_looks"])
+def test_what_is_committed_at_once_has_no_halves(does: str) -> None:
+    """Whatever the step reads afterwards."""
+    verify(booking, does, world=World, faults=["crash"], invariants=[each_order_earns], budget="0.1s").assert_ok()
+
+
+def test_ordinary_connections_are_as_they_were() -> None:
+    """Outside of a simulation nobody asks what is committed, not even of a connection that was opened in one."""
+    left = Simulation(Subject(booking, ("at_once",), World)).run().world.database
+    left.execute("INSERT INTO points VALUES ('o-2')")
+    left.commit()
+    assert left.execute("SELECT count(*) FROM points").fetchone() == (2,)
+    assert type(sqlite3.connect(":memory:")) is sqlite3.Connection

@@ -13,6 +13,7 @@ import functools
 import gc
 import os
 import random
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -60,6 +61,10 @@ class Ambience(Protocol):
 
     def unawaited(self, coroutine: CoroutineType[Any, Any, Any], line: str) -> None:
         """The user's code has made a coroutine, and it is dropped before anybody has awaited it: what it says is not done."""
+        ...
+
+    def connection(self) -> type[sqlite3.Connection]:
+        """Return what connections to SQLite are made of."""
         ...
 
     def end_with(self, error: BaseException) -> None:
@@ -156,6 +161,8 @@ def installed(namespaces: Iterable[dict[str, Any]] = ()) -> Iterator[None]:
     if uuid._generate_time_safe is not None:  # type: ignore[attr-defined]  # what `uuid1` asks where the system knows better
         put(uuid, "_generate_time_safe", _generate_time_safe)
     put(threading.Thread, "start", _started)
+    for owner in (sqlite3, sqlite3.dbapi2):
+        put(owner, "connect", _connect)
     if hasattr(warnings, "_warn_unawaited_coroutine"):  # what Python calls to warn of one, wherever such warnings go
         put(warnings, "_warn_unawaited_coroutine", _unawaited)
     found = [site for namespace in namespaces for site in _bound_in(namespace, frozenset(made))]
@@ -379,6 +386,20 @@ def _started(real: Any) -> Any:
         real(self)
 
     return start
+
+
+_FACTORY = 5
+"""Which argument of `sqlite3.connect` is its factory."""
+
+
+def _connect(real: Any) -> Any:
+    def connect(*args: Any, **options: Any) -> Any:
+        here = _here(guarded=True)
+        if here is not None and len(args) <= _FACTORY:
+            options.setdefault("factory", here.connection())
+        return real(*args, **options)
+
+    return connect
 
 
 def _unawaited(real: Any) -> Any:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current, current_or_none
+from wfkit.sim.databases import Connection, in_transaction
 from wfkit.sim.disk import step_phase
-from wfkit.sim.faults import EFFECT_PHASE, Fault
+from wfkit.sim.faults import COMMIT_PHASE, EFFECT_PHASE, Fault
 from wfkit.sim.loop import Killed, epoch
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
 from wfkit.sim.services import FOREVER, OPAQUE, PASSED, Calling, Effect, FakeService, Pause, Request, canonical
@@ -45,6 +46,8 @@ class Attempts:
         self.definitions: dict[str, Step[..., Any]] = {}
         """The steps that were called, by name."""
         self._databases: list[sqlite3.Connection] = []
+        self._committed: set[tuple[str, int]] = set()
+        """Steps under way that have committed, and have not gone on since."""
         self._steps: dict[tuple[str, int], Step[..., Any]] = {}
         self._declaring: dict[tuple[str, int], bool] = {}
         """Steps under way: whether they have declared an effect."""
@@ -91,6 +94,7 @@ class Attempts:
             self.asked_services.pop(where, None)
         self._declaring[where] = False
         self._given_up.discard(where)
+        self._committed.discard(where)
         known = self._simulation.disk.points.known_of(*where)
         if known is not None and known.compensation:
             self._undoing.add(where)
@@ -179,7 +183,8 @@ class Attempts:
         if _is_dead():
             yield FOREVER
         self.happened(effect, again=False)
-        if not any(map(_in_transaction, self._databases)):
+        if not any(map(in_transaction, self._databases)):
+            self._committed.discard((effect.run, effect.n))  # a crash here is one after the commit as well
             yield from self.reach(None, EFFECT_PHASE, effect.name)
 
     def came_to_nothing(self, effect: Effect) -> None:
@@ -198,6 +203,22 @@ class Attempts:
 
     def connected(self, database: sqlite3.Connection) -> None:
         self._databases.append(database)
+
+    def committed(self) -> None:
+        now = attempt.get()
+        if now is not None:
+            where = run, n = now.info.run_id, now.n
+            self._committed.add(where)
+            if self._simulation.durable is not None:
+                self._simulation.durable.committed(run, n)
+
+    def querying(self) -> Calling:
+        now = attempt.get()
+        where = (now.info.run_id, now.n) if now is not None else None
+        if now is None or where not in self._committed or any(map(in_transaction, self._databases)):
+            return PASSED
+        self._committed.remove(where)
+        return self.reach(None, COMMIT_PHASE, now.info.step)
 
     def roll_back(self) -> None:
         """Roll back every open transaction: the process has died."""
@@ -236,6 +257,9 @@ class Attempts:
     def chance(self) -> Random:
         return self._random
 
+    def connection(self) -> type[sqlite3.Connection]:
+        return Connection
+
     def saw(self, what: str, line: str, *, through: str) -> None:
         now = attempt.get()
         if now is not None:
@@ -261,14 +285,6 @@ def _is_dead() -> bool:
 
 def _for_ever() -> Calling:
     yield FOREVER
-
-
-def _in_transaction(database: sqlite3.Connection) -> bool:
-    """Whether there is something that a crash takes back."""
-    try:
-        return database.in_transaction
-    except sqlite3.ProgrammingError:  # it is closed
-        return False
 
 
 class _Noted:

@@ -7,7 +7,7 @@ It holds what is in the journal, run by run, and what happened outside. Left out
   that number, which then counts up to three;
 * whether an entry was activated as it was written, or from the inbox.
 
-An effect is counted up to two: happening a third time is no news.
+An effect is counted up to two, and so is what a step commits to SQLite: happening a third time is no news.
 
 Where steps come to other values in every execution, no value is held at all: otherwise no state would ever come again.
 """
@@ -132,6 +132,13 @@ class DurableState:
         """Something happened outside."""
         name = f"{effect.service}/{effect.name}/"
         name += f"{effect.key}/{effect.text}" if self._holds_values else f"{effect.run}/{effect.n}"
+        self._count(name)
+
+    def committed(self, run: str, n: int) -> None:
+        """A step has committed something to a database, of which no more is known."""
+        self._count(f"commit/{run}/{n}")
+
+    def _count(self, name: str) -> None:
         times = self._effects.get(name, 0)
         if times < 2:
             self._effects[name] = times + 1

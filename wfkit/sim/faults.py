@@ -57,8 +57,12 @@ STEP_PHASES = (
     "step.journaled",
 )
 EFFECT_PHASE = "effect"
-"""Where a step has declared an effect, and goes on. Nobody is called there, so the process may die, and no more."""
-INNER_PHASES = ("read", "get", "put", "put.after", EFFECT_PHASE)
+"""Where a step has declared an effect, and goes on."""
+COMMIT_PHASE = "commit"
+"""Where a step has committed to SQLite, and goes on to the next statement."""
+UNASKED = frozenset({EFFECT_PHASE, COMMIT_PHASE})
+"""Where no service is asked: the process may die there, and no more."""
+INNER_PHASES = ("read", "get", "put", "put.after", EFFECT_PHASE, COMMIT_PHASE)
 """What a step passes besides, in the middle of what it does."""
 _OF_STEPS = {f"comp.{phase.removeprefix('step.')}": phase for phase in (*STEP_PHASES, *INNER_PHASES)}
 COMPENSATION_PHASES = tuple(_OF_STEPS)
@@ -120,7 +124,7 @@ ANSWERED = frozenset({"call.after", "read"})
 """Where its answer may take too long: an effect has taken place by then."""
 ATTEMPTS = 4
 """How many attempts of a call fail by one fault, unless it says otherwise: as many as a step has by default."""
-_EVERYWHERE = frozenset(PHASES) - {"tie", "delivery", EFFECT_PHASE} - CALENDAR - set(COMPENSATION_PHASES)
+_EVERYWHERE = frozenset(PHASES) - {"tie", "delivery"} - UNASKED - CALENDAR - set(COMPENSATION_PHASES)
 _WAITING = frozenset({"timer.set", "wait.registered"})
 
 DROP = "drop"
@@ -130,7 +134,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         # In the order of simplicity: shrinking prefers what comes first.
-        Kind("crash", "M", _EVERYWHERE | {EFFECT_PHASE}),
+        Kind("crash", "M", _EVERYWHERE | UNASKED),
         Kind("crash_replay", "M", frozenset({"journal.read"})),
         Kind("upgrade", "M", _EVERYWHERE),
         Kind("dup", "M", frozenset({"delivery"}), 500_000),

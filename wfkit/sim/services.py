@@ -135,6 +135,14 @@ class Surroundings(Protocol):
         """A connection to SQLite was opened."""
         ...
 
+    def committed(self) -> None:
+        """What was written to SQLite is there from now on, whoever dies."""
+        ...
+
+    def querying(self) -> Calling:
+        """A statement is about to be executed by SQLite."""
+        ...
+
     def hold(self, pause: Pause) -> None:
         """Hold up the thread of a `def` step."""
         ...

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from wfkit.sim.faults import EFFECT_PHASE, KINDS, RANK, Fault, Plan, Point, plain
+from wfkit.sim.faults import KINDS, RANK, UNASKED, Fault, Plan, Point, plain
 
 Simplicity: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 RUNS_MAX = 60
 """Schedules that one finding may cost; what is left is then not the simplest one, but one that shows it."""
 
-_WITHIN = frozenset({"call.before", "call.after", EFFECT_PHASE})
+_WITHIN = frozenset({"call.before", "call.after"}) | UNASKED
 """Phases within what a step does."""
 
 

@@ -30,6 +30,7 @@ _MOMENTS = {
     "put": "before {label} was written",
     "put.after": "after {label} was written",
     "effect": "after {label} happened",
+    "commit": "after {label}() committed to its database, before its next statement",
     "journal.append": "before {label} was journaled",
     "journal.fsync": "after {label} was journaled",
     "journal.read": "while it read the history to recover",

@@ -145,6 +145,9 @@ class Machine:
     def changed(self, service: FakeService, by: str, before: Mapping[str, Any]) -> None: ...
 
     def connected(self, database: sqlite3.Connection) -> None: ...
+    def committed(self) -> None: ...
+    def querying(self) -> Calling:
+        return PASSED
 
     def hold(self, pause: Pause) -> None:
         here = strand.get()
@@ -172,6 +175,9 @@ class Machine:
 
     def chance(self) -> Random:
         return self._chance
+
+    def connection(self) -> type[sqlite3.Connection]:
+        return sqlite3.Connection
 
     def saw(self, what: str, line: str, *, through: str) -> None: ...
     def asked(self, service: str, what: str, line: str) -> None: ...
