@@ -118,7 +118,7 @@ def test_an_error_status_refuses_so_nothing_has_happened() -> None:
 
 
 def test_a_lost_answer_is_retried_under_the_same_key() -> None:
-    """The client meets a timeout, the step is tried again, and the service recognises the key."""
+    """The client meets a gateway's answer, the step is tried again, and the service recognises the key."""
     recording = simulate(buy, 7, world=World, resources=resources(bank), faults="lost_ack@1:call.after:POST /v1/charges")
     assert recording.status == "completed"
     assert recording.faults
@@ -126,20 +126,89 @@ def test_a_lost_answer_is_retried_under_the_same_key() -> None:
     assert len(recording.effects) == 2
 
 
+@workflow
+async def looks_at_its_status(call: str) -> str:
+    return await run_step("call", {"POST": charges, "GET": gets}[call])
+
+
+async def asks_for_money() -> httpx.Response:
+    key = step_info().idempotency_key
+    return await bank.get().post("/charges", json={"amount": 7}, headers={"Idempotency-Key": key})
+
+
+async def charges() -> str:
+    return str((await asks_for_money()).raise_for_status().json()["id"])
+
+
+async def gets() -> str:
+    return str((await bank.get().get("/charges")).raise_for_status().text)
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ("fail@1:call.before:POST /v1/charges", "ConnectError"),
-        ("lost_ack@1:call.after:POST /v1/charges", "ReadTimeout"),
-        ("slow@1:call.after:POST /v1/charges", "ReadTimeout"),
+        ("fail@1:call.before:POST /v1/charges", "HTTPStatusError: Server error '503 Service Unavailable'"),
+        ("fail_n(1)@1:call.before:POST /v1/charges", "ConnectError: POST /v1/charges: no answer"),
+        ("outage(1s)@1:call.before:POST /v1/charges", "ConnectError: bank is down"),
+        ("lost_ack@1:call.after:POST /v1/charges", "HTTPStatusError: Server error '504 Gateway Timeout'"),
+        ("slow@1:call.after:POST /v1/charges", "ReadTimeout: the answer took too long"),
+        ("fail@1:read:GET /v1/charges", "HTTPStatusError: Server error '503 Service Unavailable'"),
+        ("fail_n(1)@1:read:GET /v1/charges", "ConnectError: GET /v1/charges: no answer"),
+        ("slow@1:read:GET /v1/charges", "ReadTimeout: the answer took too long"),
     ],
 )
 def test_a_client_meets_what_it_would_meet(fault: str, error: str) -> None:
-    """Failures are httpx's own, and a slow answer is not waited for longer than the client does."""
-    recording = simulate(buy, 7, world=World, resources=resources(bank), faults=fault)
+    """An answer of a gateway, or httpx's own failures; a slow answer is not waited for longer than the client does."""
+    call = "GET" if "GET" in fault else "POST"
+    recording = simulate(looks_at_its_status, call, world=WithList, resources=resources(bank), faults=fault)
     failed = [record.entry.error for record in recording.history() if type(record.entry).__name__ == "AttemptFailed"]  # type: ignore[union-attr]  # by its name
-    assert [failure.type for failure in failed if failure is not None] == [error]
+    assert [f"{each.type}: {each.message}".partition(" for url")[0] for each in failed if each is not None] == [error]
     assert recording.status == "completed"
+
+
+class WithList(World):
+    """A bank that tells what it has charged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.service.on_read("GET /v1/charges")(lambda _state: "none")
+
+
+class Declined(Exception):
+    """The bank has said no."""
+
+
+@step(retry=Retry(non_retryable=[Declined]))
+async def takes_each_status_for_a_refusal() -> None:
+    answer = await asks_for_money()
+    if answer.status_code >= 400:
+        raise Declined
+
+
+@step(retry=Retry(non_retryable=[Declined]))
+async def knows_a_refusal() -> None:
+    answer = await asks_for_money()
+    if answer.status_code == 402:
+        raise Declined
+    answer.raise_for_status()
+
+
+@workflow
+async def pays_or_is_declined(how: str) -> str:
+    try:
+        await (knows_a_refusal() if how == "402" else takes_each_status_for_a_refusal())
+    except Declined:
+        return "declined"
+    return "paid"
+
+
+def test_a_gateway_that_gives_up_on_a_call_has_not_refused_it() -> None:
+    """Who takes its 504 for a refusal has charged a customer that was declined."""
+    proven: Any = {"world": World, "resources": resources(bank), "budget": "0.1s"}
+    report = verify(pays_or_is_declined, "each", faults=["lost_ack"], **proven)
+    [finding] = report.findings
+    assert finding.title == 'POST /v1/charges took effect, and pays_or_is_declined completed "declined" as if it had not'
+    verify(pays_or_is_declined, "402", **proven).assert_ok()
 
 
 def test_a_sync_client_in_a_def_step_works_alike() -> None:

@@ -90,7 +90,7 @@ class Striking:
             request: the call, where it is on its way.
 
         Raises:
-            ConnectionError: there is no answer.
+            ConnectionError: there is no answer this time.
         """
         simulation = self._simulation
         self.has_struck = True
@@ -146,7 +146,7 @@ class Striking:
             service: by whom it should be answered.
 
         Raises:
-            ConnectionError: there is no answer.
+            ConnectionRefusedError: there is no answer for some time.
             BaseException: the business error that the call is refused with.
         """
         call = (now.info.run_id, now.n, label)
@@ -162,9 +162,9 @@ class Striking:
             raise self._fatal[call]
         if self._failing.get(call):
             self._failing[call] -= 1
-            raise ConnectionError(f"{label}: no answer")
+            raise ConnectionRefusedError(f"{label}: no answer")
         if self._outages.get(service, 0) > self._simulation.loop.now:
-            raise ConnectionError(f"{service} is down")
+            raise ConnectionRefusedError(f"{service} is down")
 
     def _refuses(self, call: _Call) -> bool:
         """Whether a call is refused once more. One that is retried without end is accepted some time, by somebody's act."""

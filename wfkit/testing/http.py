@@ -8,8 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -53,8 +52,10 @@ def http_transport(service: FakeService, *, key_header: str = KEY_HEADER) -> htt
     The key is what stands in the header of keys, or else in any header or field that holds the step's idempotency key. A PUT
     or DELETE that comes again with the same payload is nothing new, unless the handler changes its state once more.
 
-    Where a schedule fails a call, the client meets `httpx.ConnectError`, or, if the request has arrived, `httpx.ReadTimeout`.
-    Where it refuses one for good, the answer is `{"error": "refused"}` with status 402, 422, 403 or 400: the first of these
+    Where a schedule fails one call (`fail`), the answer is 503; where an answer is lost after the call took effect
+    (`lost_ack`), a gateway answers 504 in its place. The bodies are texts. A service that is down for longer (`fail_n`,
+    `outage`) is met as `httpx.ConnectError`, and one that takes too long (`slow`) as `httpx.ReadTimeout`. Where a schedule
+    refuses a call for good (`fatal`), the answer is `{"error": "refused"}` with status 402, 422, 403 or 400: the first of these
     that the code of the step names, or else 422. It is so at each attempt.
 
     Args:
@@ -117,8 +118,10 @@ def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> 
     name, ids = _called(service, request)
     payload = {**ids, **dict(request.url.params), **_fields(request)}
     if request.method in READS:
-        with _failing_as("ConnectError", request):
+        try:
             answer = yield from _patiently(service.reading(name, payload), request)
+        except ConnectionError as error:
+            return _unanswered(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
         return _response(request, (404, None) if answer is None else answer)
     handler = service.handler_of(name)
     if handler is not None and not hasattr(handler, "refuses"):
@@ -132,17 +135,21 @@ def _exchange(service: FakeService, request: httpx.Request, key_header: str) -> 
 
     try:
         if host is not None:
-            with _failing_as("ConnectError", request):
-                call = Request(arrive, service.has_done(name, key, payload, sets=sets), _refusal)
+            call = Request(arrive, service.has_done(name, key, payload, sets=sets), _refusal)
+            try:
                 yield from _patiently(host.reach(service, "call.before", name, call), request)
+            except ConnectionError as error:
+                return _unanswered(error, request, HTTPStatus.SERVICE_UNAVAILABLE)
         answer = arrive()
         if handler is None:
             answer = {"id": f"{_noun(name.partition(' ')[2])}-{answer.rpartition('-')[2]}"}
     except _Refused as refused:
         answer = refused.answer
     if host is not None:
-        with _failing_as("ReadTimeout", request):
+        try:
             yield from _patiently(host.reach(service, "call.after", name), request)
+        except ConnectionError as error:
+            return _unanswered(error, request, HTTPStatus.GATEWAY_TIMEOUT)
     return _response(request, answer)
 
 
@@ -257,7 +264,13 @@ def _refusing(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _patiently(calling: Calling, request: httpx.Request) -> Calling:
-    """Pass pauses on, for as long as the client would wait."""
+    """Pass pauses on, for as long as the client would wait.
+
+    Raises:
+        httpx.ReadTimeout: it takes longer.
+    """
+    import httpx
+
     patience = request.extensions.get("timeout", {}).get("read")
     longest: Pause | None = None if patience is None else round(patience * 1e6)
     try:
@@ -266,20 +279,16 @@ def _patiently(calling: Calling, request: httpx.Request) -> Calling:
             if longest is not None and pause != FOREVER and pause > longest:
                 yield longest
                 calling.close()
-                raise TimeoutError
+                raise httpx.ReadTimeout("the answer took too long", request=request)
             yield pause
     except StopIteration as done:
         return done.value
 
 
-@contextmanager
-def _failing_as(kind: str, request: httpx.Request) -> Iterator[None]:
-    """Let failures of the simulation be those that an httpx client meets."""
+def _unanswered(error: ConnectionError, request: httpx.Request, status: HTTPStatus) -> httpx.Response:
+    """Return what a gateway answers in place of the service, if that is not down altogether."""
     import httpx
 
-    try:
-        yield
-    except TimeoutError as error:
-        raise httpx.ReadTimeout("the answer took too long", request=request) from error
-    except ConnectionError as error:
-        raise getattr(httpx, kind)(str(error), request=request) from error
+    if isinstance(error, ConnectionRefusedError):
+        raise httpx.ConnectError(str(error), request=request) from error
+    return _response(request, (status.value, status.phrase))
