@@ -43,7 +43,7 @@ _KINDS: dict[str, str] = {
     "upgrade": "worker stopped {moment}, to go on with the new code",
     "zombie": "worker is taken for dead {moment}; its call arrives {amount} later",
     "lost_ack": "{label} took effect, and its answer was lost",
-    "fail": "{label} did not answer",
+    "fail": "{label} failed, and did nothing",
     "fail_n": "{label} does not answer {number} times",
     "fatal": "{label} is refused for good",
     "slow": "{label} took effect, and its answer comes after the timeout",
@@ -68,6 +68,7 @@ _KINDS: dict[str, str] = {
 }
 
 _OF_READS: dict[str, str] = {
+    "fail": "{label} failed",
     "slow": "the answer to {label} comes after the timeout",
     "slow_n": "the answers to {label} come after the timeout, {number} times",
 }
