@@ -182,7 +182,7 @@ def test_what_it_is_not_about_is_left_out_of_long_stories() -> None:
     assert [line.rpartition("  ")[2] for line in lines if "EFFECT" in line] == ["EFFECT 1", "EFFECT 2"]
 
 
-@step(retry=Retry(max_attempts=None, initial="1m"))
+@step(retry=Retry(max_attempts=None, initial="6h", max_interval="6h"))
 async def take_the_lock() -> None:
     raise RuntimeError("taken")
 
@@ -193,7 +193,7 @@ async def locked_out() -> None:
 
 
 def test_of_what_goes_on_in_the_same_way_two_turns_and_the_last_are_told() -> None:
-    """Hundreds of attempts fail alike: when they began, how they go and how long that went on is all there is to know."""
+    """Many attempts fail alike: when they began, how they go and how long that went on is all there is to know."""
     violation = TWICE._replace(workflow="locked_out", run="locked_out-1", about="take_the_lock")
     lines = told(subject=Subject(locked_out), violation=violation)
     attempts = [line for line in lines if "take_the_lock() called" in line]
