@@ -133,7 +133,8 @@ async def looks_at_its_status(call: str) -> str:
 
 async def asks_for_money() -> httpx.Response:
     key = step_info().idempotency_key
-    return await bank.get().post("/charges", json={"amount": 7}, headers={"Idempotency-Key": key})
+    answer: httpx.Response = await bank.get().post("/charges", json={"amount": 7}, headers={"Idempotency-Key": key})
+    return answer
 
 
 async def charges() -> str:
@@ -178,14 +179,14 @@ class Declined(Exception):
     """The bank has said no."""
 
 
-@step(retry=Retry(non_retryable=[Declined]))
+@step(retry=Retry(non_retryable=(Declined,)))
 async def takes_each_status_for_a_refusal() -> None:
     answer = await asks_for_money()
     if answer.status_code >= 400:
         raise Declined
 
 
-@step(retry=Retry(non_retryable=[Declined]))
+@step(retry=Retry(non_retryable=(Declined,)))
 async def knows_a_refusal() -> None:
     answer = await asks_for_money()
     if answer.status_code == 402:
