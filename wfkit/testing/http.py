@@ -43,11 +43,12 @@ def http_transport(service: FakeService, *, key_header: str = KEY_HEADER) -> htt
     """Return a transport for `httpx.AsyncClient(transport=...)` that brings every request to a fake service.
 
     An effect is called by its method and the URL's template: `@bank.on("POST /charges/{id}/refund")`. A part of the path
-    that has a digit in it is an id, unless it is a version such as `v1`. A handler may name parts of the path itself, whatever
-    they look like: `@bank.on("POST /charges/{charge}/refund")`. It gets the fields of the JSON body or form, those of the
-    query, and the path's ids by these names, or else as `id`, `id2`, and so on. It answers with the body, which travels as
-    JSON, or with `(status, body)`; a status from 400 on refuses, so nothing has happened. Without a handler the answer is
-    `{"id": "charges-1"}`. GET, HEAD and OPTIONS are reads, for `@bank.on_read("GET /...")`.
+    that has a digit in it is an id, unless it is a version such as `v1`. A handler may name the path itself, or parts of it,
+    whatever they look like: `@bank.on("POST /oauth2/token")`, `@bank.on("POST /charges/{charge}/refund")`. It gets the fields
+    of the JSON body or form, those of the query, and the path's ids by these names, or else as `id`, `id2`, and so on. It
+    answers with the body, which travels as JSON, or with `(status, body)`; a status from 400 on refuses, so nothing has
+    happened. Without a handler the answer is `{"id": "charges-1"}`. GET, HEAD and OPTIONS are reads, for
+    `@bank.on_read("GET /...")`.
 
     The key is what stands in the header of keys, or else in any header or field that holds the step's idempotency key. A PUT
     or DELETE that comes again with the same payload is nothing new, unless the handler changes its state once more.
@@ -185,12 +186,15 @@ def _key(request: httpx.Request, payload: dict[str, Any], key_header: str) -> st
 
 
 def _called(service: FakeService, request: httpx.Request) -> tuple[str, dict[str, str]]:
-    """Return what a request calls, and the ids in its path: by a handler's own template, or else by the usual one."""
+    """Return what a request calls, and the ids in its path: by a handler's own path or template, or else by the usual one."""
+    called = f"{request.method} {request.url.path}"
+    if called in service.handled:
+        return called, {}
     path, ids = _template(request.url.path)
     usual = f"{request.method} {path}"
     if usual not in service.handled:
         for template in service.handled:
-            if "{" in template and (own := _ids_by(template, f"{request.method} {request.url.path}")) is not None:
+            if "{" in template and (own := _ids_by(template, called)) is not None:
                 return template, own
     return usual, ids
 
