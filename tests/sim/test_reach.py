@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -24,6 +25,30 @@ def searched(workflow: Workflow[..., Any], *faults: str) -> Explored:
 
 def said(explored: Explored) -> list[str]:
     return [violation.title for violation in grave([each.violation for each in explored.found])]
+
+
+# -- an undo that has something to take back -----------------------------------------------------------------------------
+
+
+@step(undoes=pay)
+async def refunds_if_it_can(amount: int) -> None:
+    with suppress(ConnectionError):
+        await shop.get().call("refund", amount=amount)
+
+
+@workflow
+async def pays_first() -> str:
+    async with saga() as s:
+        await s.do(pay, 3, undo=refunds_if_it_can)
+        await note("paid")
+    return "paid"
+
+
+def test_faults_strike_undos_that_take_something_back() -> None:
+    """Not only the first one that a fault leads to: where the payment itself is refused, there is nothing to refund."""
+    explored = search(subject_of(pays_first), Terms(faults=("fatal", "fail"), budget=0))
+    [found] = [each for each in explored.found if each.violation.about == "pay"]
+    assert [fault.kind for fault in found.faults] == ["fatal", "fail"]
 
 
 # -- a service that hangs for as long as anybody waits ------------------------------------------------------------------

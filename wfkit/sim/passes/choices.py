@@ -104,6 +104,31 @@ def sort_of(point: Point) -> str:
     return f"{point.phase}:{point.label}"
 
 
+_CALLS = frozenset({"call.before", "call.after", "read"})
+
+
+def sorts_of(recording: Recording[Any]) -> dict[Point, str]:
+    """Return the points of a schedule, in order, and of what sort each is by what goes on there.
+
+    The same call is of another sort in another step, and so is all of an undo that takes something back: what may go wrong in
+    one that has nothing to undo shows nothing.
+    """
+    acted = {(effect.run, effect.n) for effect in recording.effects}
+    steps: dict[tuple[str, int], str] = {}
+    found = {}
+    for point in recording.trace:
+        where, phase = (point.run, point.n), plain(point.phase)
+        if phase == "step.before":
+            steps[where] = point.label
+        sort = sort_of(point)
+        if phase in _CALLS:
+            sort += f":{steps.get(where, '')}"
+        if phase != point.phase and (point.run or recording.main, point.n) in acted:
+            sort += ":acted"
+        found[point] = sort
+    return found
+
+
 def thinned(trace: Sequence[Point]) -> list[Point]:
     """Leave out most of the points that come up in every turn of a long loop."""
     by_sort: dict[str, list[Point]] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from wfkit.sim.campaign import Campaign, Seen
 from wfkit.sim.faults import KINDS, Plan, Point, plain
-from wfkit.sim.passes.choices import sort_of
+from wfkit.sim.passes.choices import sorts_of
 from wfkit.sim.recording import Recording
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.turns import all_turns
@@ -15,7 +15,7 @@ from wfkit.sim.turns import all_turns
 def sorts_and_turns(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:
     """Look for the sorts of points that a schedule passes, and the turns that its workflows take."""
     recording = campaign.execute(plan)
-    return recording, [*dict.fromkeys(map(sort_of, recording.trace)), *all_turns(recording)]
+    return recording, [*dict.fromkeys(sorts_of(recording).values()), *all_turns(recording)]
 
 
 def states(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:

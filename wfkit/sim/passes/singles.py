@@ -6,7 +6,7 @@ from typing import Any
 
 from wfkit.sim.campaign import Campaign, Tried
 from wfkit.sim.faults import Plan
-from wfkit.sim.passes.choices import faults_at, go_together, single_plans, sort_of, thinned
+from wfkit.sim.passes.choices import faults_at, go_together, single_plans, sorts_of, thinned
 from wfkit.sim.passes.looks import sorts_and_turns
 from wfkit.sim.passes.replays import replay_turns
 from wfkit.sim.recording import Recording
@@ -34,7 +34,7 @@ def singles(campaign: Campaign) -> None:
             recording, new = search.news(tried)
             if recording is not None and new and tried.plan[0].cls != "T":
                 campaign.frontier.append((tried.plan, recording))
-                at = thinned([point for point in recording.trace if sort_of(point) in new])
+                at = thinned([point for point, sort in sorts_of(recording).items() if sort in new])
                 pairs = [(*tried.plan, second) for second in faults_at(campaign, at, recording)]
                 follow += [pair for pair in pairs if go_together(pair)]
                 campaign.total = len(plans) + len(follow)
@@ -57,7 +57,7 @@ class _Search:
 
     def __init__(self, campaign: Campaign) -> None:
         self._campaign = campaign
-        self._sorts = {sort_of(point) for point in campaign.base.trace}
+        self._sorts = set(sorts_of(campaign.base).values())
         self._turns = all_turns(campaign.base)
 
     def news(self, tried: Tried) -> tuple[Recording[Any] | None, set[str]]:
