@@ -201,6 +201,24 @@ def test_of_what_goes_on_in_the_same_way_two_turns_and_the_last_are_told() -> No
     assert any(line.startswith("  ... ") for line in lines)
 
 
+@step(timeout="10m")
+def writes() -> None:
+    """Write something, as soon as its thread gets on."""
+
+
+@workflow
+async def writes_it() -> None:
+    await writes()
+
+
+def test_a_thread_that_outlives_its_attempt_is_told() -> None:
+    """It cannot be stopped, so what it writes comes after all that is told before."""
+    lines = told("delay@1:step.before:writes", subject=Subject(writes_it))
+    late = "  11:00:00  the thread of attempt 1 of #1 writes() runs on"
+    assert lines.index(late) > lines.index("  10:10:01  completed: null")
+    assert not any("runs on" in line for line in told("delay(5m)@1:step.before:writes", subject=Subject(writes_it)))
+
+
 def test_long_values_are_cut() -> None:
     """Long values are cut."""
     subject = Subject(fulfil, ("x" * 5_000,), World, RESOURCES, script=script)

@@ -171,6 +171,7 @@ class Attempts:
     def happened(self, effect: Effect, *, again: bool) -> None:
         key = (effect.run, effect.n)
         self._simulation.tell("repeated" if again else "effect", effect.run, effect.n, effect)
+        self._simulation.endless.answered(effect.run, effect.n)
         if key in self._declaring:
             self._declaring[key] = True
         if not again:
@@ -235,6 +236,9 @@ class Attempts:
             self._simulation.loop.now += pause
         else:
             here.hold(pause)
+            now = attempt.get()
+            if now is not None:
+                self._simulation.tell("resumed", now.info.run_id, now.n, now.info.step, now.info.attempt)
 
     def end_with(self, error: BaseException) -> None:
         self._simulation.end_with(error)

@@ -17,8 +17,8 @@ LIVES_MAX = 30
 ENTRIES_MAX = 20_000
 """Records that one schedule may write."""
 IN_VAIN_MAX = 1_000
-"""How often one step may fail without having asked a service for anything, where nothing else goes on: no healing of
-services will help it."""
+"""How often one step may fail without having asked a service for anything, or although the service did it, where nothing
+else goes on: no healing of services will help it."""
 CIRCLE_MIN = 1_000
 CIRCLE_BASES = 10
 """A run goes round in circles that writes so many records, or so many times those of the schedule without faults, while
@@ -44,7 +44,9 @@ class Endless:
         self._changed = 0
         """How many records there were when something outside changed last."""
         self._in_vain: Counter[tuple[str, int]] = Counter()
-        """How often steps have failed since they asked a service for something."""
+        """How often steps have failed, since a service last failed them, for other reasons."""
+        self._unanswered: dict[tuple[str, int], int] = {}
+        """The same of steps that wait for an answer."""
         self._turns = 0
         """How often time has moved since the last point."""
         self._points = 0
@@ -61,8 +63,13 @@ class Endless:
     # -- what happens ---------------------------------------------------------------------------------------------------
 
     def asked(self, run: str, n: int) -> None:
-        """Note that a step asks a service for something."""
-        self._in_vain.pop((run, n), None)
+        """Note that a step asks a service for something: if it fails by that, the service may heal."""
+        self._unanswered[run, n] = self._in_vain.pop((run, n), 0)
+
+    def answered(self, run: str, n: int) -> None:
+        """Note that it was done what a step asked for: if it fails now, that has other reasons."""
+        if (run, n) in self._unanswered:
+            self._in_vain[run, n] += self._unanswered.pop((run, n))
 
     def struck(self, fault: Fault) -> None:
         """Note that something goes wrong, for as long as it takes."""

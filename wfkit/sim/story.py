@@ -223,6 +223,8 @@ class _Telling:
         self._delivered: set[int] = set()
         self._entered = {(event.run, event.n) for event in self._events if event.kind == "attempt"}
         self._late = False
+        self._over: dict[tuple[str, int], int] = {}
+        """The last attempt that failed, of each step that is tried again."""
 
     @property
     def step(self) -> str:
@@ -259,6 +261,8 @@ class _Telling:
                 yield Line(event.at, event.run, told, self._rank(event.run, event.n))
             case "late", _:
                 self._late = True
+            case "resumed", (str(name), int(number)) if number <= self._over.get((event.run, event.n), 0):
+                yield Line(event.at, event.run, f"the thread of attempt {number} of #{event.n} {name}() runs on", MAIN)
             case "wrote", (Record() as record,):
                 yield from self._wrote(event, record)
             case "delivery", (Delivery() as delivery,):
@@ -351,6 +355,8 @@ class _Telling:
             self._fed[event.run] = 0
             self._attempted = {where for where in self._attempted if where[0] != event.run}
             self._keys = {where: key for where, key in self._keys.items() if where[0] != event.run}
+        if isinstance(record.entry, AttemptFailed) and not record.entry.died:
+            self._over[event.run, event.n] = record.entry.attempt
         if isinstance(record.entry, FED):
             self._fed[event.run] = self._fed.get(event.run, 0) + 1
         told = self._entry(event, record)
