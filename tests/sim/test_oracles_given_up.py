@@ -828,3 +828,49 @@ def test_what_may_be_refused_does_not_stand_past_the_pivot() -> None:
 def test_what_is_only_tried_again_may_stand_past_the_pivot() -> None:
     """An error that a step declares, and a programming error that ends it, are no refusals."""
     assert campaign(subject_of(buys_at_the_pivot, expect=(residue("buy", "it is ours"),))) == {}
+
+
+# -- a summary that is always written -----------------------------------------------------------------------------------
+
+
+@step
+async def report(day: str, done: list[str], failed: list[str]) -> None:
+    await ask("report", day=day, done=done, failed=failed)
+
+
+@step
+async def sync(who: str) -> None:
+    await bank.get().call("sync", who=who)
+
+
+async def sync_all(done: list[str], failed: list[str]) -> None:
+    for who in ("ann", "bob"):
+        try:
+            await once(sync)(who)
+            done.append(who)
+        except ConnectionError:
+            failed.append(who)
+
+
+@workflow
+async def reports_what_failed() -> str:
+    done: list[str] = []
+    failed: list[str] = []
+    await sync_all(done, failed)
+    await report("monday", done, failed)
+    return "ok"
+
+
+@workflow
+async def reports_what_was_done() -> str:
+    done: list[str] = []
+    await sync_all(done, [])
+    await report("monday", done, [])
+    return "ok"
+
+
+@pytest.mark.parametrize(("workflow", "about"), [(reports_what_failed, []), (reports_what_was_done, ["sync"])])
+def test_who_reports_what_failed_has_told_of_it(workflow: Workflow[..., Any], about: list[str]) -> None:
+    """Whether the report is written for that or in any case; a name that is left out of it says nothing."""
+    violations = grave(found(subject_of(workflow), "lost_ack@2:call.after:sync"))
+    assert [each.about for each in violations if each.oracle == "saga"] == about

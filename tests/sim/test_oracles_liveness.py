@@ -401,6 +401,60 @@ def test_a_step_that_waits_by_failing_for_what_nobody_does_is_in_vain() -> None:
     assert violation.title == "lock fails for ever: ConnectionError: taken"
 
 
+@step(retry=Retry(max_attempts=None))
+async def misreads_its_answer() -> None:
+    int(await ask("note", what="a lamp"))
+
+
+@workflow
+async def understands_nothing() -> None:
+    await misreads_its_answer()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_step_that_fails_although_it_is_answered_is_in_vain() -> None:
+    """No service has to heal for that, so it is seen as soon as for a step that asks nobody."""
+    [violation] = found(subject_of(understands_nothing))
+    assert violation.title.startswith("misreads_its_answer fails for ever: ValueError: ")
+    assert violation.evidence == ("this run: 51 attempts, and no end",)
+
+
+@step
+async def makes_folder() -> None:
+    await store.get().put("folder", 0)
+
+
+@step(undoes=makes_folder)
+async def removes_folder() -> None:
+    if await store.get().get("folder"):
+        raise OSError("not empty")
+
+
+@step
+async def adds_file() -> None:
+    await store.get().put("folder", 1)
+    await ask("note", what="a file")
+
+
+@step(undoes=adds_file, retry=Retry(max_attempts=4))
+async def removes_file() -> None:
+    await ask("forget", what="a file")
+    await store.get().put("folder", 0)
+
+
+@workflow
+async def fills_a_folder() -> None:
+    async with saga() as s:
+        await s.do(makes_folder, undo=removes_folder)
+        await s.do(adds_file, undo=removes_file)
+        raise RuntimeError("in vain")
+
+
+def test_an_undo_that_is_refused_for_good_may_keep_others_from_their_end() -> None:
+    """Somebody has to look after it anyway."""
+    assert found(subject_of(fills_a_folder), "fatal@3:comp.call.before:forget") == []
+
+
 class Refused(Exception): ...
 
 

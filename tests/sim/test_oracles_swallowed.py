@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.sim.judging import ask, bank, charge, found, grave, mail, note, subject_of
-from wfkit import Expect, RunFailed, State, Workflow, step, step_info, workflow
+from wfkit import Expect, Retry, RunFailed, State, Workflow, now, step, step_info, workflow
 from wfkit.sim.subject import outcome
 
 DOWN = "outage@1:call.before:charge"
@@ -132,6 +132,23 @@ async def adds_to_one_of_two() -> str:
     return "ok"
 
 
+class Declined(Exception):
+    """The bank says no."""
+
+
+@step(retry=Retry(max_attempts=None, non_retryable=(Declined,)))
+async def settle(amount: int) -> None:
+    await bank.get().call("charge", idempotency_key=step_info().idempotency_key, amount=amount)
+
+
+@workflow
+async def passes_over_a_refusal() -> str:
+    with suppress(Declined):
+        await settle(1)
+    await note("charged")
+    return "ok"
+
+
 @pytest.mark.parametrize(
     ("workflow", "fault"),
     [
@@ -143,12 +160,13 @@ async def adds_to_one_of_two() -> str:
         (passes_over_a_child, "fail_n@passes_over_a_child-1/charges-1:1:call.before:charge"),
         (passes_over_all_children, "outage@passes_over_all_children-1/charges-1:1:call.before:charge"),
         (adds_to_one_of_two, "fail_n@2:call.before:add"),
+        (passes_over_a_refusal, "fatal@1:call.before:charge"),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )
 def test_a_failure_that_changes_nothing_is_swallowed(workflow: Workflow[..., Any], fault: str) -> None:
     """What the step does is missing, and nobody could know."""
-    about = "add_member" if workflow is adds_to_one_of_two else "charge"
+    about = {adds_to_one_of_two: "add_member", passes_over_a_refusal: "settle"}.get(workflow, "charge")
     [violation] = grave(found(subject_of(workflow), fault))
     assert (violation.oracle, violation.severity, violation.about) == ("difference", "warning", about)
     told = '["ok","ok"]' if workflow is passes_over_all_children else '"ok"'
@@ -287,6 +305,58 @@ async def does_something_after_a_child() -> str:
     return "ok"
 
 
+@step(retry=Retry(max_attempts=None, non_retryable=(Declined,)))
+async def pay_by_card(amount: int) -> None:
+    if amount > 100:
+        raise Declined
+    await bank.get().call("charge", idempotency_key=step_info().idempotency_key, amount=amount)
+
+
+@workflow
+async def tells_of_cards_that_are_declined() -> str:
+    ends = await asyncio.gather(pay_by_card(1), pay_by_card(200), return_exceptions=True)
+    if any(isinstance(end, Declined) for end in ends):
+        await note("declined")
+    return "ok"
+
+
+@step(expect=Expect(read_only=True))
+async def think(history: list[str]) -> str:
+    return str(await bank.get().read("thought", of=history))
+
+
+@workflow
+async def tells_its_model() -> str:
+    history = ["charge the customer"]
+    try:
+        history.append(await charge(1))
+    except ConnectionError as error:
+        history.append(f"error: {error}")
+    await think(history)
+    await note("done")
+    return "ok"
+
+
+@workflow
+async def notes_the_day() -> str:
+    with suppress(ConnectionError):
+        await charge(1)
+    await is_due(now().isoformat())
+    await note("charged")
+    return "ok"
+
+
+@step(expect=Expect(read_only=True))
+async def is_due(day: str) -> bool:
+    return bool(await bank.get().read("due", day=day))
+
+
+def test_another_time_in_an_argument_tells_of_no_failure() -> None:
+    """It is another one in each run, whatever happens."""
+    [violation] = grave(found(subject_of(notes_the_day), ONE_FAILS))
+    assert violation.title == 'charge failed for good, and notes_the_day completed "ok" as always'
+
+
 @pytest.mark.parametrize(
     ("workflow", "fault"),
     [
@@ -306,6 +376,8 @@ async def does_something_after_a_child() -> str:
         (shows_that_something_is_missing, ONE_FAILS),
         (does_something_after_a_child, "fail_n@2:call.before:charge"),
         (goes_on_with_another_value, "fail_n@1:call.before:price"),
+        (tells_its_model, ONE_FAILS),
+        (tells_of_cards_that_are_declined, "fatal@1:call.before:charge"),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )

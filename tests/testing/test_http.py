@@ -109,6 +109,21 @@ def test_a_handler_may_name_the_parts_of_its_path() -> None:
     assert [effect.name for effect in recording.effects][1] == "POST /v1/charges/{charge}/refunds"
 
 
+class Tokens(World):
+    """A service with digits in the names of its resources."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.service.on("POST /v1/charges")(lambda _state, **_payload: {"id": "ch_1"})
+        self.service.on_read("GET /v1/charges/ch_1")(lambda _state: {"balance": 5})
+
+
+def test_a_handler_may_name_the_whole_path() -> None:
+    """As it is called, whatever looks like an id in it."""
+    recording = simulate(buy, 7, world=Tokens, resources=resources(bank))
+    assert recording.result == ["ch_1", 5, "refunds-1"]
+
+
 def test_an_error_status_refuses_so_nothing_has_happened() -> None:
     """The service's state is what it was, and there is no effect."""
     recording = simulate(buy, 700, world=World, resources=resources(bank))
@@ -173,6 +188,25 @@ class WithList(World):
     def __init__(self) -> None:
         super().__init__()
         self.service.on_read("GET /v1/charges")(lambda _state: "none")
+
+
+async def takes_no_notice() -> None:
+    await asks_for_money()
+
+
+@workflow
+async def pays_carelessly() -> str:
+    await run_step("pay", takes_no_notice)
+    return "paid"
+
+
+def test_a_step_that_does_not_look_at_the_status_is_named() -> None:
+    """A 503 is nothing to it, so nobody pays."""
+    report = verify(pays_carelessly, world=World, resources=resources(bank), faults=["fail"], budget="0.1s")
+    [finding] = report.findings
+    assert finding.title == "POST /v1/charges happened never instead of once"
+    assert finding.why == "pay took no notice that its call failed"
+    assert "fix: let the exception leave it (over HTTP: raise_for_status()), so that it is tried again" in report.text()
 
 
 class Declined(Exception):

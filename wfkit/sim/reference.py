@@ -13,7 +13,7 @@ from msgspec import Raw
 from wfkit.api.definitions import Expect, Step, Workflow, where_defined
 from wfkit.api.registry import Registry
 from wfkit.core.commands import CompleteRun, RunStep
-from wfkit.core.entries import BUS, ChildEnded, StepCompleted
+from wfkit.core.entries import BUS, ChildEnded, StepCompleted, StepFailed
 from wfkit.core.names import nested, own_functions
 from wfkit.sim.code import registry_of, steps_of
 from wfkit.sim.drawn import Path, differing, masked, unordered, without_counts
@@ -147,6 +147,12 @@ class Reference:
         return definition is not None and any(step.undoes is not None for step in steps_of(definition))
 
     @functools.cached_property
+    def failing(self) -> frozenset[str]:
+        """Names of the steps of which a call fails for good without any fault."""
+        ends = ((trail, n, entry) for trail in self.trails for n, (_, entry) in trail.ends.items())
+        return frozenset(trail.steps[n].name for trail, n, entry in ends if isinstance(entry, StepFailed))
+
+    @functools.cached_property
     def redrawing(self) -> frozenset[str]:
         """Names of the steps that come to other values without any fault, with another clock and other chance."""
         return frozenset(name for other in (*self.redrawn, *self.elsewhen) for name in redrawing(self.trails, Trails(other)))
@@ -273,6 +279,10 @@ class Reference:
     def told(self, effect: Effect) -> Told:
         return effect.service, effect.name, self._text(("effect", effect.service, effect.name), effect.payload)
 
+    def request(self, name: str, args: Raw) -> tuple[str, str]:
+        """Return what a run calls, and its arguments as JSON, without what is drawn anew."""
+        return name, self._text(("args", name), msgspec.json.decode(args))
+
     def _state(self, service: str, state: str) -> str:
         return self._uncounted(canonical(unordered(self.state(service, state))))
 
@@ -301,6 +311,9 @@ class Reference:
         base = self.base
         for workflow in {_workflow(run) for run in base.runs.values()}:
             self._pair(("result", workflow), _results(base, workflow), _results(other, workflow))
+        asked, others_asked = _requests(self.trails), _requests(Trails(other))
+        for name, args in asked.items():
+            self._pair(("args", name), args, others_asked.get(name, []))
         mine, theirs = _by_name(base.effects), _by_name(other.effects)
         for named in mine.keys() | theirs.keys():
             ours, others = mine.get(named, []), theirs.get(named, [])
@@ -449,6 +462,15 @@ def _workflow(run: RunRecord) -> str:
 def _results(recording: Recording[Any], workflow: str) -> list[Any]:
     runs = (run for run in recording.runs.values() if _workflow(run) == workflow)
     return [msgspec.json.decode(run.result) for run in runs if run.result is not None]
+
+
+def _requests(trails: Trails) -> dict[str, list[Any]]:
+    """Return the arguments of all that runs call, by name."""
+    found: dict[str, list[Any]] = {}
+    for trail in trails:
+        for name, args in trail.requests:
+            found.setdefault(name, []).append(msgspec.json.decode(args))
+    return found
 
 
 def _by_name(effects: Iterable[Effect]) -> dict[Named, list[Effect]]:

@@ -43,7 +43,10 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
     if schedule.is_declared or _moves_what_may_be_late(schedule):
         return
     if schedule.business_failed:
-        yield from unnoticed(schedule, reference.outcome(schedule.recording), _declaration(schedule))
+        outcome = reference.outcome(schedule.recording)
+        yield from unnoticed(schedule, outcome, _declaration(schedule))
+        if schedule.kinds == {"fatal"} and len(schedule.recording.planned) == 1:
+            yield from swallowed(schedule, outcome, _declaration(schedule))
         return
     if schedule.cls == "T" and _is_cut_short(schedule):
         return
@@ -100,6 +103,11 @@ def _cause(schedule: Schedule, lost: _Difference | None) -> tuple[str, str]:
     if schedule.cls == "S" and schedule.went_on:
         return f"{schedule.went_on} went on without an answer, and returned something other than usual", (
             f"let the exception leave it, so that it is tried again; or if this is meant, declare it: {_declaration(schedule)}"
+        )
+    if schedule.cls == "S" and schedule.took_no_notice:
+        step = schedule.took_no_notice
+        return f"{step} took no notice that its call failed", (
+            "let the exception leave it (over HTTP: raise_for_status()), so that it is tried again"
         )
     return "", ""
 

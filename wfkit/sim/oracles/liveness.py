@@ -10,6 +10,7 @@ from wfkit.core.commands import PublishSignal, SendSignal
 from wfkit.core.entries import StepFailed
 from wfkit.core.failures import blocking_error
 from wfkit.core.state import PendingStep
+from wfkit.sim.faults import COMPENSATION_PHASES
 from wfkit.sim.findings import Oracle, Violation
 from wfkit.sim.oracles.schedule import Schedule
 from wfkit.sim.oracles.words import listed, times
@@ -172,11 +173,17 @@ def _was_published(schedule: Schedule, names: list[str]) -> bool:
 
 
 def _retries_what_never_heals(schedule: Schedule) -> bool:
-    """Whether all that keeps the schedule from its end is a step that fails for good, and may not give up."""
-    faults = (fault for fault in schedule.recording.faults if fault.kind == "fatal")
+    """Whether what keeps the schedule from its end is a step that fails for good, and may not give up.
+
+    Where an undo is refused for good, other undos may be in vain that want its work.
+    """
+    faults = [fault for fault in schedule.recording.faults if fault.kind == "fatal"]
     fatal = {(fault.point.run or schedule.recording.main, fault.point.n) for fault in faults}
+    is_undo_refused = any(fault.point.phase in COMPENSATION_PHASES for fault in faults)
     return any(
-        isinstance(pending, PendingStep) and (id, n) in fatal and pending.command.retry.max_attempts is None
+        isinstance(pending, PendingStep)
+        and pending.command.retry.max_attempts is None
+        and ((id, n) in fatal or (is_undo_refused and schedule.reference.is_undo(pending.command)))
         for id, run in schedule.recording.runs.items()
         for n, pending in run.state.open.items()
     )

@@ -139,7 +139,7 @@ class Schedule:
             if n not in here.ends or n in base.ends:
                 continue
             if n not in base.timers:
-                if is_slow and not self.failure_reached:
+                if is_slow and not (self.failure_reached or self.went_on):
                     return True
             elif is_slow or base.timers[n] - base.cut.get(n, due) <= _RESTART_SECONDS * 1_000_000 * (self.recording.lives - 1):
                 return True
@@ -225,17 +225,24 @@ class Schedule:
 
         Empty if there is none, or if what it returned is what it returns without faults.
         """
+        return next((trail.steps[n].name for trail, n in self._unfazed if self.came_to_another(trail, n)), "")
+
+    @functools.cached_property
+    def took_no_notice(self) -> str:
+        """Name of a step that a service failed, and that very attempt returned what it returns without faults; or empty."""
+        return next((trail.steps[n].name for trail, n in self._unfazed if not self.came_to_another(trail, n)), "")
+
+    @functools.cached_property
+    def _unfazed(self) -> list[tuple[Trail, int]]:
+        """The step calls that ended well in the very attempt that a service failed."""
         struck: set[tuple[str, int]] = set()
         for event in self.recording.events:
             if event.kind == "fault" and event.data[0].cls == "S":
                 struck.add((event.run, event.n))
             elif event.kind == "attempt" and event.data[1] > 1:
                 struck.discard((event.run, event.n))
-        for run, n in sorted(struck):
-            trail = self.trails.newest(run)
-            if trail is not None and n in trail.steps and self.came_to_another(trail, n):
-                return trail.steps[n].name
-        return ""
+        found = ((self.trails.newest(run), n) for run, n in sorted(struck))
+        return [(trail, n) for trail, n in found if trail is not None and trail.ended_well(n)]
 
     @functools.cached_property
     def is_declared(self) -> bool:

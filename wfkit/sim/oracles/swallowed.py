@@ -32,7 +32,7 @@ def swallowed(schedule: Schedule, outcome: Outcome, declare: str) -> Iterator[Vi
     reference = schedule.reference
     usual = reference.outcomes[0]
     missing = usual.effects - outcome.effects
-    if schedule.cls != "S" or not missing or outcome.effects - usual.effects:
+    if schedule.cls not in ("S", "B") or not missing or outcome.effects - usual.effects:
         return
     for trail in schedule.trails:
         base = reference.trails.newest(trail.id)
@@ -87,9 +87,15 @@ def _completed_as_always(schedule: Schedule, trail: Trail, base: Trail) -> bool:
 
 
 def _tells_more(schedule: Schedule, trail: Trail, failed: AbstractSet[str]) -> bool:
-    """Whether a run shows another state than without faults, or asks for more than once more what failed."""
+    """Whether a run shows another state than without faults, or asks for more than once more what failed.
+
+    What it asks for with other arguments is more: it may tell of the failure.
+    """
     base = schedule.reference.trails.newest(trail.id)
-    return base is None or trail.shown != base.shown or bool(set(_asked(trail) - _asked(base)) - failed)
+    if base is None or trail.shown != base.shown:
+        return True
+    here, usual = (_asked(schedule, each) for each in (trail, base))
+    return any(name not in failed for name, _ in here - usual)
 
 
 def _failed_with(schedule: Schedule, trail: Trail) -> dict[Trail, int]:
@@ -103,8 +109,12 @@ def _failed_with(schedule: Schedule, trail: Trail) -> dict[Trail, int]:
 
 
 def _failed(schedule: Schedule, trail: Trail) -> Iterator[_Failed]:
-    """Yield the steps of which no call ended well, and that are to happen, and to happen once."""
+    """Yield the steps of which no call ended well, and that are to happen, and to happen once.
+
+    Where a call of a step fails without faults, too, what the run does then is a part of all that it does as always.
+    """
     well = {step.name for each in answered_for(schedule.trails, trail) for n, step in each.steps.items() if each.ended_well(n)}
+    well |= schedule.reference.failing
     for each, child in _failed_with(schedule, trail).items():
         for n, (_, entry) in each.ends.items():
             failed = _Failed(each, n, child or n)
@@ -131,6 +141,7 @@ def _is_outvoted(outcome: Outcome, missing: Counter[Told], told: Told) -> bool:
     return done > lacking
 
 
-def _asked(trail: Trail) -> Counter[str]:
-    """Count all that a run asks for, by name."""
-    return Counter([*(name for name, _ in trail.requests), *trail.waits.values(), *("timer" for _ in trail.timers)])
+def _asked(schedule: Schedule, trail: Trail) -> Counter[tuple[str, str]]:
+    """Count all that a run asks for, by name and arguments."""
+    requests = (schedule.reference.request(name, args) for name, args in trail.requests)
+    return Counter([*requests, *((name, "") for name in trail.waits.values()), *(("timer", "") for _ in trail.timers)])

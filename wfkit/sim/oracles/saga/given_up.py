@@ -50,8 +50,9 @@ def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
     """A call that failed for good, or that a run did not wait for, may have taken effect: it is undone, or counts as done.
 
     What the run asks for afterwards settles it, if it may find out or tell: if it turns to the same service, names the call
-    or what it was about, or waits for somebody. The same thing done elsewhere settles nothing, nor does one more of it, as a
-    second room, with which all goes on as usual. A child may leave this to the run that awaits it: they are judged as one.
+    or what it was about, be it in what it always tells, or waits for somebody. The same thing done elsewhere settles nothing,
+    nor does one more of it, as a second room, with which all goes on as usual. A child may leave this to the run that awaits
+    it: they are judged as one.
     """
     base = deeds.reference.trails.newest(trail.id)
     if base is None or base.status != "completed" or _is_awaited(deeds, trail):
@@ -68,6 +69,8 @@ def given_up_on(deeds: Deeds, trail: Trail) -> Iterator[Violation]:
         is_usual = not _is_missing(deeds, runs) and _tells_the_usual(deeds, runs)
         instead = [asked for asked in later if _is_elsewhere(deed, asked) or (is_usual and _is_once_more(deed, asked))]
         if _waits_for_more(runs) or any(_settles(deed, asked) for asked in later if asked not in instead):
+            continue
+        if any(_hands_on(deeds, deed, here, usual) for here, _, usual in gave_up):
             continue
         if instead:
             yield _violation(deeds, deed, f"{instead[0].by} went on to {instead[0].name}")
@@ -235,6 +238,32 @@ def _settles(deed: Deed, asked: _Asked) -> bool:
     if asked.services & deed.services or deed.services <= {OPAQUE, DECLARED}:
         return True
     return deed.step.key in bytes(asked.args).decode() or bool(words_of(deed) & words_of_json(asked.args))
+
+
+def _hands_on(deeds: Deeds, deed: Deed, trail: Trail, base: Trail) -> bool:
+    """Whether a run tells what a call was about where it does not without faults: in a summary, say, that is always written."""
+    names = {name for name, _ in base.requests} - {deed.step.name}
+    here, usual = (
+        {each for name, args in run.requests if name in names for each in _placed(deeds, name, args)} for run in (trail, base)
+    )
+    return not words_of(deed).isdisjoint(word for _, word in here - usual)
+
+
+def _placed(deeds: Deeds, name: str, args: Raw) -> Iterator[tuple[tuple[object, ...], str]]:
+    """Yield the words of arguments, each with its place: the fields that it is in, since things of a list move."""
+    _, text = deeds.reference.request(name, args)
+    told = json.loads(text)
+    left: list[tuple[tuple[object, ...], object]] = [
+        ((name, at), each) for at, each in enumerate(told if isinstance(told, list) else [told])
+    ]
+    while left:
+        place, value = left.pop()
+        if isinstance(value, dict):
+            left += [((*place, field), each) for field, each in value.items()]
+        elif isinstance(value, list):
+            left += [(place, each) for each in value]
+        else:
+            yield from ((place, word) for word in words_in(value))
 
 
 def _waits_for_more(runs: _Runs) -> bool:
