@@ -31,7 +31,7 @@ from wfkit.cli.output import columns, note, on_terminal, show_json
 from wfkit.cli.wrapping import wrapped
 from wfkit.control.inputs import arguments
 from wfkit.core.durations import microseconds
-from wfkit.core.loop import is_internal, is_library, location
+from wfkit.core.loop import is_internal, location
 from wfkit.engine.apps import load_module
 from wfkit.errors import FailureFileError, FaultSyntaxError, WfkitError
 from wfkit.testing.caller import Caller, Replayed, calling
@@ -221,6 +221,8 @@ def _explored(subject: Subject, asked: Asked, terms: Terms, progress: Callable[[
 
 def _own_line(error: Exception) -> str | None:
     """Return the line of a world, script or invariant that an error comes from; None if it comes from wfkit."""
+    from wfkit.sim.installed import is_library
+
     for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
         if is_internal(frame.f_code):
             return None

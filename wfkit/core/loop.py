@@ -505,17 +505,9 @@ def is_library(code: CodeType) -> bool:
     return is_library_file(code.co_filename)
 
 
-def is_users_module(name: str) -> bool:
-    """Whether a loaded module is the user's: neither of wfkit, nor of the standard library, nor of an installed package."""
-    file = getattr(sys.modules.get(name), "__dict__", {}).get("__file__")
-    if not isinstance(file, str):
-        return name == "__main__"  # typed into a console; all others are built in
-    return not (is_internal_file(file) or is_library_file(file))
-
-
 @functools.lru_cache(maxsize=1024)
 def is_library_file(path: str) -> bool:
-    """As `is_library`, of the code of a file."""
+    """As `is_library`, of the code of a file, by the name of its folder."""
     return path.startswith(_STANDARD_LIBRARY) or "/site-packages/" in path or "/dist-packages/" in path
 
 

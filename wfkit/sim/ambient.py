@@ -30,8 +30,9 @@ from types import CoroutineType, FrameType
 from typing import Any, Protocol
 
 from wfkit import guard
-from wfkit.core.loop import active_loops, is_internal, is_library, is_users_module, location, running, user_frame
+from wfkit.core.loop import active_loops, is_internal, location, running, user_frame
 from wfkit.guard.scope import PASSED_THROUGH
+from wfkit.sim.installed import is_library, is_users_module
 
 
 class Ambience(Protocol):

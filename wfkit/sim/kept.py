@@ -15,7 +15,7 @@ from types import CellType, MemberDescriptorType
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from wfkit.core.loop import is_users_module
+from wfkit.sim.installed import is_users_module
 from wfkit.sim.locks import VirtualLock
 
 State: TypeAlias = tuple[Any, ...]

@@ -22,9 +22,10 @@ from weakref import WeakValueDictionary
 
 from wfkit.api.definitions import Step
 from wfkit.api.resources import Resource
-from wfkit.core.loop import is_internal, is_library, is_users_module
+from wfkit.core.loop import is_internal
 from wfkit.core.names import nested
 from wfkit.sim.disagreements import CHANGING
+from wfkit.sim.installed import is_library, is_users_module
 from wfkit.sim.kept import (
     LOCKS,
     MISSING,

@@ -17,9 +17,10 @@ from typing import Any, NoReturn
 
 from wfkit.api.attempt import attempt
 from wfkit.api.definitions import Step, where_defined
-from wfkit.core.loop import is_internal, is_library, location
+from wfkit.core.loop import is_internal, location
 from wfkit.errors import UnsimulatedIO
 from wfkit.sim.ambient import of_workflow
+from wfkit.sim.installed import is_library
 from wfkit.sim.services import surroundings
 
 _REFUSED = {

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from wfkit import guard
 from wfkit.api.definitions import Workflow
-from wfkit.core.loop import is_internal_file, is_library_file
+from wfkit.core.loop import is_internal_file
 from wfkit.core.machine import activations
 from wfkit.core.records import decode_record
 from wfkit.sim import ambient, real_io
@@ -32,6 +32,7 @@ from wfkit.sim.carried import Carried
 from wfkit.sim.deeds import Deed, deeds
 from wfkit.sim.disagreements import Disagreement, disagreements
 from wfkit.sim.elsewhere import anywhere
+from wfkit.sim.installed import is_library_file
 from wfkit.sim.sources import EnoughLoaded, Source, found
 from wfkit.sim.subject import replaced_globals
 
