@@ -175,7 +175,7 @@ class DuplicateName(WfkitError):
 
 
 class DefinitionError(WfkitError):
-    """A workflow, step, signal or resource is declared in a way that cannot work."""
+    """A workflow, step, signal, resource, or handler of a fake service is declared in a way that cannot work."""
 
     code = "WF028"
 

@@ -10,7 +10,6 @@ import asyncio
 import contextvars
 import copy
 import functools
-import inspect
 import json
 import sqlite3
 import sys
@@ -23,6 +22,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from wfkit.api.attempt import attempt
 from wfkit.core.loop import location, user_frame
 from wfkit.sim import ambient
+from wfkit.sim.fitting import misfit, takes_key
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -161,7 +161,8 @@ class FakeService:
 
     A handler answers a call: `@bank.on("charge")` above `def charge(state, amount): ...`. It may take `idempotency_key`. If
     it raises, the state is what it was before, and the caller gets the exception. Without a handler the answer is a text
-    such as `charge-1`.
+    such as `charge-1`. Fields come by name, the state by position: with `def update(state, /, **fields)` a field may be
+    called `state` as well.
 
     Args:
         name: how reports call it.
@@ -222,6 +223,7 @@ class FakeService:
 
         Raises:
             ConnectionError: in a simulation, the service did not answer; it may have acted.
+            DefinitionError: the handler does not take these fields.
             Exception: whatever the handler raises.
         """
         return await with_pauses(self._calling(effect, idempotency_key, payload))
@@ -275,7 +277,7 @@ class FakeService:
         if host is not None:
             yield from host.reach(self, "read", query)
         handler = self._readers.get(query) or self._handlers.get(query)
-        return self.state.get(query) if handler is None else handler(copy.deepcopy(self.state), **payload)
+        return self.state.get(query) if handler is None else self._ask(query, handler, copy.deepcopy(self.state), payload)
 
     def has_done(self, name: str, key: str | None, payload: dict[str, Any], *, sets: str = "") -> bool:
         """Whether a call comes to nothing new: by its key, or since it sets what is so already. Arguments as of `apply`."""
@@ -343,16 +345,28 @@ class FakeService:
         if handler is None:
             self._counts[name] = self._counts.get(name, 0) + 1
             return f"{name}-{self._counts[name]}"
-        if _takes_key(handler):
+        if takes_key(handler):
             payload = {**payload, "idempotency_key": key}
-        return handler(self.state, **payload)
+        return self._ask(name, handler, self.state, payload)
 
+    def _ask(self, name: str, handler: Callable[..., Any], state: dict[str, Any], payload: dict[str, Any]) -> Any:
+        """Let a handler answer.
 
-def _takes_key(handler: Callable[..., Any]) -> bool:
-    code = getattr(handler, "__code__", None)
-    if code is None or hasattr(handler, "__wrapped__"):
-        return "idempotency_key" in inspect.signature(handler).parameters  # takes 20 us
-    return "idempotency_key" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        Raises:
+            DefinitionError: it does not take what the call brings. That is no failure of the service, which a step could try
+                again: a simulation ends with it.
+            Exception: whatever the handler raises.
+        """
+        try:
+            return handler(state, **payload)
+        except TypeError as error:
+            wrong = misfit(f"{name} in the fake service {self.name}", handler, payload, error)
+            if wrong is None:
+                raise
+        host = surroundings.get()
+        if host is not None:
+            host.end_with(wrong)
+        raise wrong
 
 
 def _wake(future: asyncio.Future[None]) -> None:

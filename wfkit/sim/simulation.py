@@ -116,6 +116,7 @@ class Simulation:
 
         Raises:
             UnsimulatedIO: a step opened a real socket.
+            DefinitionError: a handler of a fake service does not take a call.
             SimulationBounds: something takes too much memory, waits for a real lock, or computes for ever though no fault has
                 struck. That it computes for ever after one is no error but what came of it: see `Recording.stopped`.
             Exception: the world, the script or an invariant of the user's failed in itself.

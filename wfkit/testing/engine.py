@@ -137,6 +137,7 @@ class TestEngine(Client):
             ValueError: that is no duration.
             WfkitError: a run is blocked; the error is the one that blocked it.
             UnsimulatedIO: a step reached for the real world.
+            DefinitionError: a handler of a fake service does not take a call.
             SimulationBounds: there was no end to what became due.
         """
         await _let_others()

@@ -157,7 +157,7 @@ class Machine:
             here.hold(pause)
 
     def end_with(self, error: BaseException) -> None:
-        """A step reached for the real world."""
+        """A step reached for the real world, or for a fake service that cannot take its call."""
         self.failure = self.failure or error
 
     def wall(self) -> int:

@@ -89,7 +89,7 @@ def simulate(
         FaultSyntaxError: a fault is not understood.
         UnsimulatedIO: a step opened a real socket.
         SimulationBounds: something never ends.
-        DefinitionError: this is no workflow.
+        DefinitionError: this is no workflow, or a handler of a fake service does not take a call.
     """
     subject = _subject(
         workflow, args, world, resources, script, runs, invariants, expect, upgrade_from, until, start, id, workflows, io
@@ -144,7 +144,7 @@ def verify(
         HarnessLeak: without faults it goes another way each time, by something that the simulation does not control.
         UnsimulatedIO: a step opened a real socket.
         SimulationBounds: something never ends.
-        DefinitionError: this is no workflow.
+        DefinitionError: this is no workflow, or a handler of a fake service does not take a call.
         KeyboardInterrupt: what was found until then is kept in `.wfkit`.
     """
     subject = _subject(
