@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from typing import Any
+
+import httpx
+import pytest
 
 from wfkit import Retry, Signal, resource, sleep, step, wait_signal, workflow
 from wfkit.api.definitions import where_defined
 from wfkit.sim.faults import KINDS, Fault, Point, kinds_at, parse_fault
 from wfkit.sim.findings import Violation
 from wfkit.sim.recording import Recording
-from wfkit.sim.services import FakeService
+from wfkit.sim.services import NO_EFFECT, FakeService
 from wfkit.sim.simulation import Simulation
 from wfkit.sim.story import place, tell
 from wfkit.sim.subject import Instance, Replace, Subject, replace
 from wfkit.sim.words import words
+from wfkit.testing import http_transport
 
 
 @resource
@@ -244,3 +249,48 @@ def test_every_fault_has_words_at_every_point() -> None:
             assert "  " not in text
             assert text == text.strip()
     assert all(kind in KINDS.values() for kind in kinds_at("call.before"))
+
+
+@step(retry=Retry(max_attempts=1))
+async def book(order: str) -> None:
+    await bank.get().post("/bookings", json={"order": order})
+
+
+@workflow
+async def books(order: str) -> None:
+    await book(order)
+
+
+def has_it(state: dict[str, Any], order: str) -> Any:
+    return NO_EFFECT
+
+
+def answers_409(state: dict[str, Any], order: str) -> Any:
+    return 409, {"error": "it is booked"}
+
+
+def looks_it_up(state: dict[str, Any], order: str) -> Any:
+    return state[order]
+
+
+@pytest.mark.parametrize(
+    ("handler", "came"),
+    [
+        (has_it, "there was nothing to do"),
+        (answers_409, "answered 409"),
+        (looks_it_up, "its handler raised KeyError"),
+    ],
+)
+def test_a_call_that_does_nothing_is_told_with_what_came_of_it(handler: Callable[..., Any], came: str) -> None:
+    """Nothing to do, a refusal and a failure of the handler are three things."""
+
+    def world() -> World:
+        made = World()
+        made.bank.on("POST /bookings")(handler)
+        return made
+
+    def client(world: World) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=http_transport(world.bank), base_url="https://bank.example")
+
+    lines = told(subject=Subject(books, ("order-77",), world, [replace(bank, client)]))
+    assert f"  10:00:00  #1 book(order-77) called, no key  -> bank.POST /bookings: {came}" in lines

@@ -188,8 +188,8 @@ class Attempts:
             self._committed.discard((effect.run, effect.n))  # a crash here is one after the commit as well
             yield from self.reach(None, EFFECT_PHASE, effect.name)
 
-    def came_to_nothing(self, effect: Effect) -> None:
-        self._simulation.tell("nothing", effect.run, effect.n, effect)
+    def came_to_nothing(self, effect: Effect, why: str) -> None:
+        self._simulation.tell("nothing", effect.run, effect.n, effect, why)
 
     def collided(self, first: Effect, second: Effect) -> None:
         self.collisions.append((first, second))

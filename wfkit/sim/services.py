@@ -60,6 +60,10 @@ NO_EFFECT = NoEffect()
 """A handler's answer: accepted, but there was nothing to do. `NO_EFFECT(answer)` gives the caller an answer all the same."""
 
 
+class Refusal(Exception):
+    """A handler has answered by a refusal of its protocol, so nothing has happened. Its text says what it has answered."""
+
+
 OPAQUE = "step"
 """The service of an effect of which nothing is known but the step that made it."""
 DECLARED = "declared"
@@ -119,8 +123,8 @@ class Surroundings(Protocol):
         """A step says that an effect took place: its process may die before it goes on."""
         ...
 
-    def came_to_nothing(self, effect: Effect) -> None:
-        """A call arrived, and there was nothing to do, or it was refused."""
+    def came_to_nothing(self, effect: Effect, why: str) -> None:
+        """A call arrived, and there was nothing to do, or it was refused. `why` says which."""
         ...
 
     def collided(self, first: Effect, second: Effect) -> None:
@@ -313,16 +317,17 @@ class FakeService:
         before = copy.deepcopy(self.state) if self._handlers else self.state
         try:
             answer = self._answer(name, key, payload)
-        except BaseException:
+        except BaseException as error:
             self.state = before
             if host is not None:
-                host.came_to_nothing(effect)
+                why = str(error) if isinstance(error, Refusal) else f"its handler raised {type(error).__name__}"
+                host.came_to_nothing(effect, why)
             raise
         if host is not None and self._handlers:
             host.changed(self, name, before)
         if isinstance(answer, NoEffect):
             if host is not None:
-                host.came_to_nothing(effect)
+                host.came_to_nothing(effect, "there was nothing to do")
             return answer.answer
         if sets:
             before_it, self._values[sets] = self._values.get(sets), (name, effect.text)

@@ -252,8 +252,8 @@ class _Telling:
             case "effect" | "repeated", (Effect() as effect,):
                 again = "known by its key, nothing happened" if effect.key else "as it was already, nothing happened"
                 yield from self._effect(event, effect, came=again if event.kind == "repeated" else "")
-            case "nothing", (Effect() as effect,):
-                yield from self._effect(event, effect, came="there was nothing to do")
+            case "nothing", (Effect() as effect, str(why)):
+                yield from self._effect(event, effect, came=why)
             case "script", (str(told),):
                 yield Line(event.at, event.run, f"the script ends: {_short(told)}", OTHER)
             case "impatient", (str(name),):

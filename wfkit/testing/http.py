@@ -17,7 +17,18 @@ from wfkit.api.attempt import attempt
 from wfkit.core.names import nested, own_functions
 from wfkit.errors import DefinitionError
 from wfkit.sim.real_io import executed
-from wfkit.sim.services import FOREVER, SETTING, Calling, FakeService, Pause, Request, in_thread, surroundings, with_pauses
+from wfkit.sim.services import (
+    FOREVER,
+    SETTING,
+    Calling,
+    FakeService,
+    Pause,
+    Refusal,
+    Request,
+    in_thread,
+    surroundings,
+    with_pauses,
+)
 from wfkit.sim.volatile import leaves
 
 if TYPE_CHECKING:
@@ -74,11 +85,11 @@ def http_transport_sync(service: FakeService, *, key_header: str = KEY_HEADER) -
     return _transports()[1](service, key_header)
 
 
-class _Refused(Exception):
+class _Refused(Refusal):
     """A handler has answered with an error, or the schedule refuses the call: the service's state is what it was."""
 
     def __init__(self, answer: tuple[int, Any]) -> None:
-        super().__init__(f"refused with status {answer[0]}")
+        super().__init__(f"answered {answer[0]}")
         self.answer = answer
 
 
