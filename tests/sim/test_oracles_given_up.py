@@ -789,7 +789,18 @@ class Declined(Exception):
     pass
 
 
-@step(raises=(Declined,), retry=Retry(non_retryable=(Declined,)))
+class SoldOut(Exception):
+    pass
+
+
+class Closed(Exception):
+    pass
+
+
+SHARED = Retry(non_retryable=(Declined, SoldOut))
+
+
+@step(raises=(Declined,), retry=SHARED)
 async def buy(what: str) -> None:
     await ask("buy", what=what)
 
@@ -797,6 +808,11 @@ async def buy(what: str) -> None:
 @step(raises=(Declined,), retry=Retry(non_retryable=(TypeError,)))
 async def fetch(what: str) -> None:
     await ask("fetch", what=what)
+
+
+@step(raises=(Closed,), retry=SHARED)
+async def deliver(what: str) -> None:
+    await ask("deliver", what=what)
 
 
 @workflow
@@ -814,6 +830,7 @@ async def buys_at_the_pivot() -> None:
         await buy("lamp")
         s.pivot()
         await fetch("lamp")
+        await deliver("lamp")
 
 
 def test_what_may_be_refused_does_not_stand_past_the_pivot() -> None:
@@ -826,7 +843,7 @@ def test_what_may_be_refused_does_not_stand_past_the_pivot() -> None:
 
 
 def test_what_is_only_tried_again_may_stand_past_the_pivot() -> None:
-    """An error that a step declares, and a programming error that ends it, are no refusals."""
+    """No refusals are a declared error, a programming error that ends a step, and what a shared policy has for other steps."""
     assert campaign(subject_of(buys_at_the_pivot, expect=(residue("buy", "it is ours"),))) == {}
 
 
