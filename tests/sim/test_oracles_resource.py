@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.sim.judging import charge, found, shop, subject_of
-from wfkit import Workflow, sleep, step, step_info, workflow
+from wfkit import Retry, Workflow, sleep, step, step_info, workflow
 from wfkit.sim.findings import Violation
 
 
@@ -118,6 +118,11 @@ async def hooks() -> None:
     await retries_by_itself()
 
 
+@workflow
+async def hooks_in_one_attempt() -> None:
+    await retries_by_itself.with_options(retry=Retry(max_attempts=1))()
+
+
 @step
 async def many() -> None:
     for number in range(9):
@@ -135,3 +140,9 @@ def test_retries_within_retries_are_a_warning_and_many_calls_are_not() -> None:
     assert signature([violation]) == [("resource", "warning", "hook")]
     assert "20 times" in violation.title
     assert found(subject_of(hooks_by_the_dozen), "outage@1:call.before:hook") == []
+
+
+def test_retries_of_a_step_that_the_engine_attempts_once_are_its_own() -> None:
+    """Nothing multiplies with them, and a crash between them starts them anew."""
+    faults = ("fail_n@1:call.before:hook", "crash@1:call.before:hook:4")
+    assert found(subject_of(hooks_in_one_attempt), *faults) == []

@@ -120,7 +120,10 @@ def _largest(trail: Trail) -> tuple[str, int]:
 
 
 def amplified(schedule: Schedule) -> Iterator[Violation]:
-    """No command makes more calls than its own policy allows. Compensations may try for ever."""
+    """No command makes more calls than its own policy allows. Compensations may try for ever.
+
+    A step that the engine attempts once may repeat its calls by itself: nothing multiplies.
+    """
     calls = schedule.reference.calls
     told: set[str] = set()
     for point in schedule.recording.trace:
@@ -129,7 +132,7 @@ def amplified(schedule: Schedule) -> Iterator[Violation]:
         run = point.run or schedule.recording.main
         trail = schedule.trails.newest(run)
         step = trail.steps.get(point.n) if trail is not None else None
-        if trail is None or step is None or step.retry.max_attempts is None:
+        if trail is None or step is None or step.retry.max_attempts in (None, 1):
             continue
         allowed = max(calls[point.label], 1) * (step.retry.max_attempts + schedule.recording.lives - 1)
         if point.occurrence <= allowed:
