@@ -64,6 +64,12 @@ async def charge_and_tell() -> bool:
     return (await post("/charges")).is_success
 
 
+@step
+async def charge_at_first() -> None:
+    if step_info().attempt == 1:
+        (await post("/charges")).raise_for_status()
+
+
 @step(expect=Expect(at_least_once="counts for nothing"))
 async def count() -> None:
     await post("/counts")
@@ -90,6 +96,13 @@ progress = State("progress", str)
 @workflow
 async def takes_any_answer() -> str:
     await charge()
+    await ship()
+    return "shipped"
+
+
+@workflow
+async def charges_at_first() -> str:
+    await charge_at_first()
     await ship()
     return "shipped"
 
@@ -184,6 +197,7 @@ CHARGES = "1:call.before:POST /charges"
     ("workflow", "point", "args", "about", "why"),
     [
         (takes_any_answer, CHARGES, (), "charge", "charge took no notice of the status of the answer"),
+        (charges_at_first, CHARGES, (), "charge_at_first", ""),
         (
             does_not_listen,
             CHARGES,
@@ -199,7 +213,7 @@ CHARGES = "1:call.before:POST /charges"
             "copy took no notice of the status of the answer",
         ),
     ],
-    ids=["status", "result", "no majority"],
+    ids=["status", "refused attempt failed", "result", "no majority"],
 )
 def test_a_refusal_that_nobody_looks_at_is_told_of(
     workflow: Workflow[..., Any], point: str, args: tuple[Any, ...], about: str, why: str

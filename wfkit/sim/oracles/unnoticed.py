@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -44,6 +45,8 @@ def unnoticed(schedule: Schedule, outcome: Outcome, declare: str) -> Iterator[Vi
 
 def _violation(schedule: Schedule, trail: Trail, n: int, lost: Told, declare: str) -> Violation:
     step, (_, effect, payload) = trail.steps[n].name, lost
+    why, fix = _cause(schedule, trail, n)
+    declaration = f"if it does no harm that it is missing, declare it: {declare}"
     return Violation(
         "difference",
         "warning",
@@ -54,12 +57,23 @@ def _violation(schedule: Schedule, trail: Trail, n: int, lost: Told, declare: st
         n,
         schedule.reference.line_of(step, trail.workflow),
         (f"fault-free: {effect} {short(payload)}", f"this run: no {effect}"),
+        why,
+        f"{fix}; {declaration}" if fix else declaration,
+    )
+
+
+def _cause(schedule: Schedule, trail: Trail, n: int) -> tuple[str, str]:
+    """Return who took no notice; empty if the refused attempt failed by it, and only a later one ended well."""
+    since = itertools.dropwhile(lambda event: event.kind != "declined", schedule.recording.events)
+    if any(event.kind == "attempt" and event.data[1] > 1 and (event.run, event.n) == (trail.id, n) for event in since):
+        return "", ""
+    step = trail.steps[n].name
+    why = (
         f"{step} returned something other than usual, and nobody took notice of it"
         if schedule.came_to_another(trail, n)
-        else f"{step} took no notice of the status of the answer",
-        f"let {step} call raise_for_status(), or act on what it returns; if it does no harm that it is missing, declare it: "
-        f"{declare}",
+        else f"{step} took no notice of the status of the answer"
     )
+    return why, f"let {step} call raise_for_status(), or act on what it returns"
 
 
 def _tells_the_same(schedule: Schedule, trail: Trail) -> bool:
