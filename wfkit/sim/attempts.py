@@ -19,7 +19,7 @@ from wfkit.sim.disk import step_phase
 from wfkit.sim.faults import COMMIT_PHASE, EFFECT_PHASE, Fault
 from wfkit.sim.loop import Killed, epoch
 from wfkit.sim.recording import Aside, Change, Read, Unawaited
-from wfkit.sim.services import FOREVER, OPAQUE, PASSED, Calling, Effect, FakeService, Pause, Request, canonical
+from wfkit.sim.services import FOREVER, OPAQUE, PASSED, Calling, Effect, FakeService, KeyValue, Pause, Request, canonical
 from wfkit.sim.strand import strand
 from wfkit.sim.striking import Striking, too_large
 
@@ -199,6 +199,8 @@ class Attempts:
         run, n = (now.info.run_id, now.n) if now is not None else ("", 0)
         self._simulation.endless.changed()
         self.changes.append(Change(run, n, service.name, by, before))
+        if isinstance(service, KeyValue):
+            self._simulation.tell("put", run, n, by)
         if self._simulation.durable is not None:
             self._simulation.durable.changed(service)
 
@@ -210,6 +212,7 @@ class Attempts:
         if now is not None:
             where = run, n = now.info.run_id, now.n
             self._committed.add(where)
+            self._simulation.tell("committed", run, n)
             if self._simulation.durable is not None:
                 self._simulation.durable.committed(run, n)
 

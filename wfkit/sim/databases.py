@@ -34,6 +34,9 @@ class Cursor(sqlite3.Cursor):
 class Connection(sqlite3.Connection):
     """A connection whose commits and statements are told."""
 
+    changes_before = 0
+    """How many rows it had changed before the transaction that is open now."""
+
     def cursor(self, factory: Any = Cursor) -> Any:
         return super().cursor(factory)
 
@@ -83,16 +86,18 @@ def _stated(database: sqlite3.Connection) -> Iterator[None]:
         # Of anything else SQLAlchemy concludes that the connection is lost, and with it a database that is in memory.
         raise sqlite3.OperationalError("its process has died") from None
     before = database.total_changes
+    if isinstance(database, Connection) and not database.in_transaction:
+        database.changes_before = before
     yield
     if database.total_changes > before and not database.in_transaction:
         host.committed()
 
 
 @contextmanager
-def _told(database: sqlite3.Connection) -> Iterator[None]:
-    """Commit, if there is anything to commit."""
+def _told(database: Connection) -> Iterator[None]:
+    """Commit. What has changed no row, such as an `INSERT OR IGNORE` of what is there, is not told: nothing was written."""
     host = surroundings.get()
-    ends = host is not None and in_transaction(database)
+    ends = host is not None and in_transaction(database) and database.total_changes > database.changes_before
     yield
     if host is not None and ends:
         host.committed()

@@ -16,6 +16,7 @@ from wfkit.sim.explore import Explored
 from wfkit.sim.faults import DROP, Fault, Plan
 from wfkit.sim.files import failure_file, failure_path, write_failure
 from wfkit.sim.findings import ERRORS, Finding, Violation
+from wfkit.sim.half_done import half_done
 from wfkit.sim.narrow import narrow
 from wfkit.sim.oracles import judge
 from wfkit.sim.passes.fault_free import fault_free
@@ -163,6 +164,9 @@ class Case:
     def _cause(self) -> Cause:
         violation, workflow = self.violation, self.reference.registry.workflows.get(self.violation.workflow)
         cause = find_cause(violation, self.recording, lambda hold: self._run(self.faults, hold), self._judge)
+        if not cause.why and violation.oracle in ("difference", "user"):
+            half = half_done(violation, self.reference, self.recording)
+            cause = Cause(half.why, "; ".join(filter(None, (half.fix, cause.fix)))) if half is not None else cause
         is_unknown = violation.oracle in ("difference", "replay") and (not cause.why or cause.why.startswith(UNKNOWN))
         changed = changed_around(self.recording, workflow.fn) if is_unknown and workflow is not None else None
         return changed or cause
