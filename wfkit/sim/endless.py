@@ -64,11 +64,13 @@ class Endless:
 
     def asked(self, run: str, n: int) -> None:
         """Note that a step asks a service for something: if it fails by that, the service may heal."""
-        self._unanswered[run, n] = self._in_vain.pop((run, n), 0)
+        in_vain = self._in_vain.pop((run, n), 0)
+        if in_vain:
+            self._unanswered[run, n] = in_vain
 
     def answered(self, run: str, n: int) -> None:
         """Note that it was done what a step asked for: if it fails now, that has other reasons."""
-        if (run, n) in self._unanswered:
+        if self._unanswered and (run, n) in self._unanswered:
             self._in_vain[run, n] += self._unanswered.pop((run, n))
 
     def struck(self, fault: Fault) -> None:
