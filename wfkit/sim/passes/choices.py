@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wfkit.sim.campaign import Campaign
-from wfkit.sim.faults import Fault, Plan, Point, kinds_at, new_year, plain
+from wfkit.sim.faults import OF_CALLS, Fault, Plan, Point, kinds_at, new_year, plain
 from wfkit.sim.recording import Recording
 
 BETWEEN = 5 * 60_000_000
@@ -104,9 +104,6 @@ def sort_of(point: Point) -> str:
     return f"{point.phase}:{point.label}"
 
 
-_CALLS = frozenset({"call.before", "call.after", "read"})
-
-
 def sorts_of(recording: Recording[Any]) -> dict[Point, str]:
     """Return the points of a schedule, in order, and of what sort each is by what goes on there.
 
@@ -121,7 +118,7 @@ def sorts_of(recording: Recording[Any]) -> dict[Point, str]:
         if phase == "step.before":
             steps[where] = point.label
         sort = sort_of(point)
-        if phase in _CALLS:
+        if phase in OF_CALLS:
             sort += f":{steps.get(where, '')}"
         if phase != point.phase and (point.run or recording.main, point.n) in acted:
             sort += ":acted"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import Raw
 
 from wfkit.core.commands import PublishSignal, SendSignal
-from wfkit.sim.faults import plain
+from wfkit.sim.faults import OF_CALLS, plain
 from wfkit.sim.findings import Violation
 from wfkit.sim.oracles.saga.completed import answered_for, has_same_result, result_of, told_of
 from wfkit.sim.oracles.saga.deeds import Deeds
@@ -21,9 +21,6 @@ from wfkit.sim.reference import Told
 from wfkit.sim.services import DECLARED, OPAQUE, Effect
 from wfkit.sim.trails import Trail
 from wfkit.sim.volatile import leaves
-
-_CALLS = ("call.before", "call.after", "read")
-"""Points at which a step asks a service for something."""
 
 
 class _Asked(NamedTuple):
@@ -146,7 +143,7 @@ def _lost_its_answer(deeds: Deeds, deed: Deed) -> bool:
         return False
     lost = {fault.point.label for fault in recording.faults if plain(fault.point.phase) == "call.after"}
     asked = (point for point in reversed(recording.trace) if (point.run or recording.main, point.n) == here)
-    last = next((point.label for point in asked if plain(point.phase) in _CALLS), "")
+    last = next((point.label for point in asked if plain(point.phase) in OF_CALLS), "")
     return last in lost and any(effect.name == last for effect in deed.effects)
 
 
