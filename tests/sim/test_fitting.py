@@ -56,6 +56,11 @@ def fails_within(state: dict[str, Any], /, **fields: Any) -> Any:
     return takes_another(state, **fields)
 
 
+@functools.wraps(takes_any)
+def checks(*args: Any, **fields: Any) -> Any:
+    raise TypeError("a deal is a number")
+
+
 def refuses(state: dict[str, Any], /, **fields: Any) -> Any:
     raise LookupError(fields["deal"])
 
@@ -125,7 +130,7 @@ def test_a_field_may_be_called_as_the_state_that_comes_by_position(handler: Call
     assert simulate(sells, "d1", world=world_of(handler)).result == result
 
 
-@pytest.mark.parametrize("handler", [fails, fails_within])
+@pytest.mark.parametrize("handler", [fails, fails_within, checks])
 def test_a_type_error_of_the_handlers_own_code_is_the_steps_to_handle(handler: Callable[..., Any]) -> None:
     """It may well be what the step has sent."""
     world_of(handler)()

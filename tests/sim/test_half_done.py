@@ -1,4 +1,4 @@
-"""Why something did not happen: an attempt had done one half when it was cut short, and the last one left out the other."""
+"""Why something did not happen: an attempt had done one half but did not complete, and the last one left out the other."""
 
 from __future__ import annotations
 
@@ -155,31 +155,31 @@ def each_order_earns(world: World) -> bool:
         (
             commits_before_the_call,
             "crash@1:call.before:book",
-            "attempt 1 of marks_and_books had committed when it was cut short, and attempt 2 left out book",
+            "attempt 1 of marks_and_books had committed but did not complete, and attempt 2 left out book",
             "commit after the call, or in one transaction",
         ),
         (
             commits_before_the_call,
             "fail@1:call.before:book",
-            "attempt 1 of marks_and_books had committed when it was cut short, and attempt 2 left out book",
+            "attempt 1 of marks_and_books had committed but did not complete, and attempt 2 left out book",
             "commit after the call, or in one transaction",
         ),
         (
             puts_before_the_call,
             "crash@1:call.before:book",
-            "attempt 1 of puts_and_books had put booked when it was cut short, and attempt 2 left out book",
+            "attempt 1 of puts_and_books had put booked but did not complete, and attempt 2 left out book",
             "let an attempt that finds the first half done do the other half",
         ),
         (
             calls_twice,
             "crash@1:call.before:book",
-            "attempt 1 of reserves_and_books had called reserve when it was cut short, and attempt 2 left out book",
+            "attempt 1 of reserves_and_books had called reserve but did not complete, and attempt 2 left out book",
             "let an attempt that finds the first half done do the other half",
         ),
         (
             claims_without_an_owner,
             "crash@1:step.effect_done_not_journaled:claims",
-            "attempt 1 of claims had committed when it was cut short, and attempt 2 returned false instead of true",
+            "attempt 1 of claims had committed but did not complete, and attempt 2 returned false instead of true",
             "let an attempt know by step_info().idempotency_key what an earlier one did",
         ),
     ],
@@ -198,7 +198,7 @@ def test_a_transaction_that_was_left_out_is_told_as_the_cause_of_a_broken_invari
     [finding] = simulate(commits_twice, world=World, resources=RESOURCES, faults=fault, invariants=[each_order_earns]).findings
     assert finding.oracle == "user"
     assert (
-        finding.why == "attempt 1 of marks_and_earns had committed when it was cut short, and attempt 2 did not commit the rest"
+        finding.why == "attempt 1 of marks_and_earns had committed but did not complete, and attempt 2 did not commit the rest"
     )
 
 
@@ -207,7 +207,7 @@ def test_a_refused_attempt_that_had_committed_is_told_as_the_cause() -> None:
     fault = "fatal@1:call.before:POST /charges"
     [finding] = simulate(commits_before_the_post, world=World, resources=RESOURCES, faults=fault).findings
     assert (
-        finding.why == "attempt 1 of marks_and_posts had committed when it was cut short, and attempt 2 left out POST /charges"
+        finding.why == "attempt 1 of marks_and_posts had committed but did not complete, and attempt 2 left out POST /charges"
     )
     assert "fix: commit after the call" in finding.story
     assert "declare it: expect=[outcome(fault='fatal', value='paid')]" in finding.story

@@ -1,6 +1,7 @@
 """Code of installed packages is no user's code, whatever folder it lies in."""
 
 import sys
+from collections.abc import Iterator
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from types import ModuleType
@@ -28,16 +29,16 @@ RECORDS = {
 
 
 @pytest.fixture(params=RECORDS)
-def vendored(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def vendored(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     name = f"vendored_{request.param}"
     file, record = (text.format(name=name) for text in RECORDS[request.param])
     (tmp_path / f"{name}.py").write_text(SOURCE)
     (tmp_path / file).parent.mkdir()
     (tmp_path / file).write_text(record)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, name, raising=False)
     invalidate_caches()
-    return import_module(name)
+    yield import_module(name)
+    sys.modules.pop(name)
 
 
 def test_a_module_is_a_library_if_the_record_beside_it_lists_it(vendored: ModuleType) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -121,10 +123,68 @@ def as_libraries_do() -> None:
         raise
 
 
+def by_begin_and_commit() -> None:
+    database.isolation_level = None
+    for statement in ("INSERT OR IGNORE INTO done VALUES ('o-1')", "INSERT INTO points VALUES ('o-1')"):
+        database.execute("BEGIN IMMEDIATE")
+        fresh = database.execute(statement).rowcount
+        database.execute("COMMIT")
+        if not fresh:
+            return
+
+
+def by_fetching() -> None:
+    database.isolation_level = None
+    if database.execute("INSERT OR IGNORE INTO done VALUES ('o-1') RETURNING key").fetchall():
+        database.execute("INSERT INTO points VALUES ('o-1')")
+
+
+def by_a_cursor_of_ones_own() -> None:
+    cursor = database.cursor(MyCursor)
+    if cursor.execute("INSERT OR IGNORE INTO done VALUES ('o-1')").rowcount:
+        database.commit()
+        cursor.execute("INSERT INTO points VALUES ('o-1')")
+        database.commit()
+
+
+class MyCursor(sqlite3.Cursor):
+    """A user's own."""
+
+
+def by_autocommit_off() -> None:
+    database.autocommit = False  # as the documentation of Python recommends, from 3.12 on
+    by_statement()
+
+
+def tries_again_when_it_is_locked() -> None:
+    fresh = marks()
+    for _ in range(3):
+        with suppress(sqlite3.OperationalError):
+            if fresh:
+                earns()
+            return
+
+
 def at_once() -> None:
     with database:
         if is_new("o-1"):
             database.execute("INSERT INTO points VALUES ('o-1')")
+
+
+def logs_that_it_failed() -> None:
+    try:
+        at_once()
+        database.execute("SELECT count(*) FROM points")
+    except sqlite3.Error:
+        with database:
+            database.execute("INSERT INTO points VALUES ('failed')")
+
+
+def takes_it_back() -> None:
+    at_once()
+    database.execute("INSERT INTO points VALUES ('o-2')")
+    database.execute("ROLLBACK")
+    and_looks()
 
 
 def and_looks() -> None:
@@ -142,7 +202,21 @@ def each_order_earns(world: World) -> bool:
     return bool(done == points)
 
 
-@pytest.mark.parametrize("does", ["by_statement", "by_cursor", "by_itself", "in_the_loop", "as_libraries_do"])
+WAYS = [
+    "by_statement",
+    "by_cursor",
+    "by_itself",
+    "by_begin_and_commit",
+    "by_fetching",
+    "by_a_cursor_of_ones_own",
+    "tries_again_when_it_is_locked",
+    "in_the_loop",
+    "as_libraries_do",
+    *(["by_autocommit_off"] if sys.version_info >= (3, 12) else []),
+]
+
+
+@pytest.mark.parametrize("does", WAYS)
 def test_a_crash_between_two_commits_of_a_step_is_tried(does: str) -> None:
     """Its second attempt finds the first half done, and does not do the other one."""
     report = verify(booking, does, world=World, faults=["crash"], invariants=[each_order_earns], budget="0.1s")
@@ -151,9 +225,9 @@ def test_a_crash_between_two_commits_of_a_step_is_tried(does: str) -> None:
     assert "worker crashed after books() committed to its database, before its next statement" in report.text()
 
 
-@pytest.mark.parametrize("does", ["at_once", "and_looks"])
+@pytest.mark.parametrize("does", ["at_once", "and_looks", "logs_that_it_failed", "takes_it_back"])
 def test_what_is_committed_at_once_has_no_halves(does: str) -> None:
-    """Whatever the step reads afterwards."""
+    """Whatever the step reads or takes back afterwards, and whatever it would do about an error if it still lived."""
     verify(booking, does, world=World, faults=["crash"], invariants=[each_order_earns], budget="0.1s").assert_ok()
 
 
@@ -164,3 +238,24 @@ def test_ordinary_connections_are_as_they_were() -> None:
     left.commit()
     assert left.execute("SELECT count(*) FROM points").fetchone() == (2,)
     assert type(sqlite3.connect(":memory:")) is sqlite3.Connection
+
+
+class MyConnection(sqlite3.Connection):
+    """A user's own."""
+
+
+class WithMine(World):
+    """A database by a class of the user's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mine = sqlite3.connect(":memory:", check_same_thread=False, factory=MyConnection)
+        self.database.backup(mine)
+        self.database = mine
+
+
+def test_a_connection_of_a_users_class_is_one_of_that_class() -> None:
+    """And a crash between its commits is tried as well."""
+    assert isinstance(Simulation(Subject(booking, ("at_once",), WithMine)).run().world.database, MyConnection)
+    report = verify(booking, "by_statement", world=WithMine, faults=["crash"], invariants=[each_order_earns], budget="0.1s")
+    assert [finding.faults for finding in report.findings] == [("crash@1:commit:books",)]

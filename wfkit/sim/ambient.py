@@ -64,8 +64,8 @@ class Ambience(Protocol):
         """The user's code has made a coroutine, and it is dropped before anybody has awaited it: what it says is not done."""
         ...
 
-    def connection(self) -> type[sqlite3.Connection]:
-        """Return what connections to SQLite are made of."""
+    def connection(self, factory: Any) -> Any:
+        """Return what connections to SQLite are made by, given by what the user's code would make them."""
         ...
 
     def end_with(self, error: BaseException) -> None:
@@ -397,7 +397,7 @@ def _connect(real: Any) -> Any:
     def connect(*args: Any, **options: Any) -> Any:
         here = _here(guarded=True)
         if here is not None and len(args) <= _FACTORY:
-            options.setdefault("factory", here.connection())
+            options["factory"] = here.connection(options.get("factory", sqlite3.Connection))
         return real(*args, **options)
 
     return connect

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wfkit.api.attempt import Attempt, StepInfo, attempt
 from wfkit.api.definitions import Step
 from wfkit.core.machine import current, current_or_none
-from wfkit.sim.databases import Connection, in_transaction
+from wfkit.sim.databases import Connection, has_open_work, telling
 from wfkit.sim.disk import step_phase
 from wfkit.sim.faults import COMMIT_PHASE, EFFECT_PHASE, Fault
 from wfkit.sim.loop import Killed, epoch
@@ -118,6 +118,8 @@ class Attempts:
         self, step: Step[..., Any], now: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> Calling:
         run, n = now.info.run_id, now.n
+        if _is_dead():
+            yield FOREVER
         if (run, n) in self._given_up:
             self._simulation.tell("impatient", run, n, step.name)
         if self._opaque and not self._declaring.get((run, n)):
@@ -130,7 +132,7 @@ class Attempts:
 
     def failing(self, step: Step[..., Any], now: Attempt) -> None:
         run, n = now.info.run_id, now.n
-        if (run, n) in self._given_up:
+        if (run, n) in self._given_up and not _is_dead():
             self._simulation.tell("unanswered", run, n, step.name)
 
     # -- what services ask ------------------------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ class Attempts:
         if _is_dead():
             yield FOREVER
         self.happened(effect, again=False)
-        if not any(map(in_transaction, self._databases)):
+        if not any(map(has_open_work, self._databases)):
             self._committed.discard((effect.run, effect.n))  # a crash here is one after the commit as well
             yield from self.reach(None, EFFECT_PHASE, effect.name)
 
@@ -219,7 +221,7 @@ class Attempts:
     def querying(self) -> Calling:
         now = attempt.get()
         where = (now.info.run_id, now.n) if now is not None else None
-        if now is None or where not in self._committed or any(map(in_transaction, self._databases)):
+        if now is None or where not in self._committed or any(map(has_open_work, self._databases)):
             return PASSED
         self._committed.remove(where)
         return self.reach(None, COMMIT_PHASE, now.info.step)
@@ -264,8 +266,8 @@ class Attempts:
     def chance(self) -> Random:
         return self._random
 
-    def connection(self) -> type[sqlite3.Connection]:
-        return Connection
+    def connection(self, factory: Any) -> Any:
+        return telling(factory, Connection)
 
     def saw(self, what: str, line: str, *, through: str) -> None:
         now = attempt.get()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ def takes_key(handler: Callable[..., Any]) -> bool:
 
 
 def misfit(what: str, handler: Callable[..., Any], fields: Mapping[str, Any], error: TypeError) -> DefinitionError | None:
-    """Say that a handler does not take what it was called with; None if the error is one of its own code.
+    """Say that a handler does not take what it was called with; None if it does, so that the error is one of its own code.
 
     Args:
         what: what was called.
@@ -28,10 +27,14 @@ def misfit(what: str, handler: Callable[..., Any], fields: Mapping[str, Any], er
         fields: what the call has brought.
         error: what calling it has raised.
     """
-    code = getattr(inspect.unwrap(handler), "__code__", None)
-    if code is None or any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__)):
+    try:
+        inspect.signature(handler).bind(None, **fields)
+    except ValueError:  # a callable of C that tells nothing of itself
         return None
-    told = str(error).rpartition("<locals>.")[2]
+    except TypeError:
+        told = str(error).rpartition("<locals>.")[2]
+    else:
+        return None
     return DefinitionError(
         f"the handler of {what} cannot take the call: {told}, at {where_defined(handler)}", help=_how_to_take(handler, fields)
     )

@@ -1,4 +1,4 @@
-"""Steps that did one half of their work in an attempt that was cut short, and not the other half in the next one."""
+"""Steps that did one half of their work in an attempt that did not complete, and not the other half in the next one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Half(NamedTuple):
 
 
 def half_done(violation: Violation, reference: Reference, recording: Recording[Any]) -> Cause | None:
-    """Return what a step did that was cut short, if its last attempt left out the rest, or came to another result.
+    """Return what a step did that did not complete, if its last attempt left out the rest, or came to another result.
 
     Every word of it was observed: what an attempt left behind, that it did not end well, and what the last one did not do,
     compared with the schedule without faults.
@@ -74,7 +74,7 @@ def _half(
     if not rest:
         return None
     number, what = wrote
-    why = f"attempt {number} of {step.name} had {_few(what)} when it was cut short, and attempt {len(attempts)} {rest}"
+    why = f"attempt {number} of {step.name} had {_few(what)} but did not complete, and attempt {len(attempts)} {rest}"
     return _Half(left_out, Cause(why, _fix(left_out, has_committed=attempts[number - 1].did[_COMMIT] > 0)))
 
 
@@ -113,15 +113,19 @@ def _fix(left_out: Counter[str], *, has_committed: bool) -> str:
 def _attempts(recording: Recording[Any]) -> dict[_Where, list[_Attempt]]:
     """Return what each attempt did, by the commands of the newest generation of each run."""
     found: dict[_Where, list[_Attempt]] = {}
+    unclear = set()
+    """Those whose thread went on when the next attempt had begun: what was done then may be of either."""
     for event in recording.events:
         where = (event.run, event.n)
+        if event.kind == "resumed" and event.data[1] < len(found.get(where, ())):
+            unclear.add(where)
         if event.kind == "attempt":
             if event.data[1] == 1:  # the first one of its generation, which counts its commands anew
                 found[where] = []
             found.setdefault(where, []).append(_Attempt(Counter(), []))
         elif found.get(where):
             _add(found[where][-1], event.kind, event.data)
-    return found
+    return {where: attempts for where, attempts in found.items() if where not in unclear}
 
 
 def _add(attempt: _Attempt, kind: str, data: tuple[Any, ...]) -> None:

@@ -7,6 +7,7 @@ installed lies beside them. A package that is installed in place, by `pip instal
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from importlib.metadata import distributions
 from types import CodeType
@@ -31,7 +32,9 @@ def is_users_module(name: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def is_library_file(path: str) -> bool:
     """As `is_library`, of the code of a file. The core, which reads no files, goes by the names of folders alone."""
-    return loop.is_library_file(path) or any(path in _recorded_in(each) for each in sys.path if path.startswith(f"{each}/"))
+    return loop.is_library_file(path) or any(
+        path in _recorded_in(each) for each in map(os.path.abspath, sys.path) if path.startswith(f"{each}/")
+    )
 
 
 @functools.lru_cache(maxsize=64)

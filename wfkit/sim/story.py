@@ -355,6 +355,7 @@ class _Telling:
             self._fed[event.run] = 0
             self._attempted = {where for where in self._attempted if where[0] != event.run}
             self._keys = {where: key for where, key in self._keys.items() if where[0] != event.run}
+            self._over = {where: number for where, number in self._over.items() if where[0] != event.run}
         if isinstance(record.entry, AttemptFailed) and not record.entry.died:
             self._over[event.run, event.n] = record.entry.attempt
         if isinstance(record.entry, FED):

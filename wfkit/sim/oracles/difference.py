@@ -74,7 +74,7 @@ def difference(schedule: Schedule) -> Iterator[Violation]:
             or any(_have_swapped_places(outcome, usual) for usual in reference.outcomes)
         )
     )
-    why, fix = _cause(schedule, lost)
+    why, fix = _cause(schedule, found, is_lost=lost is not None)
     yield Violation(
         "difference",
         "info" if is_timing else "error",
@@ -96,15 +96,17 @@ def _fails_as_told(schedule: Schedule) -> bool:
     return bool(schedule.went_on) and main is not None and main.status == "failed" and not _broke_down(schedule)
 
 
-def _cause(schedule: Schedule, lost: _Difference | None) -> tuple[str, str]:
+def _cause(schedule: Schedule, found: _Difference, *, is_lost: bool) -> tuple[str, str]:
     """Return why the outcome differs, and what to do about it; empty where that is not known."""
-    if lost is not None:
+    if is_lost:
         return INTERLEAVED if schedule.is_interleaved else ("", "")
     if schedule.cls == "S" and schedule.went_on:
         return f"{schedule.went_on} went on without an answer, and returned something other than usual", (
             f"let the exception leave it, so that it is tried again; or if this is meant, declare it: {_declaration(schedule)}"
         )
-    if schedule.cls == "S" and schedule.took_no_notice:
+    if schedule.took_no_notice and found.about in {
+        fault.point.label for fault in schedule.recording.faults if fault.cls == "S"
+    }:
         step = schedule.took_no_notice
         return f"{step} took no notice that its call failed", (
             "let the exception leave it (over HTTP: raise_for_status()), so that it is tried again"
