@@ -183,7 +183,7 @@ def test_a_cache_that_is_filled_again_is_clean() -> None:
     """No schedule finds what another one has put there: otherwise the second one would go another way."""
     RATES.clear()
     assert said_against(fills_its_cache_again) == []
-    RATES["eur"] = 3
+    RATES["eur"] = 4  # another one than schedules leave there
     report = verify(fills_its_cache_again, "ann", world=World, resources=RESOURCES, budget="0.1s")
     assert report.coverage["effects"] == 1, "what a test puts there is there"
 

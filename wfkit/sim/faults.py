@@ -122,8 +122,8 @@ ASKED = frozenset({"call.before", "read"})
 """Where a service is asked, for an effect or an answer. A store of values, asked in `get` and `put`, always answers."""
 ANSWERED = frozenset({"call.after", "read"})
 """Where its answer may take too long: an effect has taken place by then."""
-OF_CALLS = ASKED | ANSWERED
-"""All points of a call."""
+OF_CALLS = frozenset(phase for phase in (*INNER_PHASES, *STEP_PHASES, *COMPENSATION_PHASES) if plain(phase) in ASKED | ANSWERED)
+"""All points of a call, those of compensations included."""
 ATTEMPTS = 4
 """How many attempts of a call fail by one fault, unless it says otherwise: as many as a step has by default."""
 _EVERYWHERE = frozenset(PHASES) - {"tie", "delivery"} - UNASKED - CALENDAR - set(COMPENSATION_PHASES)

@@ -37,7 +37,7 @@ def _plans(faults: Sequence[Fault], seed: int, end: float) -> Iterator[Plan]:
     """Yield plans, until it is late."""
     chance = Random(seed)
     cells: dict[tuple[str, str], int] = {}
-    while faults and time.perf_counter() < end:
+    while len(faults) > 1 and time.perf_counter() < end:
         plan: dict[Point, Fault] = {}
         for _ in range(chance.randint(2, 6)):
             # Of three that are drawn, the one whose cell was covered least.
@@ -46,4 +46,5 @@ def _plans(faults: Sequence[Fault], seed: int, end: float) -> Iterator[Plan]:
             cells[fault.point.phase, fault.kind] = cells.get((fault.point.phase, fault.kind), 0) + 1
             if go_together((*plan.values(), fault)):
                 plan[fault.point] = fault
-        yield tuple(plan.values())
+        if len(plan) > 1:  # one by one all faults were tried before
+            yield tuple(plan.values())

@@ -28,6 +28,7 @@ DATES = (
     "2028-02-28",
 )
 """One and three days before the clocks change in Europe, one before they do in America, the ends of months and of a year."""
+_ENTERED = ("step.before", "comp.before")
 _URGENCY = {"crash": 0, "lost_ack": 1, "zombie": 1, "fatal": 2, "cancel": 3, "dup": 1, "fail_n": 3, "late": 4, "slow": 4}
 """Which kinds of single faults come first; the others after them."""
 
@@ -104,26 +105,24 @@ def sort_of(point: Point) -> str:
     return f"{point.phase}:{point.label}"
 
 
-def sorts_of(recording: Recording[Any]) -> dict[Point, str]:
-    """Return the points of a schedule, in order, and of what sort each is by what goes on there.
+def sorts_of(recording: Recording[Any]) -> Iterator[tuple[Point, str]]:
+    """Yield the points of a schedule, in order, and of what sort each is by what goes on there.
 
     The same call is of another sort in another step, and so is all of an undo that takes something back: what may go wrong in
     one that has nothing to undo shows nothing.
     """
     acted = {(effect.run, effect.n) for effect in recording.effects}
     steps: dict[tuple[str, int], str] = {}
-    found = {}
     for point in recording.trace:
-        where, phase = (point.run, point.n), plain(point.phase)
-        if phase == "step.before":
-            steps[where] = point.label
-        sort = sort_of(point)
-        if phase in OF_CALLS:
-            sort += f":{steps.get(where, '')}"
-        if phase != point.phase and (point.run or recording.main, point.n) in acted:
+        run, n, phase, label, _ = point
+        sort = f"{phase}:{label}"
+        if phase in _ENTERED:
+            steps[run, n] = label
+        elif phase in OF_CALLS:
+            sort += f":{steps.get((run, n), '')}"
+        if phase.startswith("comp.") and (run or recording.main, n) in acted:
             sort += ":acted"
-        found[point] = sort
-    return found
+        yield point, sort
 
 
 def thinned(trace: Sequence[Point]) -> list[Point]:

@@ -15,7 +15,7 @@ from wfkit.sim.turns import all_turns
 def sorts_and_turns(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:
     """Look for the sorts of points that a schedule passes, and the turns that its workflows take."""
     recording = campaign.execute(plan)
-    return recording, [*dict.fromkeys(sorts_of(recording).values()), *all_turns(recording)]
+    return recording, [*dict.fromkeys(sort for _, sort in sorts_of(recording)), *all_turns(recording)]
 
 
 def states(campaign: Campaign, plan: Plan) -> tuple[Recording[Any], Seen]:

@@ -34,7 +34,7 @@ def singles(campaign: Campaign) -> None:
             recording, new = search.news(tried)
             if recording is not None and new and tried.plan[0].cls != "T":
                 campaign.frontier.append((tried.plan, recording))
-                at = thinned([point for point, sort in sorts_of(recording).items() if sort in new])
+                at = thinned([point for point, sort in sorts_of(recording) if sort in new])
                 pairs = [(*tried.plan, second) for second in faults_at(campaign, at, recording)]
                 follow += [pair for pair in pairs if go_together(pair)]
                 campaign.total = len(plans) + len(follow)
@@ -57,7 +57,7 @@ class _Search:
 
     def __init__(self, campaign: Campaign) -> None:
         self._campaign = campaign
-        self._sorts = set(sorts_of(campaign.base).values())
+        self._sorts = {sort for _, sort in sorts_of(campaign.base)}
         self._turns = all_turns(campaign.base)
 
     def news(self, tried: Tried) -> tuple[Recording[Any] | None, set[str]]:

@@ -143,7 +143,7 @@ def _lost_its_answer(deeds: Deeds, deed: Deed) -> bool:
         return False
     lost = {fault.point.label for fault in recording.faults if plain(fault.point.phase) == "call.after"}
     asked = (point for point in reversed(recording.trace) if (point.run or recording.main, point.n) == here)
-    last = next((point.label for point in asked if plain(point.phase) in OF_CALLS), "")
+    last = next((point.label for point in asked if point.phase in OF_CALLS), "")
     return last in lost and any(effect.name == last for effect in deed.effects)
 
 
