@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,12 +49,11 @@ def asked(folder: Path, keys: bytes) -> tuple[int, str]:
     try:
         while b"[y/N]" not in shown:
             shown += os.read(main, 4096)
-        os.write(main, keys)
-        while True:
-            try:
-                shown += os.read(main, 4096)
-            except OSError:  # the other side is closed
-                break
+        with suppress(OSError):  # the other side is closed
+            while True:
+                os.write(main, keys)  # and again: what comes just before it begins to read may be lost, as a user would see
+                while select.select([main], [], [], 1)[0]:
+                    shown += os.read(main, 4096)
         return child.wait(SECONDS_MAX), shown.decode()
     finally:
         child.kill()
